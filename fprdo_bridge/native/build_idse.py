@@ -1,0 +1,30 @@
+"""cffi builder: compiles idse.c, the very file the encoders compile, into `fprdo_bridge.native._idse` (API mode).
+
+The declarations are read from idse.h between its C++ guards, so there is one list of them.
+"""
+
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).parent
+
+
+def declarations(header: str) -> str:
+    """The part of idse.h that cffi parses: everything between the extern "C" guard and the C++ overloads."""
+    body = header.split('extern "C" {\n#endif\n', 1)[1].split("#ifdef __cplusplus", 1)[0]
+    return body.replace("FILE *out", "void *out")
+
+
+ffibuilder = FFI()
+ffibuilder.cdef(declarations((HERE / "idse.h").read_text()))
+ffibuilder.set_source(
+    "fprdo_bridge.native._idse",
+    '#include "idse.h"',
+    sources=["fprdo_bridge/native/idse.c"],
+    include_dirs=["fprdo_bridge/native"],
+    extra_compile_args=["-O3", "-std=c99"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

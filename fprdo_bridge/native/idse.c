@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * See idse.h for what each function promises. Order of this file: hot path, weights of a picture, weight file,
+ * encoder handle.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include "idse.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+  MIXED_BITS   = 16, /* fraction bits of means, of tau and while settings are applied */
+  MIXED_ONE    = 1 << MIXED_BITS,
+  WEIGHT_MAX   = 65535,
+  PAD          = 64, /* a plane reaches at least this far beyond the last visible sample: one CTU */
+  MAX_QP_CLIP  = 12,
+  HEADER_BYTES = 96
+};
+
+typedef struct plane {
+  int       width, height; /* visible */
+  int       padded_width, padded_height;
+  uint16_t *weight;        /* padded_height rows of padded_width, settings applied, edges replicated */
+  uint32_t *integral;      /* (height + 1) x (width + 1) sums of visible weights, modulo 2^32: exact for any block whose
+                              sum stays below that, 65536 samples at the largest weight */
+  uint16_t *shape[IDSE_TRANSFORMS]; /* laid out like weight; NULL where the map has none */
+} plane;
+
+struct idse_picture {
+  idse_settings settings;
+  int           components;
+  uint32_t      tau_share;                          /* tau / (1 + tau), MIXED_BITS */
+  uint32_t      qp_threshold[2 * MAX_QP_CLIP];      /* mean weights at which the QP offset changes, descending */
+  plane         planes[IDSE_MAX_COMP];
+  idse_counters counters;
+  uint32_t      powered[WEIGHT_MAX + 1];            /* w^power of every weight, MIXED_BITS */
+};
+
+/* ---- hot path ------------------------------------------------------------------------------------------------- */
+
+int idse_decides(idse_picture *picture, int decision, int component)
+{
+  if (decision == 0)
+  {
+    picture->counters.unweighted++;
+    return 0;
+  }
+  const int asked = component ? decision | IDSE_CHROMA : decision;
+  if ((picture->settings.decisions & asked) != asked)
+  {
+    picture->counters.masked++;
+    return 0;
+  }
+  picture->counters.weighted++;
+  return 1;
+}
+
+#define DEFINE_SSE(name, sample, difference, square)                                                                   \
+  uint64_t name(const idse_picture *picture, int component, int x, int y, int width, int height,                       \
+                const sample *a, ptrdiff_t stride_a, const sample *b, ptrdiff_t stride_b, int shift)                   \
+  {                                                                                                                    \
+    const plane    *p = &picture->planes[component];                                                                   \
+    const uint16_t *w = p->weight + (size_t)y * p->padded_width + x;                                                   \
+    uint64_t        sum = 0;                                                                                           \
+    for (int row = 0; row < height; row++)                                                                             \
+    {                                                                                                                  \
+      for (int i = 0; i < width; i++)                                                                                  \
+      {                                                                                                                \
+        const difference e = (difference)a[i] - b[i];                                                                  \
+        sum += (uint64_t)w[i] * ((square)(e * e) >> shift);                                                            \
+      }                                                                                                                \
+      a += stride_a;                                                                                                   \
+      b += stride_b;                                                                                                   \
+      w += p->padded_width;                                                                                            \
+    }                                                                                                                  \
+    return sum / IDSE_ONE;                                                                                             \
+  }
+
+/* 16-bit samples of up to 15 bits differ by less than 2^16: the product wraps as unsigned, never as signed. */
+DEFINE_SSE(idse_sse16, int16_t, uint32_t, uint32_t)
+DEFINE_SSE(idse_sse32, int32_t, int64_t, uint64_t)
+
+static int min_int(int a, int b) { return a < b ? a : b; }
+static int max_int(int a, int b) { return a > b ? a : b; }
+
+/* Mean with MIXED_BITS fraction bits. A block that lies in the padding alone takes the nearest visible sample. */
+static uint32_t mean_weight(const plane *p, int x, int y, int width, int height)
+{
+  const int       x0 = min_int(x, p->width - 1), x1 = max_int(x0 + 1, min_int(x + width, p->width));
+  const int       y0 = min_int(y, p->height - 1), y1 = max_int(y0 + 1, min_int(y + height, p->height));
+  const size_t    stride = (size_t)p->width + 1;
+  const uint32_t *top = p->integral + y0 * stride, *bottom = p->integral + y1 * stride;
+  const uint32_t  sum = bottom[x1] - bottom[x0] - top[x1] + top[x0];
+  const uint32_t  count = (uint32_t)(x1 - x0) * (uint32_t)(y1 - y0);
+  return (uint32_t)((((uint64_t)sum << (MIXED_BITS - 8)) + count / 2) / count);
+}
+
+double idse_mean(const idse_picture *picture, int component, int x, int y, int width, int height)
+{
+  return mean_weight(&picture->planes[component], x, y, width, height) / (double)MIXED_ONE;
+}
+
+static int transform_index(int size)
+{
+  return size == 4 ? 0 : size == 8 ? 1 : size == 16 ? 2 : size == 32 ? 3 : -1;
+}
+
+double idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *weights)
+{
+  const plane   *p = &picture->planes[component];
+  const uint32_t mean = mean_weight(p, x, y, size, size);
+  const int      index = transform_index(size);
+  const int      per_coefficient = picture->settings.rdoq == 2 && index >= 0 && p->shape[index] != NULL;
+  const double   unit = 1.0 / MIXED_ONE;
+
+  picture->counters.rdoq++;
+  if (per_coefficient && order == IDSE_SAMPLES)
+  {
+    const uint16_t *w = p->weight + (size_t)y * p->padded_width + x;
+    for (int v = 0; v < size; v++, w += p->padded_width)
+      for (int u = 0; u < size; u++) *weights++ = w[u] * (1.0 / IDSE_ONE);
+  }
+  else if (per_coefficient && order == IDSE_FREQUENCIES)
+  {
+    /* The mean holds (level + tau) / (1 + tau); only the level part has a shape. */
+    const uint32_t  flat = mean < picture->tau_share ? mean : picture->tau_share;
+    const uint64_t  level = mean - flat;
+    const uint16_t *shape = p->shape[index] + (size_t)y * p->padded_width + x;
+    for (int v = 0; v < size; v++, shape += p->padded_width)
+      for (int u = 0; u < size; u++)
+      {
+        const uint32_t w = flat + (uint32_t)((level * shape[u]) / IDSE_ONE);
+        *weights++ = (w ? w : 1) * unit;
+      }
+  }
+  else
+  {
+    for (int i = 0; i < size * size; i++) weights[i] = mean * unit;
+  }
+  return mean * unit;
+}
+
+int idse_rdoq(const idse_picture *picture) { return picture != NULL && picture->settings.rdoq != 0; }
+
+int idse_sao(const idse_picture *picture) { return picture != NULL && picture->settings.sao != 0; }
+
+int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height)
+{
+  if (picture == NULL || !picture->settings.qp_map) return 0;
+
+  const uint32_t mean = mean_weight(&picture->planes[0], x, y, width, height);
+  int            offset = -MAX_QP_CLIP;
+  for (int i = 0; i < 2 * MAX_QP_CLIP && mean < picture->qp_threshold[i]; i++) offset++;
+  const int clip = picture->settings.qp_map_clip;
+  offset = offset < -clip ? -clip : offset > clip ? clip : offset;
+
+  idse_counters *c = &picture->counters;
+  c->qp_offset_min = c->qp_groups ? min_int(c->qp_offset_min, offset) : offset;
+  c->qp_offset_max = c->qp_groups ? max_int(c->qp_offset_max, offset) : offset;
+  c->qp_offset_sum += offset;
+  c->qp_groups++;
+  return offset;
+}
+
+/* ---- settings and messages ------------------------------------------------------------------------------------ */
+
+static void say(char *message, const char *format, ...)
+{
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(message, IDSE_MESSAGE_BYTES, format, arguments);
+  va_end(arguments);
+}
+
+static void say_no_memory(const idse_sequence *sequence, char *message)
+{
+  say(message, "no memory for the weights of a %dx%d picture", sequence->width, sequence->height);
+}
+
+void idse_settings_default(idse_settings *settings)
+{
+  settings->tau = 0.3;
+  settings->power = 1.0;
+  settings->clip = 0.0;
+  settings->rdoq = 2;
+  settings->qp_map = 1;
+  settings->qp_map_clip = 6;
+  settings->sao = 1;
+  settings->decisions = IDSE_ALL;
+}
+
+static int check_int(const char *name, int value, int low, int high, char *message)
+{
+  if (value >= low && value <= high) return 1;
+  say(message, "%s is %d; give a value from %d to %d", name, value, low, high);
+  return 0;
+}
+
+static int check_settings(const idse_settings *s, char *message)
+{
+  /* Written so that a NaN fails. */
+  if (!(s->tau >= 0 && s->tau <= 1000))
+    say(message, "IDSETau is %g; give a value from 0 to 1000", s->tau);
+  else if (!(s->power > 0 && s->power <= 1))
+    say(message, "IDSEPower is %g; give a value above 0 and up to 1", s->power);
+  else if (!(s->clip == 0 || (s->clip >= 1 && s->clip <= 255)))
+    say(message, "IDSEClip is %g; give 0 for no limit, or a value from 1 to 255", s->clip);
+  else
+    return check_int("IDSERdoq", s->rdoq, 0, 2, message) && check_int("IDSEQpMap", s->qp_map, 0, 1, message) &&
+           check_int("IDSEQpMapClip", s->qp_map_clip, 0, MAX_QP_CLIP, message) &&
+           check_int("IDSESao", s->sao, 0, 1, message) &&
+           check_int("IDSEDecisions", s->decisions, 0, IDSE_ALL, message);
+  return 0;
+}
+
+static int chroma_shift_x(int chroma_format_idc) { return chroma_format_idc == 1 || chroma_format_idc == 2; }
+static int chroma_shift_y(int chroma_format_idc) { return chroma_format_idc == 1; }
+static int component_count(int chroma_format_idc) { return chroma_format_idc == 0 ? 1 : IDSE_MAX_COMP; }
+
+/* Transform `index` is 2^(index + 2) samples wide. */
+static int has_shape(int transform_sizes, int index) { return transform_sizes >> (index + 2) & 1; }
+
+/* Samples of a component that `luma` samples cover; an odd size rounds up. */
+static int component_size(int luma, int component, int shift)
+{
+  return component && shift ? (luma + 1) / 2 : luma;
+}
+
+/* ---- the weights of one picture ------------------------------------------------------------------------------- */
+
+/* sqrt() is exact to the last bit everywhere; what pow() leaves to the C library does not survive the rounding. */
+static uint32_t raise_to(double value, double power)
+{
+  return (uint32_t)((power == 1.0 ? value : power == 0.5 ? sqrt(value) : pow(value, power)) * MIXED_ONE + 0.5);
+}
+
+/* Power, clip, mean 1, tau, in this order; then the padding and the integral image. */
+static void fill_pixel_weights(plane *p, const uint16_t *source, const uint32_t *table, const idse_settings *s)
+{
+  const uint64_t tau = (uint64_t)(s->tau * MIXED_ONE + 0.5);
+  const size_t   count = (size_t)p->width * p->height;
+  uint64_t       sum = 0, limit = UINT32_MAX;
+
+  for (size_t i = 0; i < count; i++) sum += table[source[i]];
+  if (s->clip > 0)
+  {
+    limit = (uint64_t)(s->clip * ((double)sum / (double)count) + 0.5);
+    sum = 0;
+    for (size_t i = 0; i < count; i++) sum += table[source[i]] < limit ? table[source[i]] : limit;
+  }
+  for (int y = 0; y < p->height; y++)
+  {
+    uint16_t *row = p->weight + (size_t)y * p->padded_width;
+    for (int x = 0; x < p->width; x++)
+    {
+      const uint64_t powered = table[source[(size_t)y * p->width + x]];
+      const uint64_t value = powered < limit ? powered : limit;
+      /* sum / count is at most 2^24, so value / mean is taken in two steps that stay within 64 bits. */
+      const uint64_t mean1 = sum ? (uint64_t)((double)value * count / (double)sum * MIXED_ONE + 0.5) : MIXED_ONE;
+      const uint64_t mixed = ((mean1 + tau) * MIXED_ONE + (MIXED_ONE + tau) / 2) / (MIXED_ONE + tau);
+      const uint64_t weight = (mixed + IDSE_ONE / 2) / IDSE_ONE;
+      row[x] = (uint16_t)(weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight);
+    }
+    for (int x = p->width; x < p->padded_width; x++) row[x] = row[p->width - 1];
+  }
+  for (int y = p->height; y < p->padded_height; y++)
+    memcpy(p->weight + (size_t)y * p->padded_width, p->weight + (size_t)(p->height - 1) * p->padded_width,
+           sizeof(uint16_t) * p->padded_width);
+
+  memset(p->integral, 0, sizeof(uint32_t) * ((size_t)p->width + 1));
+  for (int y = 0; y < p->height; y++)
+  {
+    const uint16_t *row = p->weight + (size_t)y * p->padded_width;
+    const uint32_t *above = p->integral + (size_t)y * (p->width + 1);
+    uint32_t       *here = p->integral + (size_t)(y + 1) * (p->width + 1);
+    uint32_t        line = 0;
+    here[0] = 0;
+    for (int x = 0; x < p->width; x++)
+    {
+      line += row[x];
+      here[x + 1] = above[x + 1] + line;
+    }
+  }
+}
+
+/* Copies the shapes of one transform size, raised to the power and brought back to mean 1 block by block. Blocks that
+ * lie in the padding alone repeat the last one. */
+static void fill_shapes(plane *p, int index, const uint16_t *source, const uint32_t *table, int powered)
+{
+  const int size = 4 << index;
+  const int columns = (p->width + size - 1) / size, rows = (p->height + size - 1) / size;
+  const int stride = p->padded_width, padded_rows = p->padded_height / size;
+
+  for (int by = 0; by < padded_rows; by++)
+    for (int bx = 0; bx < stride / size; bx++)
+    {
+      const uint16_t *from = source + ((size_t)min_int(by, rows - 1) * columns * size + min_int(bx, columns - 1)) * size;
+      uint16_t       *to = p->shape[index] + (size_t)by * size * stride + (size_t)bx * size;
+      uint64_t        sum = 0;
+      for (int v = 0; v < size; v++)
+        for (int u = 0; u < size; u++) sum += table[from[(size_t)v * columns * size + u]];
+      for (int v = 0; v < size; v++)
+        for (int u = 0; u < size; u++)
+        {
+          const uint16_t w = from[(size_t)v * columns * size + u];
+          const uint64_t s = powered && sum ? ((uint64_t)table[w] * IDSE_ONE * size * size + sum / 2) / sum : w;
+          to[(size_t)v * stride + u] = (uint16_t)(s > WEIGHT_MAX ? WEIGHT_MAX : s);
+        }
+    }
+}
+
+static int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
+
+/* `transform_sizes`: bit n set where maps have shapes of 2^n x 2^n. NULL if memory is exhausted. */
+static idse_picture *picture_allocate(const idse_settings *settings, const idse_sequence *sequence, int transform_sizes)
+{
+  idse_picture *picture = calloc(1, sizeof *picture);
+  if (picture == NULL) return NULL;
+  picture->settings = *settings;
+  picture->components = component_count(sequence->chroma_format_idc);
+  picture->tau_share = (uint32_t)(settings->tau / (1 + settings->tau) * MIXED_ONE + 0.5);
+  /* The offset is -12 + the number of thresholds above the mean: threshold i separates -12 + i from -11 + i. */
+  for (int i = 0; i < 2 * MAX_QP_CLIP; i++)
+    picture->qp_threshold[i] = (uint32_t)(pow(2.0, (MAX_QP_CLIP - i - 0.5) / 3) * MIXED_ONE + 0.5);
+  for (uint32_t w = 0; w <= WEIGHT_MAX; w++) picture->powered[w] = raise_to(w / (double)IDSE_ONE, settings->power);
+
+  for (int c = 0; c < picture->components; c++)
+  {
+    plane    *p = &picture->planes[c];
+    const int shift_x = chroma_shift_x(sequence->chroma_format_idc), shift_y = chroma_shift_y(sequence->chroma_format_idc);
+    p->width = component_size(sequence->width, c, shift_x);
+    p->height = component_size(sequence->height, c, shift_y);
+    p->padded_width = round_up(component_size(max_int(sequence->coded_width, sequence->width), c, shift_x), PAD);
+    p->padded_height = round_up(component_size(max_int(sequence->coded_height, sequence->height), c, shift_y), PAD);
+    p->weight = malloc(sizeof(uint16_t) * (size_t)p->padded_width * p->padded_height);
+    p->integral = malloc(sizeof(uint32_t) * ((size_t)p->width + 1) * ((size_t)p->height + 1));
+    int complete = p->weight != NULL && p->integral != NULL;
+    for (int t = 0; t < IDSE_TRANSFORMS; t++)
+      if (settings->rdoq == 2 && has_shape(transform_sizes, t))
+      {
+        p->shape[t] = malloc(sizeof(uint16_t) * (size_t)p->padded_width * p->padded_height);
+        complete = complete && p->shape[t] != NULL;
+      }
+    if (!complete)
+    {
+      idse_picture_destroy(picture);
+      return NULL;
+    }
+  }
+  return picture;
+}
+
+static void picture_load(idse_picture *picture, const idse_map *map)
+{
+  for (int c = 0; c < picture->components; c++)
+  {
+    plane *p = &picture->planes[c];
+    fill_pixel_weights(p, map->pixel[c], picture->powered, &picture->settings);
+    for (int t = 0; t < IDSE_TRANSFORMS; t++)
+      if (p->shape[t] != NULL) fill_shapes(p, t, map->shape[c][t], picture->powered, picture->settings.power != 1.0);
+  }
+}
+
+idse_picture *idse_picture_create(const idse_map *map, const idse_settings *settings, const idse_sequence *sequence,
+                                  char *message)
+{
+  message[0] = '\0';
+  if (!check_settings(settings, message)) return NULL;
+  int transform_sizes = 0;
+  for (int t = 0; t < IDSE_TRANSFORMS; t++)
+    if (map->shape[0][t] != NULL) transform_sizes |= 4 << t;
+  idse_picture *picture = picture_allocate(settings, sequence, transform_sizes);
+  if (picture == NULL)
+  {
+    say_no_memory(sequence, message);
+    return NULL;
+  }
+  picture_load(picture, map);
+  picture->counters.pictures = 1;
+  return picture;
+}
+
+void idse_picture_destroy(idse_picture *picture)
+{
+  if (picture == NULL) return;
+  for (int c = 0; c < IDSE_MAX_COMP; c++)
+  {
+    free(picture->planes[c].weight);
+    free(picture->planes[c].integral);
+    for (int t = 0; t < IDSE_TRANSFORMS; t++) free(picture->planes[c].shape[t]);
+  }
+  free(picture);
+}
+
+const idse_counters *idse_picture_counters(const idse_picture *picture) { return &picture->counters; }
+
+/* ---- the weight file (docs/idse-format.md) -------------------------------------------------------------------- */
+
+typedef struct weight_file {
+  const uint8_t *data; /* the whole file, memory-mapped */
+  size_t         bytes;
+  uint32_t       width, height, map_count, frames_per_map, frame_count, metadata_bytes;
+  uint64_t       map_bytes, maps_offset;
+  int            chroma_format_idc, transform_sizes;
+  int            all_one; /* every pixel weight of every map is 1.0 */
+} weight_file;
+
+static uint32_t read_u32(const uint8_t *p)
+{
+  return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+static uint64_t read_u64(const uint8_t *p) { return read_u32(p) | (uint64_t)read_u32(p + 4) << 32; }
+static uint32_t read_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
+
+/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. */
+static uint32_t crc32_add(uint32_t crc, const uint8_t *data, size_t bytes)
+{
+  uint32_t table[256];
+  for (uint32_t i = 0; i < 256; i++)
+  {
+    uint32_t r = i;
+    for (int bit = 0; bit < 8; bit++) r = r & 1 ? r >> 1 ^ 0xEDB88320u : r >> 1;
+    table[i] = r;
+  }
+  crc = ~crc;
+  for (size_t i = 0; i < bytes; i++) crc = table[(crc ^ data[i]) & 255] ^ crc >> 8;
+  return ~crc;
+}
+
+static size_t plane_samples(const weight_file *f, int component)
+{
+  return (size_t)component_size((int)f->width, component, chroma_shift_x(f->chroma_format_idc)) *
+         (size_t)component_size((int)f->height, component, chroma_shift_y(f->chroma_format_idc));
+}
+
+static size_t shape_samples(const weight_file *f, int component, int index)
+{
+  const int size = 4 << index;
+  return (size_t)round_up(component_size((int)f->width, component, chroma_shift_x(f->chroma_format_idc)), size) *
+         (size_t)round_up(component_size((int)f->height, component, chroma_shift_y(f->chroma_format_idc)), size);
+}
+
+static void file_map(const weight_file *f, uint32_t number, idse_map *map)
+{
+  const uint16_t *at = (const uint16_t *)(const void *)(f->data + f->maps_offset + number * f->map_bytes);
+  memset(map, 0, sizeof *map);
+  for (int c = 0; c < component_count(f->chroma_format_idc); c++)
+  {
+    map->pixel[c] = at;
+    at += plane_samples(f, c);
+  }
+  for (int c = 0; c < component_count(f->chroma_format_idc); c++)
+    for (int t = 0; t < IDSE_TRANSFORMS; t++)
+      if (has_shape(f->transform_sizes, t))
+      {
+        map->shape[c][t] = at;
+        at += shape_samples(f, c, t);
+      }
+}
+
+static const char remake[] = "make the map again with: fprdo weights";
+
+static int parse_header(weight_file *f, const char *path, char *message)
+{
+  static const uint8_t magic[8] = { 'I', 'D', 'S', 'E', '\r', '\n', 0x1a, '\n' };
+  const uint8_t       *h = f->data;
+
+  if (f->bytes < 12 || memcmp(h, magic, sizeof magic) != 0)
+  {
+    say(message, "%s: not an .idse weight file; %s", path, remake);
+    return 0;
+  }
+  if (read_u16(h + 8) != 1)
+  {
+    say(message, "%s: .idse version %u, this encoder reads version 1; update the encoder or %s", path, read_u16(h + 8), remake);
+    return 0;
+  }
+  if (f->bytes < HEADER_BYTES)
+  {
+    say(message, "%s: truncated, %zu bytes where the header alone has %d; %s", path, f->bytes, HEADER_BYTES, remake);
+    return 0;
+  }
+  f->width = read_u32(h + 12);
+  f->height = read_u32(h + 16);
+  f->chroma_format_idc = h[20];
+  f->transform_sizes = h[22];
+  f->map_count = read_u32(h + 24);
+  f->frames_per_map = read_u32(h + 28);
+  f->frame_count = read_u32(h + 32);
+  f->map_bytes = read_u64(h + 40);
+  f->maps_offset = read_u64(h + 48);
+  f->metadata_bytes = read_u32(h + 56);
+
+  const uint64_t preamble = HEADER_BYTES + 4 * (uint64_t)f->map_count + f->metadata_bytes;
+  uint64_t       samples = 0;
+  int            sound = read_u16(h + 10) == HEADER_BYTES && f->width >= 1 && f->width <= 65535 && f->height >= 1 &&
+              f->height <= 65535 && f->chroma_format_idc <= 3 && h[21] == 8 && (f->transform_sizes & ~0x3c) == 0 &&
+              f->map_count >= 1 && f->frames_per_map >= 1 &&
+              f->map_count == ((uint64_t)f->frame_count + f->frames_per_map - 1) / f->frames_per_map &&
+              f->maps_offset % 64 == 0 && f->maps_offset >= preamble;
+  if (sound)
+  {
+    for (int c = 0; c < component_count(f->chroma_format_idc); c++)
+    {
+      samples += plane_samples(f, c);
+      for (int t = 0; t < IDSE_TRANSFORMS; t++) samples += has_shape(f->transform_sizes, t) ? shape_samples(f, c, t) : 0;
+    }
+    sound = f->map_bytes == (2 * samples + 63) / 64 * 64;
+  }
+  if (!sound)
+  {
+    say(message, "%s: the header contradicts itself; %s", path, remake);
+    return 0;
+  }
+  const uint64_t expected = f->maps_offset + f->map_count * f->map_bytes;
+  if (f->bytes != expected)
+  {
+    say(message, "%s: %s, %zu bytes where the header promises %" PRIu64 "; copy it again or %s", path,
+        f->bytes < expected ? "truncated" : "too long", f->bytes, expected, remake);
+    return 0;
+  }
+  if (read_u32(h + 92) != crc32_add(crc32_add(0, h, 92), h + HEADER_BYTES, (size_t)(preamble - HEADER_BYTES)))
+  {
+    say(message, "%s: wrong checksum of the header; copy it again or %s", path, remake);
+    return 0;
+  }
+  return 1;
+}
+
+static int check_maps(weight_file *f, const char *path, char *message)
+{
+  f->all_one = 1;
+  for (uint32_t n = 0; n < f->map_count; n++)
+  {
+    const uint8_t *record = f->data + f->maps_offset + n * f->map_bytes;
+    if (read_u32(f->data + HEADER_BYTES + 4 * n) != crc32_add(0, record, (size_t)f->map_bytes))
+    {
+      say(message, "%s: wrong checksum of map %u of %u; copy it again or %s", path, n, f->map_count, remake);
+      return 0;
+    }
+    idse_map map;
+    file_map(f, n, &map);
+    for (size_t i = 0; f->all_one && i < plane_samples(f, 0); i++) f->all_one = map.pixel[0][i] == IDSE_ONE;
+  }
+  return 1;
+}
+
+static int check_sequence(const weight_file *f, const char *path, const idse_sequence *s, char *message)
+{
+  static const char *const chroma[] = { "4:0:0", "4:2:0", "4:2:2", "4:4:4" };
+  const int64_t            needed = (int64_t)(s->frames - 1) * s->frame_step + 1;
+
+  if ((int)f->width != s->width || (int)f->height != s->height)
+    say(message, "%s: weights for %ux%u, the pictures are %dx%d; %s on these pictures", path, f->width, f->height,
+        s->width, s->height, remake);
+  else if (f->chroma_format_idc != s->chroma_format_idc)
+    say(message, "%s: weights for %s, the pictures are coded as %s; %s with that chroma format", path,
+        chroma[f->chroma_format_idc], chroma[s->chroma_format_idc & 3], remake);
+  else if ((int64_t)f->frame_count < needed)
+    say(message, "%s: weights for %u frames, %" PRId64 " are needed; code fewer frames or %s for all of them", path,
+        f->frame_count, needed, remake);
+  else
+    return 1;
+  return 0;
+}
+
+static int file_open(weight_file *f, const char *path, char *message)
+{
+  struct stat status;
+  const int   descriptor = open(path, O_RDONLY);
+  if (descriptor < 0 || fstat(descriptor, &status) != 0)
+  {
+    say(message, "%s: cannot be opened (%s); give the path of an .idse file", path, strerror(errno));
+    if (descriptor >= 0) close(descriptor);
+    return 0;
+  }
+  if (!S_ISREG(status.st_mode) || status.st_size == 0)
+  {
+    say(message, "%s: not an .idse weight file; %s", path, remake);
+    close(descriptor);
+    return 0;
+  }
+  f->bytes = (size_t)status.st_size;
+  void *data = mmap(NULL, f->bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  close(descriptor);
+  if (data == MAP_FAILED)
+  {
+    say(message, "%s: cannot be mapped into memory (%s)", path, strerror(errno));
+    return 0;
+  }
+  f->data = data;
+  return 1;
+}
+
+static void file_close(weight_file *f)
+{
+  if (f->data != NULL) munmap((void *)(uintptr_t)f->data, f->bytes);
+  f->data = NULL;
+}
+
+/* ---- encoder handle ------------------------------------------------------------------------------------------- */
+
+struct idse_encoder {
+  idse_sequence sequence;
+  weight_file   file;
+  idse_picture *picture;
+  int64_t       loaded_map; /* the map that `picture` holds, -1: none yet */
+};
+
+idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_settings *settings,
+                                const idse_sequence *sequence, char *message)
+{
+  message[0] = '\0';
+  const uint16_t byte_order = 1;
+  idse_encoder  *encoder = calloc(1, sizeof *encoder);
+  if (encoder == NULL)
+    say(message, "no memory");
+  else if (*(const uint8_t *)&byte_order != 1)
+    say(message, "big-endian machines are not supported: maps are read in place as little-endian");
+  else if (check_settings(settings, message) && file_open(&encoder->file, weight_file_name, message) &&
+           parse_header(&encoder->file, weight_file_name, message) &&
+           check_sequence(&encoder->file, weight_file_name, sequence, message) &&
+           check_maps(&encoder->file, weight_file_name, message))
+  {
+    encoder->sequence = *sequence;
+    encoder->loaded_map = -1;
+    encoder->picture = picture_allocate(settings, sequence, encoder->file.transform_sizes);
+    if (encoder->picture != NULL) return encoder;
+    say_no_memory(sequence, message);
+  }
+  idse_encoder_close(encoder);
+  return NULL;
+}
+
+void idse_encoder_close(idse_encoder *encoder)
+{
+  if (encoder == NULL) return;
+  idse_picture_destroy(encoder->picture);
+  file_close(&encoder->file);
+  free(encoder);
+}
+
+idse_picture *idse_picture_begin(idse_encoder *encoder, int poc)
+{
+  const int64_t number = (int64_t)poc * encoder->sequence.frame_step / encoder->file.frames_per_map;
+  if (poc < 0 || number >= encoder->file.map_count) return NULL;
+  if (number != encoder->loaded_map)
+  {
+    idse_map map;
+    file_map(&encoder->file, (uint32_t)number, &map);
+    picture_load(encoder->picture, &map);
+    encoder->loaded_map = number;
+  }
+  encoder->picture->counters.pictures++;
+  return encoder->picture;
+}
+
+int idse_changes_qp(const idse_encoder *encoder)
+{
+  return encoder != NULL && encoder->picture->settings.qp_map && !encoder->file.all_one;
+}
+
+void idse_counters_get(const idse_encoder *encoder, idse_counters *counters) { *counters = encoder->picture->counters; }
+
+void idse_print_summary(const idse_encoder *encoder, FILE *out)
+{
+  idse_counters c;
+  idse_counters_get(encoder, &c);
+  fprintf(out,
+          "IDSE summary: pictures %" PRIu64 " weighted %" PRIu64 " masked %" PRIu64 " unweighted %" PRIu64 " rdoq %" PRIu64
+          " qp_groups %" PRIu64 " qp_offset_mean %.3f qp_offset_min %d qp_offset_max %d\n",
+          c.pictures, c.weighted, c.masked, c.unweighted, c.rdoq, c.qp_groups,
+          c.qp_groups ? (double)c.qp_offset_sum / (double)c.qp_groups : 0.0, c.qp_offset_min, c.qp_offset_max);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The bridge between importance weights and a block-based encoder: the only C that a patched encoder sees.
+ *
+ * A weight buffer holds unsigned 16-bit fixed-point weights with 8 fraction bits (256 is 1.0), so that decisions are
+ * the same on every compiler and CPU, and a weight of 1.0 reproduces the plain squared error exactly. All state
+ * lives in handles; two encoders in one process do not see each other. Coordinates are samples of the component they
+ * come with, measured from the top left corner of the picture.
+ */
+#ifndef FPRDO_IDSE_H
+#define FPRDO_IDSE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+  IDSE_ONE           = 256, /* the weight 1.0 */
+  IDSE_MAX_COMP      = 3,
+  IDSE_TRANSFORMS    = 4,   /* transform sizes 4, 8, 16, 32 */
+  IDSE_MESSAGE_BYTES = 1024
+};
+
+/* Which mode decision asks for a distortion; the bits of idse_settings.decisions. */
+enum {
+  IDSE_INTRA    = 1,  /* intra transform unit, every mode and split that full RDO tries */
+  IDSE_SKIP     = 2,  /* inter coding unit without residual */
+  IDSE_RESIDUAL = 4,  /* inter transform units: split, coded block flag, transform skip */
+  IDSE_INTER    = 8,  /* inter coding unit with residual, the final cost */
+  IDSE_CHROMA   = 16, /* the above for Cb and Cr too; without it chroma keeps the plain squared error */
+  IDSE_ALL      = 31
+};
+
+/* What the coefficients of a transform unit are, for idse_tu_weights(). */
+enum {
+  IDSE_FREQUENCIES = 0, /* DCT or DST: row v, column u holds vertical frequency v and horizontal frequency u */
+  IDSE_SAMPLES     = 1, /* transform skip: row y, column x holds that sample's residual */
+  IDSE_UNORDERED   = 2  /* anything else, rotated residuals for one: only the mean weight can be used */
+};
+
+/* What the weights are allowed to change; idse_settings_default() fills it. */
+typedef struct idse_settings {
+  double tau;         /* weight of plain SSE mixed in: w' = (w + tau) / (1 + tau), 0 to 1000 */
+  double power;       /* w' = w^power before everything else, renormalised to mean 1; above 0, up to 1 */
+  double clip;        /* largest weight before tau is mixed in, as a multiple of the mean; 0: no limit */
+  int    rdoq;        /* 0: off, 1: mean weight of the TU, 2: one weight per coefficient where the map has them */
+  int    qp_map;      /* 1: every quantisation group gets QP offset round(-3 log2(mean weight)) */
+  int    qp_map_clip; /* largest absolute QP offset, 0 to 12 */
+  int    sao;         /* 1: SAO decides with lambda / mean weight of the CTU */
+  int    decisions;   /* mask of IDSE_INTRA ... IDSE_CHROMA */
+} idse_settings;
+
+/* What the encoder is about to code. */
+typedef struct idse_sequence {
+  int width, height;             /* visible luma samples: the size the map must have */
+  int coded_width, coded_height; /* luma samples coded, padding included */
+  int chroma_format_idc;         /* 0 4:0:0, 1 4:2:0, 2 4:2:2, 3 4:4:4 (HEVC and AVC alike) */
+  int frames;                    /* pictures to code */
+  int frame_step;                /* source frames per coded picture, 1 unless temporally subsampled */
+} idse_sequence;
+
+/* Weights of one picture as the map's author wrote them (docs/idse-format.md): mean 1, no run-time setting applied. */
+typedef struct idse_map {
+  const uint16_t *pixel[IDSE_MAX_COMP];                  /* visible size of the component, no padding */
+  const uint16_t *shape[IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* NULL where absent; size rounded up to whole blocks */
+} idse_map;
+
+typedef struct idse_counters {
+  uint64_t pictures;
+  uint64_t weighted;   /* SSE calls of mode decisions that used the weights */
+  uint64_t masked;     /* left plain because idse_settings.decisions says so */
+  uint64_t unweighted; /* SSE calls that came without a position: a hole in the patch, must be 0 */
+  uint64_t rdoq;       /* transform units quantised with weights */
+  uint64_t qp_groups;  /* quantisation groups asked about */
+  int64_t  qp_offset_sum;
+  int      qp_offset_min, qp_offset_max;
+} idse_counters;
+
+typedef struct idse_picture idse_picture; /* the weights of one picture, ready for the hot path */
+typedef struct idse_encoder idse_encoder; /* settings, an open map and the counters of one encode */
+
+void idse_settings_default(idse_settings *settings);
+
+/* Opens and checks a weight file against settings and sequence. NULL on failure, with one line in `message`
+ * (IDSE_MESSAGE_BYTES) that names the file, the value and the remedy. Nothing is printed. */
+idse_encoder *idse_encoder_open(const char *weight_file, const idse_settings *settings, const idse_sequence *sequence,
+                                char *message);
+void idse_encoder_close(idse_encoder *encoder); /* NULL is allowed */
+
+/* The weights of the coded picture number `poc` (0 for the first). The handle is valid until the next call for the
+ * same encoder or its close. NULL if poc is beyond the frames that idse_encoder_open() was asked for. */
+idse_picture *idse_picture_begin(idse_encoder *encoder, int poc);
+
+/* 1 if idse_settings.qp_map can change a QP: it is on, and some weight of the file differs from 1.0. */
+int idse_changes_qp(const idse_encoder *encoder);
+
+/* Adds up the counters of all pictures; prints them as one line "IDSE summary: key value ...". */
+void idse_counters_get(const idse_encoder *encoder, idse_counters *counters);
+void idse_print_summary(const idse_encoder *encoder, FILE *out);
+
+/* A picture from buffers instead of a file. `map` is only read during the call. NULL with a line in `message`. */
+idse_picture *idse_picture_create(const idse_map *map, const idse_settings *settings, const idse_sequence *sequence,
+                                  char *message);
+void idse_picture_destroy(idse_picture *picture);
+const idse_counters *idse_picture_counters(const idse_picture *picture);
+
+/* ---- hot path: no allocation, no lock, no file ---------------------------------------------------------------- */
+
+/* 1 if `decision` (one of IDSE_INTRA ... IDSE_INTER; 0: no position known) on this component uses weights; counts. */
+int idse_decides(idse_picture *picture, int decision, int component);
+
+/* floor(sum of w * ((a - b)^2 >> shift) / 256) over a width x height block; strides in samples. The sum is exact for
+ * blocks of up to 4096 samples of up to 16 bits. */
+uint64_t idse_sse16(const idse_picture *picture, int component, int x, int y, int width, int height,
+                    const int16_t *a, ptrdiff_t stride_a, const int16_t *b, ptrdiff_t stride_b, int shift);
+uint64_t idse_sse32(const idse_picture *picture, int component, int x, int y, int width, int height,
+                    const int32_t *a, ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift);
+
+/* Mean weight of the visible part of a block; 1.0 is exact. */
+double idse_mean(const idse_picture *picture, int component, int x, int y, int width, int height);
+
+/* Factors for the squared error of each coefficient of a size x size TU, row-major, into weights[size * size];
+ * returns the TU's mean weight. `order` is IDSE_FREQUENCIES, IDSE_SAMPLES or IDSE_UNORDERED. Counts one RDOQ call.
+ * Only to be called where idse_rdoq() is 1. */
+double idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *weights);
+
+int idse_rdoq(const idse_picture *picture); /* 1 if RDOQ uses weights; picture may be NULL */
+int idse_sao(const idse_picture *picture);  /* 1 if SAO uses weights; picture may be NULL */
+
+/* QP offset of the luma block of a quantisation group: round(-3 log2(mean weight)) clipped to qp_map_clip, 0 without
+ * a QP map or with picture NULL. Counts. D ~ 2^(QP/3) at high rate, so this equalises w D. */
+int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height);
+
+#ifdef __cplusplus
+}
+
+/* One name for both sample types of HM (Pel is 32 bits wide in its high bit depth builds). */
+inline uint64_t idse_sse(const idse_picture *picture, int component, int x, int y, int width, int height,
+                         const int16_t *a, ptrdiff_t stride_a, const int16_t *b, ptrdiff_t stride_b, int shift)
+{
+  return idse_sse16(picture, component, x, y, width, height, a, stride_a, b, stride_b, shift);
+}
+
+inline uint64_t idse_sse(const idse_picture *picture, int component, int x, int y, int width, int height,
+                         const int32_t *a, ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift)
+{
+  return idse_sse32(picture, component, x, y, width, height, a, stride_a, b, stride_b, shift);
+}
+#endif
+
+#endif
