@@ -233,7 +233,7 @@ def apply_patch(tree: Tree, patch: Patch) -> tuple[Tree, list[str]]:
     for file in patch.files:
         if file.created == (file.path in tree):
             state = "there already" if file.created else "not there"
-            raise PatchError(f"{file.hunks[0].place}: {file.path} is {state}; mend the patch or the order of the series")
+            raise PatchError(f"{file.hunks[0].place}: {file.path} is {state}; mend the patch or the series' order")
         lines, out, at, offset = split_lines(tree.get(file.path, b"")), [], 0, 0
         for hunk in file.hunks:
             start = find_place(lines, hunk, file.path, at, hunk.start + offset)

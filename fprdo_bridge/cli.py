@@ -1,0 +1,367 @@
+"""The command fprdo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import sys
+import tempfile
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from fprdo_bridge import __version__
+from fprdo_bridge.codecs import ENCODERS
+from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.sequence import FormatRequest, Sequence, frame_to_picture, open_sequence
+
+QUICKSTART_PICTURES = ("skimage:astronaut", "skimage:chelsea", "skimage:coffee", "skimage:rocket")
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error, so that standard output holds results alone."""
+    print(line, file=sys.stderr, flush=True)
+
+
+# ---- commands --------------------------------------------------------------------------------------------------------
+
+def weights(options: argparse.Namespace) -> None:
+    """Compute importance weights."""
+    from fprdo_bridge.importance.weighting import write_weights
+
+    sequence = _sequence(options)
+    path = options.output or Path(f"{sequence.name}.idse")
+    many = -(-sequence.frames // options.frames_per_map) > 1
+    write_weights(sequence, _weight_settings(options), path,
+                  progress=(lambda done, count: say(f"{path}: {done} of {count} maps")) if many else None)
+    if options.json:
+        print(json.dumps({"weights": str(path), "width": sequence.fmt.width, "height": sequence.fmt.height,
+                          "frames": sequence.frames}))
+    else:
+        print(f"{path}: weights of {sequence.fmt.width}x{sequence.fmt.height}, {sequence.frames} "
+              f"frame{'s' if sequence.frames > 1 else ''}")
+
+
+def encode(options: argparse.Namespace) -> None:
+    """Encode a picture or a raw file."""
+    from fprdo_bridge import codecs, toolchain
+    from fprdo_bridge.importance.weighting import write_weights
+
+    if options.plain and options.weights:
+        raise FprdoError(f"--plain encodes without weights, --weights {options.weights} with; leave one out")
+    codec, tools = codecs.get(options.encoder), toolchain.find(options.encoder)
+    sequence, idse = _sequence(options), _idse_options(options)
+    config = _config(options.config, codec, sequence, tools)
+    with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
+        weight_file = options.weights
+        if not options.plain and weight_file is None:
+            weight_file = Path(folder) / "weights.idse"
+            say(f"weights of {sequence.name}: {options.probes} probes through {options.extractor}")
+            write_weights(sequence, _weight_settings(options), weight_file)
+        extra = {} if options.plain else codec.weighted_options(idse)
+        job = EncodeJob(source=sequence.yuv(Path(folder)), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp,
+                        bitstream=options.output, recon=options.recon, config=(config,),
+                        options=extra | dict(options.option), weights=weight_file, idse=idse,
+                        frame_rate=sequence.frame_rate)
+        many = sequence.frames > 1
+        result = codec.encode(job, tools, progress=(lambda p: say(f"POC {p.poc}: {p.bits} bits")) if many else None)
+    summary = {"bitstream": str(result.bitstream), "bits": result.bits, "psnr": result.log.psnr,
+               "seconds": result.log.seconds, "log": str(result.log_file),
+               "idse": vars(result.log.idse) if result.log.idse else None}
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        psnr = ", ".join(f"{name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
+        print(f"{result.bitstream}: {result.bits} bits, {psnr}, {result.log.seconds:.1f} s")
+
+
+def decode(options: argparse.Namespace) -> None:
+    """Decode a bitstream into a picture or a raw file."""
+    from fprdo_bridge import toolchain
+    from fprdo_bridge.codecs.decoders import bitstream_format, decode_hm, decode_libav
+    from fprdo_bridge.frames import read_yuv, save_picture, write_yuv
+
+    fmt = _format_request(options).apply(bitstream_format(options.bitstream))
+    with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
+        if options.decoder == "hm":
+            raw = Path(folder) / "decoded.yuv"
+            decode_hm(options.bitstream, toolchain.find("hm"), raw, fmt)
+            frames = read_yuv(raw, fmt)
+        else:
+            frames = decode_libav(options.bitstream, fmt)
+        if options.output.suffix.lower() == ".yuv":
+            count = write_yuv(options.output, frames, fmt)
+        else:
+            decoded = list(zip(range(2), frames))
+            if len(decoded) > 1:
+                raise FprdoError(f"{options.bitstream}: has several pictures and {options.output} holds one; "
+                                 "decode to a .yuv file")
+            save_picture(options.output, frame_to_picture(decoded[0][1], fmt))
+            count = 1
+    print(f"{options.output}: {count} picture{'s' if count > 1 else ''} of {fmt.width}x{fmt.height}, "
+          f"4:{fmt.chroma[1]}:{fmt.chroma[2]}, {fmt.bit_depth} bit")
+
+
+def compare(options: argparse.Namespace) -> None:
+    """SSE against IDSE on given pictures and QPs."""
+    from fprdo_bridge import report, toolchain
+    from fprdo_bridge.compare import CompareSettings
+    from fprdo_bridge.compare import compare as run
+
+    settings = CompareSettings(
+        qps=tuple(options.qp), config=options.config, options=dict(options.option), idse=_idse_options(options),
+        idse_options=dict(options.idse_option), weights=_weight_settings(options), measure=tuple(options.measure or ()),
+        encoder=options.encoder)
+    tools = toolchain.find(options.encoder)
+    request = _format_request(options)
+    sequences = [open_sequence(source, request, options.frames, options.frame_rate) for source in options.source]
+    points = run(sequences, settings, tools, options.output, say)
+    judge = settings.judges[0]
+    report.write_csv(options.output / "results.csv", points)
+    report.draw_curves(options.output / "rd-curves.png", points, judge)
+    for sequence in sequences:
+        path = options.output / f"map-{sequence.name}.png"
+        if not path.exists():
+            _draw(options.output / "weights" / f"{sequence.name}.idse", 0, settings.idse, sequence, path)
+    if options.json:
+        print(report.to_json(points, settings))
+    else:
+        print(f"\n{report.format_points(points, judge)}\n\n{report.format_bd_rates(points, settings.judges)}\n")
+        print(f"Every bitstream decoded by {' and '.join(points[0].decoders)}: equal to the encoder's reconstruction.")
+        print(f"{options.output}/: results.csv, rd-curves.png, map-*.png, bitstreams/, weights/")
+
+
+def show(options: argparse.Namespace) -> None:
+    """Draw a weight map."""
+    sequence = _sequence(options) if options.source else None
+    path = options.output or options.weights.with_suffix(".png")
+    _draw(options.weights, options.frame, _idse_options(options), sequence, path, options.block)
+    print(path)
+
+
+def _draw(weight_file: Path, frame: int, idse: IdseOptions, sequence: Sequence | None, path: Path, block: int = 32) -> None:
+    from itertools import islice
+
+    from fprdo_bridge.frames import VideoFormat, coded_format
+    from fprdo_bridge.heatmap import draw_map
+    from fprdo_bridge.importance.idse_file import IdseFile
+
+    with IdseFile(weight_file) as file:
+        fmt = VideoFormat(file.layout.width, file.layout.height, file.layout.chroma)
+        if not 0 <= frame < file.frame_count:
+            raise FprdoError(f"{weight_file}: has frames 0 to {file.frame_count - 1}, not {frame}")
+        picture = None
+        if sequence:
+            if coded_format(sequence.fmt) != replace(coded_format(sequence.fmt), width=fmt.width, height=fmt.height):
+                raise FprdoError(f"{weight_file}: weights for {fmt.width}x{fmt.height}, {sequence.source} is "
+                                 f"{sequence.fmt.width}x{sequence.fmt.height}; give the picture they were computed on")
+            pictures = list(islice(sequence.read(), frame, frame + 1))
+            picture = frame_to_picture(pictures[0], sequence.fmt) if pictures else None
+        planes, _ = file.raw_map(frame // file.frames_per_map)
+        extractor = file.metadata.get("extractor", {})
+        name = extractor.get("name", "unknown extractor") if isinstance(extractor, dict) else str(extractor)
+        draw_map(path, planes, fmt, idse, picture, f"{sequence.name if sequence else weight_file.stem}: what {name} sees", block)
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+
+def _sequence(options: argparse.Namespace) -> Sequence:
+    return open_sequence(options.source, _format_request(options), options.frames, options.frame_rate)
+
+
+def _format_request(options: argparse.Namespace) -> FormatRequest:
+    return FormatRequest(options.size, options.chroma, options.bit_depth, options.matrix,
+                         None if options.range is None else options.range == "full", options.siting)
+
+
+def _weight_settings(options: argparse.Namespace) -> WeightSettings:
+    return WeightSettings(options.extractor, tuple(options.layer) if options.layer else None, options.probes,
+                          options.seed, options.jitter, options.frames_per_map)
+
+
+def _idse_options(options: argparse.Namespace) -> IdseOptions:
+    given = {name: getattr(options, name) for name in vars(IdseOptions()) if getattr(options, name) is not None}
+    return IdseOptions(**given)
+
+
+def _config(name: str, codec, sequence: Sequence, tools) -> Path:
+    return codec.config_for(name, sequence.fmt, tools) if name in codec.KINDS else Path(name)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write it like 416x240")
+    return int(match[1]), int(match[2])
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is no option; write it like SAO=0")
+    return name, value
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; write it like 30 or 30000/1001") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong command line, as for every other mistake."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"fprdo: error: {message}; see {self.prog} --help\n")
+
+
+def _format_arguments(parser: argparse.ArgumentParser, frames: bool = True) -> None:
+    group = parser.add_argument_group("format (what a .yuv file holds, or what a picture is converted to)")
+    group.add_argument("--size", type=_size, metavar="WxH", help="luma samples; default: from the file's name")
+    group.add_argument("--chroma", choices=("400", "420", "422", "444"), help="chroma format (default 420)")
+    group.add_argument("--bit-depth", type=int, metavar="N", help="bits per sample (default 8)")
+    group.add_argument("--matrix", choices=("bt601", "bt709", "bt2020"), help="colour matrix (default bt709)")
+    group.add_argument("--range", choices=("limited", "full"), help="code value range (default limited)")
+    group.add_argument("--siting", choices=("left", "center"), help="chroma siting (default left)")
+    if frames:
+        group.add_argument("--frames", type=int, metavar="N", help="only the first N frames")
+        group.add_argument("--frame-rate", type=_rate, metavar="R", help="pictures per second (default 30)")
+
+
+def _weight_arguments(parser: argparse.ArgumentParser) -> None:
+    default = WeightSettings()
+    group = parser.add_argument_group("weights (how they are computed)")
+    group.add_argument("--extractor", default=default.extractor, metavar="NAME",
+                       help=f"network: {default.extractor} (default), efficientnet_lite1, efficientnet_lite2 or your own as "
+                       "module:callable, see docs/extractors.md")
+    group.add_argument("--layer", action="append", metavar="NAME", help="feature map to preserve, repeatable")
+    group.add_argument("--probes", type=int, default=default.probes, metavar="K",
+                       help=f"Jacobian sketches per map (default {default.probes})")
+    group.add_argument("--seed", type=int, default=default.seed, metavar="N", help="of the sketches (default 0)")
+    group.add_argument("--jitter", type=float, default=default.jitter, metavar="SIGMA",
+                       help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})")
+    group.add_argument("--frames-per-map", type=int, default=default.frames_per_map, metavar="N",
+                       help="frames that share a map (default 1)")
+
+
+def _idse_arguments(parser: argparse.ArgumentParser) -> None:
+    default = IdseOptions()
+    group = parser.add_argument_group("weights at run time (the encoder's IDSE options)")
+    group.add_argument("--tau", type=float, metavar="T", help=f"plain SSE mixed in (default {default.tau:g})")
+    group.add_argument("--power", type=float, metavar="P", help=f"exponent of the weights (default {default.power:g})")
+    group.add_argument("--clip", type=float, metavar="C", help="largest weight, times the mean; 0: none (default)")
+    group.add_argument("--rdoq", type=int, choices=(0, 1, 2), help="0 off, 1 mean of the TU, 2 per coefficient (default)")
+    group.add_argument("--qp-map", action=argparse.BooleanOptionalAction, help="QP offsets of blocks (default on)")
+    group.add_argument("--qp-map-clip", type=int, metavar="N", help=f"largest QP offset (default {default.qp_map_clip})")
+    group.add_argument("--sao", action=argparse.BooleanOptionalAction, help="weights in SAO (default on)")
+    group.add_argument("--decisions", type=int, metavar="MASK",
+                       help="decisions that use weights: 1 intra, 2 skip, 4 inter residual, 8 inter CU, 16 chroma (default 31)")
+
+
+def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("encoder")
+    group.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0], help="(default %(default)s)")
+    group.add_argument("--config", default="intra", metavar="NAME|FILE",
+                       help="intra (default), lowdelay, randomaccess, or an encoder configuration file")
+    group.add_argument("--option", type=_assignment, action="append", default=[], metavar="NAME=VALUE",
+                       help="further encoder option, repeatable, like --option SAO=0")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fprdo", description="Feature-preserving rate-distortion optimisation for reference encoders.")
+    parser.add_argument("--version", action="version", version=f"fprdo {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def command(function, text: str, example: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(function.__name__, help=text, description=text, epilog=f"example: {example}",
+                                  allow_abbrev=False)
+        one.set_defaults(run=function)
+        return one
+
+    source_help = "picture (PNG, JPEG, WebP), raw .yuv file, or skimage:NAME"
+
+    one = command(weights, "compute the importance weights of a picture or sequence",
+                  "fprdo weights photo.png -o photo.idse --probes 32")
+    one.add_argument("source", help=source_help)
+    one.add_argument("-o", "--output", type=Path, metavar="FILE", help="weight file (default: NAME.idse)")
+    one.add_argument("--json", action="store_true", help="print the result as JSON")
+    _weight_arguments(one)
+    _format_arguments(one)
+
+    one = command(encode, "encode with weights (computed on the way, or from a file)",
+                  "fprdo encode photo.png -o photo.bin --qp 32 --recon photo.yuv")
+    one.add_argument("source", help=source_help)
+    one.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="bitstream; its log goes beside it")
+    one.add_argument("-q", "--qp", type=int, required=True, help="quantisation parameter of the slices")
+    one.add_argument("--weights", type=Path, metavar="FILE", help=".idse file (default: computed)")
+    one.add_argument("--plain", action="store_true", help="without weights: the stock encoder's bitstream")
+    one.add_argument("--recon", type=Path, metavar="FILE", help="the encoder's reconstruction as .yuv")
+    one.add_argument("--json", action="store_true", help="print the result as JSON")
+    for arguments in (_encoder_arguments, _idse_arguments, _weight_arguments, _format_arguments):
+        arguments(one)
+
+    one = command(decode, "decode with a stock decoder, into a picture or a .yuv file",
+                  "fprdo decode photo.bin -o photo-decoded.png --decoder libavcodec")
+    one.add_argument("bitstream", type=Path)
+    one.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".yuv, or a picture by its suffix")
+    one.add_argument("--decoder", choices=("hm", "libavcodec"), default="hm", help="(default hm)")
+    _format_arguments(one, frames=False)
+
+    one = command(compare, "SSE against IDSE: rate, PSNR, feature distance, BD-rate",
+                  "fprdo compare a.png b.png --qp 22 27 32 37 -o out/ab --measure efficientnet_lite0")
+    one.add_argument("source", nargs="+", help=source_help)
+    one.add_argument("-q", "--qp", type=int, nargs="+", default=[27, 32, 37, 42], help="at least four (default 27 32 37 42)")
+    one.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
+                     help="folder of results; what is done there already is not done again")
+    one.add_argument("--measure", action="append", metavar="NAME",
+                     help="extractor that judges the decoded pictures, repeatable (default: the one of the weights)")
+    one.add_argument("--idse-option", type=_assignment, action="append", default=[], metavar="NAME=VALUE",
+                     help="further encoder option for the weighted encodes alone, repeatable")
+    one.add_argument("--json", action="store_true", help="print all results as JSON")
+    for arguments in (_encoder_arguments, _idse_arguments, _weight_arguments, _format_arguments):
+        arguments(one)
+
+    one = command(show, "draw a weight map over its picture, with the QP offsets of the blocks",
+                  "fprdo show photo.idse photo.png -o map.png")
+    one.add_argument("weights", type=Path, help=".idse file")
+    one.add_argument("source", nargs="?", help=f"the picture it was computed on: {source_help}")
+    one.add_argument("-o", "--output", type=Path, metavar="FILE", help="PNG to write (default: beside the weights)")
+    one.add_argument("--frame", type=int, default=0, metavar="N", help="frame of a sequence (default 0)")
+    one.add_argument("--block", type=int, choices=(8, 16, 32, 64), default=32, help="quantisation group (default 32)")
+    _idse_arguments(one)
+    _format_arguments(one)
+
+    one = commands.add_parser("quickstart", help="the demo: compare on four pictures of scikit-image, into out/quickstart",
+                              description="The same as: fprdo compare " + " ".join(QUICKSTART_PICTURES) + " -o out/quickstart")
+    one.set_defaults(run=None)
+    return parser
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command; 0, or 2 after one line that says what is wrong, or 130 after Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after it as after Ctrl-C
+    parser = _parser()
+    options = parser.parse_args(words)
+    if options.command == "quickstart":
+        options = parser.parse_args(["compare", *QUICKSTART_PICTURES, "-o", "out/quickstart"])
+    try:
+        options.run(options)
+    except FprdoError as error:
+        say(f"fprdo: error: {error}")
+        return 2
+    except OSError as error:
+        say(f"fprdo: error: {error.filename or 'writing'}: {error.strerror or error}; check the path and the disk's room")
+        return 2
+    except KeyboardInterrupt:
+        say("fprdo: stopped; run it again to go on")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Encoders and decoders: one module per encoder, and the stock decoders that read what it writes.
+
+A module of an encoder has `config_for(kind, fmt, tools)`, `command(job, encoder)`, `parse_log(text)` and
+`encode(job, tools, stock, progress)`; the job is a `codecs.job.EncodeJob` for all of them.
+"""
+
+import importlib
+from types import ModuleType
+
+from fprdo_bridge.errors import FprdoError
+
+ENCODERS = ("hm",)
+
+
+def get(name: str) -> ModuleType:
+    """The module of encoder `name`.
+
+    Raises
+    ------
+    FprdoError
+        There is no such encoder.
+    """
+    if name not in ENCODERS:
+        raise FprdoError(f"encoder {name!r}: use one of {', '.join(ENCODERS)}")
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,78 @@
+"""Tells decoders what the colours of an HEVC bitstream mean, in the VUI of its sequence parameter sets.
+
+HM writes a VUI only together with HRD parameters and timing, which it takes from a target bit rate that a run at fixed
+QP does not have and from a table of frame rates; a bitstream would promise a buffer model that it breaks. So the VUI is
+put in after the encode: each SPS goes through libavcodec's hevc_metadata filter, every other byte stays.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+from av.bitstream import BitStreamFilterContext
+
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import VideoFormat
+
+_VPS, _SPS = 32, 33  # nal_unit_type, H.265 table 7-1
+
+# colour_primaries, transfer_characteristics, matrix_coeffs (H.265 tables E.3 to E.5) of each Recommendation.
+_COLOUR = {"bt601": (6, 6, 6), "bt709": (1, 1, 1), "bt2020": (9, 14, 9)}
+
+
+def signal_colour(bitstream: Path, fmt: VideoFormat) -> None:
+    """Rewrite the bitstream in place with matrix, range and chroma siting of `fmt` in every SPS.
+
+    Primaries and transfer characteristics are those of the matrix's Recommendation. The siting is signalled for 4:2:0
+    only, where the standard has it.
+
+    Raises
+    ------
+    FprdoError
+        The file is not an HEVC byte stream with a VPS before its first SPS.
+    """
+    primaries, transfer, matrix = _COLOUR[fmt.matrix]
+    settings = [f"video_full_range_flag={fmt.full_range:d}", f"colour_primaries={primaries}",
+                f"transfer_characteristics={transfer}", f"matrix_coefficients={matrix}"]
+    if fmt.chroma == "420":
+        settings.append(f"chroma_sample_loc_type={('left', 'center').index(fmt.siting)}")
+    data = bitstream.read_bytes()
+    pieces: list[bytes] = []
+    copied = 0
+    vps = b""
+    rewritten: dict[tuple[bytes, bytes], bytes] = {}  # all-intra HM streams repeat the parameter sets at every picture
+    for start, end in _nal_units(data):
+        nal = data[start:end]
+        kind = nal[0] >> 1 & 63
+        if kind == _VPS:
+            vps = nal
+        elif kind == _SPS:
+            if (vps, nal) not in rewritten:
+                rewritten[vps, nal] = _rewrite(vps, nal, "hevc_metadata=" + ":".join(settings), bitstream)
+            pieces += [data[copied:start], rewritten[vps, nal]]
+            copied = end
+    if not pieces:
+        raise FprdoError(f"{bitstream}: no sequence parameter set, so no HEVC byte stream")
+    bitstream.write_bytes(b"".join([*pieces, data[copied:]]))
+
+
+def _nal_units(data: bytes) -> Iterator[tuple[int, int]]:
+    """(start, end) of each NAL unit of a byte stream (H.265 annex B), without start codes and the zeros around them."""
+    starts = [match.end() for match in re.finditer(b"\0\0\1", data)]
+    for start, following in zip(starts, [*starts[1:], None]):
+        unit = data[start:] if following is None else data[start:following - 3]
+        length = len(unit.rstrip(b"\0"))  # the last byte of a NAL unit is never 0
+        if length >= 2:
+            yield start, start + length
+
+
+def _rewrite(vps: bytes, sps: bytes, filter_description: str, bitstream: Path) -> bytes:
+    # The filter parses an SPS only after the VPS that it refers to.
+    code = b"\0\0\0\1"
+    try:
+        packets = BitStreamFilterContext(filter_description, "hevc").filter(av.Packet(code + vps + code + sps))
+    except av.error.FFmpegError as error:
+        raise FprdoError(f"{bitstream}: its sequence parameter set cannot be read ({error.strerror})") from error
+    data = b"".join(map(bytes, packets))
+    return next(data[start:end] for start, end in _nal_units(data) if data[start] >> 1 & 63 == _SPS)

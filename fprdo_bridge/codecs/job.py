@@ -1,0 +1,122 @@
+"""What to encode and how the weights are used: the same for every encoder."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import VideoFormat
+
+
+@dataclass(frozen=True)
+class IdseOptions:
+    """Run-time settings of the weighted distortion; the defaults are the encoders' (native/idse.c).
+
+    Parameters
+    ----------
+    tau : float
+        0 to 1000: share of plain SSE mixed into the weights, w' = (w + tau) / (1 + tau).
+    power : float
+        Above 0, up to 1: exponent of the weights.
+    clip : float
+        Largest weight, 1 to 255 times the mean; 0 for no limit.
+    rdoq : int
+        0: off, 1: mean weight of the transform unit, 2: one weight per coefficient.
+    qp_map : bool
+        Whether each quantisation group gets a QP offset from its mean weight.
+    qp_map_clip : int
+        0 to 12: largest QP offset.
+    sao : bool
+        Whether SAO decides with the weights.
+    decisions : int
+        Bit mask, 0 to 31, of the mode decisions that use the weights.
+
+    Raises
+    ------
+    FprdoError
+        A value is out of its range.
+    """
+
+    tau: float = 0.3
+    power: float = 1.0
+    clip: float = 0.0
+    rdoq: int = 2
+    qp_map: bool = True
+    qp_map_clip: int = 6
+    sao: bool = True
+    decisions: int = 31
+
+    def __post_init__(self) -> None:
+        for option, value, valid, allowed in (
+                ("IDSETau", self.tau, 0 <= self.tau <= 1000, "0 to 1000"),  # comparisons that a NaN fails
+                ("IDSEPower", self.power, 0 < self.power <= 1, "above 0, up to 1"),
+                ("IDSEClip", self.clip, self.clip == 0 or 1 <= self.clip <= 255, "0 for no limit, or 1 to 255"),
+                ("IDSERdoq", self.rdoq, self.rdoq in (0, 1, 2), "0, 1 or 2"),
+                ("IDSEQpMap", self.qp_map, self.qp_map in (0, 1), "0 or 1"),
+                ("IDSEQpMapClip", self.qp_map_clip, self.qp_map_clip in range(13), "a whole number from 0 to 12"),
+                ("IDSESao", self.sao, self.sao in (0, 1), "0 or 1"),
+                ("IDSEDecisions", self.decisions, self.decisions in range(32), "a whole number from 0 to 31")):
+            if not valid:
+                raise FprdoError(f"{option} {value}: use {allowed}")
+
+    def arguments(self, weights: Path) -> list[str]:
+        """The options as the encoders' command lines take them."""
+        return [f"--IDSEWeightFile={weights}", f"--IDSETau={float(self.tau)!r}", f"--IDSEPower={float(self.power)!r}",
+                f"--IDSEClip={float(self.clip)!r}", f"--IDSERdoq={self.rdoq:d}", f"--IDSEQpMap={self.qp_map:d}",
+                f"--IDSEQpMapClip={self.qp_map_clip:d}", f"--IDSESao={self.sao:d}",
+                f"--IDSEDecisions={self.decisions:d}"]
+
+
+@dataclass(frozen=True)
+class EncodeJob:
+    """One encode.
+
+    Parameters
+    ----------
+    source : Path
+        Raw YUV of format `fmt` (frames.py).
+    fmt : VideoFormat
+        The visible format; odd sizes are allowed.
+    frames : int
+        Pictures to code, from the first of the source on.
+    qp : int
+    bitstream : Path
+        Output; the encoder's log goes beside it, with the suffix .log.
+    config : tuple of Path
+        Encoder configuration files, later ones override earlier ones; see the encoder's `config_for`.
+    recon : Path, optional
+        Output: the encoder's reconstruction as raw YUV of format `fmt`.
+    options : mapping, optional
+        Further encoder options by name, such as {"SAO": "0"}; they come last and override everything else.
+    weights : Path, optional
+        Weight file (.idse). It describes the frames that the encoder gets: its size is that of `coded_format(fmt)`.
+    idse : IdseOptions, optional
+        Only used with `weights`.
+    frame_rate : Fraction or int, optional
+        Pictures per second.
+    """
+
+    source: Path
+    fmt: VideoFormat
+    frames: int
+    qp: int
+    bitstream: Path
+    config: tuple[Path, ...]
+    recon: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    weights: Path | None = None
+    idse: IdseOptions = IdseOptions()
+    frame_rate: Fraction | int = 30
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise FprdoError(f"{self.frames} frames to encode: use 1 or more")
+        if not (self.frame_rate > 0 and math.isfinite(self.frame_rate)):
+            raise FprdoError(f"frame rate {self.frame_rate}: must be above 0")
+
+    @property
+    def log(self) -> Path:
+        """Where the encoder's log goes."""
+        return self.bitstream.with_suffix(".log")

@@ -1,0 +1,70 @@
+"""A weight map to look at: luma weights over the picture, and the QP offsets that the encoder takes from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fprdo_bridge.atomic import replacing
+from fprdo_bridge.codecs.job import IdseOptions
+from fprdo_bridge.frames import VideoFormat
+
+_OCTAVES = 3  # the colour scale ends at 2^-3 and 2^3 times the mean
+
+
+def draw_map(path: Path, planes: tuple[np.ndarray, ...], fmt: VideoFormat, options: IdseOptions,
+             picture: np.ndarray | None, title: str, block: int = 32) -> None:
+    """Write a PNG (or any format of matplotlib's, by suffix) with the map, and the picture beside it if there is one.
+
+    Parameters
+    ----------
+    planes : uint16 pixel weights of shapes fmt.plane_shapes, 8 fraction bits
+    options : run-time settings; the QP offsets are those of an encoder that runs with them
+    picture : uint8 (height, width, 3), at least as large as the map shows; None for the map alone
+    block : luma size of the quantisation groups whose offsets are written
+
+    Raises
+    ------
+    FprdoError
+        The file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
+
+    from fprdo_bridge.native.picture import ONE, WeightedPicture
+
+    weighted = WeightedPicture(planes, {}, fmt, options)
+    octaves = np.log2(np.maximum(planes[0], 1) / ONE)
+    columns = 1 if picture is None else 2
+    panel_width = 7.0
+    panel_height = max(2.0, panel_width * fmt.height / fmt.width)
+    figure = Figure(figsize=(columns * panel_width + 0.9, panel_height + 0.9), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    if picture is not None:
+        axes[0].imshow(picture)
+        axes[0].set_title("picture", fontsize=10)
+        grey = picture.mean(axis=2)
+        axes[1].imshow(grey, cmap="gray", vmin=-160, vmax=400)  # pale, so that the map and the numbers stand out
+    shown = axes[-1]
+    image = shown.imshow(octaves, cmap="inferno", vmin=-_OCTAVES, vmax=_OCTAVES, alpha=1.0 if picture is None else 0.75,
+                         interpolation="nearest", extent=(-0.5, fmt.width - 0.5, fmt.height - 0.5, -0.5))
+    if options.qp_map:
+        size = min(8.0, 0.42 * block * panel_width * 72 / fmt.width)
+        for y in range(0, fmt.height, block):
+            for x in range(0, fmt.width, block):
+                offset = weighted.qp_offset(x, y, block, block)
+                shown.text(min(x + block / 2, fmt.width), min(y + block / 2, fmt.height), f"{offset:+d}" if offset else "0",
+                           ha="center", va="center", fontsize=size, color="white", clip_on=True,
+                           path_effects=[withStroke(linewidth=1.2, foreground="black")])
+    shown.set_title("luma weights" + (f", QP offsets of {block}x{block} blocks" if options.qp_map else ""), fontsize=10)
+    for axis in axes:
+        axis.set_axis_off()
+    bar = figure.colorbar(image, ax=shown, fraction=0.045, pad=0.015, ticks=range(-_OCTAVES, _OCTAVES + 1))
+    bar.set_ticklabels([f"{2.0 ** octave:g}" for octave in range(-_OCTAVES, _OCTAVES + 1)])
+    bar.set_label("weight (1 is the mean)", fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    with replacing(path) as temporary:
+        canvas.print_figure(temporary, format=path.suffix.lstrip(".") or "png")

@@ -1,0 +1,99 @@
+"""From frames to a weight file: which network, how many probes, which frames share a map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fprdo_bridge import __version__
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import coded_format, pad_frame
+
+if TYPE_CHECKING:
+    from fprdo_bridge.frames import Frame
+    from fprdo_bridge.importance.extractors import Extractor
+    from fprdo_bridge.sequence import Sequence
+
+
+@dataclass(frozen=True)
+class WeightSettings:
+    """Everything that a weight file depends on besides the frames.
+
+    Parameters
+    ----------
+    extractor : name or plug-in `module:callable` (importance.extractors)
+    layers : feature maps; None for the extractor's own choice
+    probes : sketches per map
+    seed : of the sketches' signs and noise
+    jitter : standard deviation of the noise at which probes are taken, in code values at 8 bits
+    frames_per_map : frames that share the map of their first one
+    """
+
+    extractor: str = "efficientnet_lite0"
+    layers: tuple[str, ...] | None = None
+    probes: int = 16
+    seed: int = 0
+    jitter: float = 5.0
+    frames_per_map: int = 1
+
+    def __post_init__(self) -> None:
+        if self.frames_per_map < 1:
+            raise FprdoError(f"{self.frames_per_map} frames per map: use 1 or more")
+
+    def load(self) -> Extractor:
+        """The extractor; FprdoError if it cannot be had."""
+        from fprdo_bridge.importance.extractors import load_extractor  # loads torch
+
+        return load_extractor(self.extractor, self.layers)
+
+
+def write_weights(sequence: Sequence, settings: WeightSettings, path: Path, extractor: Extractor | None = None,
+                  progress: Callable[[int, int], None] | None = None) -> None:
+    """Compute the maps of a sequence, in the size that the encoder codes, and write them.
+
+    Parameters
+    ----------
+    extractor : settings.load() if the caller has it already
+    progress : called with (maps done, maps in all) before the first map and after each
+
+    Raises
+    ------
+    FprdoError
+        The extractor fails, or the file cannot be written; then none is left.
+    """
+    from fprdo_bridge.importance.idse_file import write_idse
+    from fprdo_bridge.importance.weights import compute_map
+
+    extractor = extractor or settings.load()
+    fmt = coded_format(sequence.fmt)
+    count = -(-sequence.frames // settings.frames_per_map)
+
+    def maps() -> Iterator:
+        for index, frame in enumerate(sequence.read()):
+            number, rest = divmod(index, settings.frames_per_map)
+            if rest:
+                continue
+            if progress:
+                progress(number, count)
+            yield compute_map(pad_frame(frame, sequence.fmt, fmt), fmt, extractor, probes=settings.probes,
+                              seed=settings.seed, jitter=settings.jitter)
+        if progress:
+            progress(count, count)
+
+    metadata = {"software": f"fprdo {__version__}", "source": sequence.name, "source_sha256": sequence.sha256(),
+                "extractor": extractor.description(), "probes": settings.probes, "seed": settings.seed,
+                "jitter": settings.jitter,
+                "colour": {"matrix": fmt.matrix, "full_range": fmt.full_range, "siting": fmt.siting,
+                           "bit_depth": fmt.bit_depth}}
+    write_idse(path, maps(), fmt, frame_count=sequence.frames, frames_per_map=settings.frames_per_map,
+               metadata=metadata)
+
+
+def weights_key(sequence: Sequence, settings: WeightSettings, extractor: Extractor) -> str:
+    """Hash of all that decides the weights of a sequence, for those who keep them."""
+    text = json.dumps([__version__, sequence.sha256(), asdict(settings), extractor.description()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,172 @@
+"""Weight maps: how much an error in each sample, and at each frequency of each block, moves a network's features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fprdo_bridge.colour import float_planes
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.extractors import Extractor
+from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, WeightMap
+from fprdo_bridge.importance.sketch import DEFAULT_JITTER, DEFAULT_PROBES, DEFAULT_TILE_SAMPLES, sketch_gradients
+
+if TYPE_CHECKING:
+    from fprdo_bridge.frames import Frame, VideoFormat
+
+
+# Against the map of 48 further probes, a deviation of 2 samples lowers the RMS error of 16 probes' pixel weights from
+# 0.57 to 0.38 and that of their 8x8 means from 0.17 to 0.15 (luma); values from 1.5 to 4 do about the same.
+DEFAULT_SMOOTH = 2.0
+
+# A plane whose mean squared gradient is this small beside the largest is seen by the features only through rounding.
+_UNSEEN = 1e-12
+
+
+def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes: int = DEFAULT_PROBES, seed: int = 0,
+                jitter: float = DEFAULT_JITTER, transform_sizes: Sequence[int] = TRANSFORM_SIZES,
+                smooth: float = DEFAULT_SMOOTH, shrink: float | None = None,
+                tile_samples: int = DEFAULT_TILE_SAMPLES) -> WeightMap:
+    """Compute the weight map of one picture.
+
+    The weight of a sample is the mean over the probes of its squared sketch gradient, smoothed, divided by the plane's
+    mean. The transform shape of an N x N block is the mean over the probes of its squared orthonormal DCT-II
+    coefficients, divided by the block's mean and shrunk towards the plane's mean shape.
+
+    Parameters
+    ----------
+    frame : integer planes, shapes fmt.plane_shapes
+    probes, seed, jitter, tile_samples : see `sketch_gradients`
+    transform_sizes : block sizes N of the transform shapes, from 4, 8, 16, 32; may be empty
+    smooth : standard deviation of the Gaussian that smooths the pixel weights, in samples of their plane; 0 for none
+    shrink : how much of a block's shape is the plane's mean shape, 0 to 1; None estimates it, see `_block_shapes`
+
+    Returns
+    -------
+    WeightMap. A plane on which the features do not depend gets weights 1 and plane_gain 0.
+
+    Raises
+    ------
+    FprdoError
+        An argument is out of range, or the extractor fails or returns NaN or infinity.
+    """
+    if probes < 1:
+        raise FprdoError(f"probes {probes}: use at least 1 (16 is a good number)")
+    for what, value in (("jitter", jitter), ("smooth", smooth)):
+        if not 0 <= value < math.inf:
+            raise FprdoError(f"{what} {value}: use a standard deviation of 0 or more")
+    if shrink is not None and not 0 <= shrink <= 1:
+        raise FprdoError(f"shrink {shrink}: use 0 (each block's own shape) to 1 (one shape for the plane)")
+    if not set(transform_sizes) <= set(TRANSFORM_SIZES):
+        raise FprdoError(f"transform sizes {list(transform_sizes)}: use some of {', '.join(map(str, TRANSFORM_SIZES))}")
+    planes = float_planes(frame)
+    squares = [torch.zeros(plane.shape) for plane in planes]
+    # Two accumulators, for the first and the second half of the probes: what differs between them is estimation noise.
+    spectra = {n: [[torch.zeros(_whole_blocks(plane.shape, n)) for plane in planes] for _ in range(2)]
+               for n in sorted(set(transform_sizes))}
+    for k, gradients in enumerate(sketch_gradients(extractor, planes, fmt, probes=probes, seed=seed, jitter=jitter,
+                                                   tile_samples=tile_samples)):
+        for c, gradient in enumerate(gradients):
+            squares[c].addcmul_(gradient, gradient)
+            for n, halves in spectra.items():
+                coefficients = block_dct(gradient, n)
+                halves[2 * k // probes][c].addcmul_(coefficients, coefficients)
+    means = [square.double().mean().item() / probes for square in squares]
+    if not all(mean < math.inf for mean in means):
+        raise FprdoError(f"extractor {extractor.name} has NaN or infinite derivatives here: check its layers")
+    for c, mean in enumerate(means):
+        if mean <= _UNSEEN * max(means):
+            means[c] = 0.0
+            for accumulator in (squares, *(half for halves in spectra.values() for half in halves)):
+                accumulator[c].fill_(1)
+    pixel = [_smoothed(square, smooth) for square in squares]
+    shapes = {n: tuple(_block_shapes(first, second, n, shrink).numpy() for first, second in zip(*halves))
+              for n, halves in spectra.items()}
+    return WeightMap(tuple((plane / plane.double().mean()).float().numpy() for plane in pixel), shapes,
+                     tuple(mean / means[0] if means[0] > 0 else 0.0 for mean in means))
+
+
+def compute_maps(frames: Iterable[Frame], fmt: VideoFormat, extractor: Extractor, *, frames_per_map: int = 1,
+                 **settings: object) -> Iterator[WeightMap]:
+    """One `compute_map` (which takes the settings) per group of frames_per_map frames, from the group's first frame."""
+    for index, frame in enumerate(frames):
+        if index % frames_per_map == 0:
+            yield compute_map(frame, fmt, extractor, **settings)
+
+
+def block_dct(plane: Tensor, n: int) -> Tensor:
+    """Orthonormal DCT-II of the n x n blocks of a plane (h, w), in place of the blocks.
+
+    The grid starts at the plane's origin; partial blocks at the right and the bottom are completed by reflection.
+    Returns (ceil(h/n) n, ceil(w/n) n): vertical frequency v, horizontal frequency u of block (by, bx) at
+    [by n + v, bx n + u].
+    """
+    rows, columns = _whole_blocks(plane.shape, n)
+    if (rows, columns) != plane.shape:
+        plane = plane[_reflected(0, rows, plane.shape[0])][:, _reflected(0, columns, plane.shape[1])]
+    basis = _dct_basis(n)
+    vertical = torch.matmul(basis, plane.reshape(rows // n, n, columns))
+    return torch.matmul(vertical.reshape(rows, columns // n, n), basis.T).reshape(rows, columns)
+
+
+def _dct_basis(n: int) -> Tensor:
+    """Row u: sqrt((2 - [u = 0]) / n) cos(pi (2 x + 1) u / (2 n))."""
+    u, x = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)[None, :]
+    basis = torch.cos(math.pi * (2 * x + 1) * u / (2 * n)) * math.sqrt(2 / n)
+    basis[0] /= math.sqrt(2)
+    return basis.float()
+
+
+def _whole_blocks(shape: Sequence[int], n: int) -> tuple[int, int]:
+    return -(-shape[0] // n) * n, -(-shape[1] // n) * n
+
+
+def _reflected(start: int, stop: int, size: int) -> Tensor:
+    """Indices start..stop-1 folded into 0..size-1, border samples repeated: 1 0 | 0 1 .. size-1 | size-1 .."""
+    index = torch.arange(start, stop) % (2 * size)
+    return torch.minimum(index, 2 * size - 1 - index)
+
+
+def _smoothed(plane: Tensor, deviation: float) -> Tensor:
+    """Convolve a plane (h, w) with a Gaussian, cut off at 3 deviations; reflected borders keep the mean."""
+    reach = math.ceil(3 * deviation)
+    if reach == 0:
+        return plane
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviation) ** 2)
+    taps /= taps.sum()
+    for _ in range(2):  # rows, then, transposed, columns
+        size = plane.shape[1]
+        padded = plane[:, _reflected(-reach, size + reach, size)]
+        plane = sum(tap * padded[:, t:t + size] for t, tap in enumerate(taps)).T
+    return plane.contiguous()
+
+
+def _block_shapes(first: Tensor, second: Tensor, n: int, shrink: float | None) -> Tensor:
+    """Block shapes of mean 1 from the sums of squared coefficients of two independent sets of probes.
+
+    A block's own estimate r is so noisy at 16 probes that it predicts the shape worse than the plane's mean shape m
+    does. The best linear combination is m + (1 - shrink) (r - m), where 1 - shrink is the share of the true differences
+    in the variance of r over the blocks (James and Stein, 1961). The covariance of the two sets' estimates is the
+    variance of the true differences, whatever the distribution of the noise. Against the shapes of 48 further probes
+    this estimate of shrink, 0.74 to 0.92 over planes and sizes, came within 0.03 of the best value.
+    """
+    rows, columns = first.shape
+    own, one, other = (_normalised_blocks(spectrum, n) for spectrum in (first + second, first, second))
+    mean = own.mean(dim=(0, 1))
+    if shrink is None:
+        variance = (own - mean).square().mean().item()
+        true = ((one - one.mean(dim=(0, 1))) * (other - other.mean(dim=(0, 1)))).mean().item()
+        shrink = 1 - min(max(true / variance, 0.0), 1.0) if variance > 0 else 1.0
+    return torch.lerp(own, mean, shrink).transpose(1, 2).reshape(rows, columns)
+
+
+def _normalised_blocks(spectrum: Tensor, n: int) -> Tensor:
+    """(h, w) -> (h/n, w/n, n, n), each block divided by its mean; ones for a block of zeros."""
+    rows, columns = spectrum.shape
+    blocks = spectrum.reshape(rows // n, n, columns // n, n).transpose(1, 2)
+    level = blocks.mean(dim=(-2, -1), keepdim=True)
+    return torch.where(level > 0, blocks / level, 1.0)

@@ -1,0 +1,109 @@
+"""The encoders' own kernel in Python: weights of one picture as an encoder sees them, run-time settings applied.
+
+Only this module touches the compiled `_idse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.native._idse import ffi as _ffi
+from fprdo_bridge.native._idse import lib as _lib
+
+if TYPE_CHECKING:
+    from fprdo_bridge.codecs.job import IdseOptions
+    from fprdo_bridge.frames import VideoFormat
+
+ONE = _lib.IDSE_ONE
+FREQUENCIES, SAMPLES, UNORDERED = _lib.IDSE_FREQUENCIES, _lib.IDSE_SAMPLES, _lib.IDSE_UNORDERED
+_SIZES = (4, 8, 16, 32)
+
+
+def default_settings() -> dict[str, float]:
+    """The settings that an encoder has when no option is given, by their names in idse.h."""
+    settings = _ffi.new("idse_settings *")
+    _lib.idse_settings_default(settings)
+    return {name: getattr(settings, name) for name, _ in _ffi.typeof("idse_settings").fields}
+
+
+class WeightedPicture:
+    """The weights of one picture.
+
+    Parameters
+    ----------
+    planes : uint16 arrays of shapes fmt.plane_shapes, 8 fraction bits (256 is 1.0)
+    shapes : block size -> uint16 arrays per component, as in the .idse format; may be empty
+    fmt : VideoFormat
+    options : IdseOptions; tau, power, clip and the QP clip matter here
+
+    Raises
+    ------
+    FprdoError
+        An array has another shape or type, or an option is out of range.
+    """
+
+    def __init__(self, planes: Sequence[np.ndarray], shapes: Mapping[int, Sequence[np.ndarray]], fmt: VideoFormat,
+                 options: IdseOptions):
+        weight_map = _ffi.new("idse_map *")
+        keep = []
+        expected = {0: fmt.plane_shapes} | {n: [tuple(-(-side // n) * n for side in shape) for shape in fmt.plane_shapes]
+                                            for n in shapes}
+        for size, arrays in {0: planes, **shapes}.items():
+            for component, (array, shape) in enumerate(zip(arrays, expected[size], strict=True)):
+                if array.shape != tuple(shape) or array.dtype != np.uint16:
+                    raise FprdoError(f"weights of component {component}: {array.dtype} {array.shape} given; "
+                                     f"use uint16 {tuple(shape)}")
+                keep.append(_ffi.from_buffer("uint16_t[]", np.ascontiguousarray(array)))
+                if size:
+                    weight_map.shape[component][_SIZES.index(size)] = keep[-1]
+                else:
+                    weight_map.pixel[component] = keep[-1]
+        settings = _ffi.new("idse_settings *", {
+            "tau": options.tau, "power": options.power, "clip": options.clip, "rdoq": options.rdoq,
+            "qp_map": options.qp_map, "qp_map_clip": options.qp_map_clip, "sao": options.sao,
+            "decisions": options.decisions})
+        sequence = _ffi.new("idse_sequence *", {
+            "width": fmt.width, "height": fmt.height, "coded_width": fmt.width, "coded_height": fmt.height,
+            "chroma_format_idc": fmt.chroma_format_idc, "frames": 1, "frame_step": 1})
+        message = _ffi.new("char[]", _lib.IDSE_MESSAGE_BYTES)
+        picture = _lib.idse_picture_create(weight_map, settings, sequence, message)
+        if picture == _ffi.NULL:
+            raise FprdoError(_ffi.string(message).decode())
+        self._picture = _ffi.gc(picture, _lib.idse_picture_destroy)
+
+    def sse(self, component: int, x: int, y: int, a: np.ndarray, b: np.ndarray, shift: int = 0) -> int:
+        """floor(sum w (((a - b)^2) >> shift)) of the block at (x, y); a and b int16 or int32, of one shape and type,
+        rows may be strided."""
+        kernel, sample = {np.dtype(np.int16): (_lib.idse_sse16, "int16_t *"),
+                          np.dtype(np.int32): (_lib.idse_sse32, "int32_t *")}[a.dtype]
+        height, width = a.shape
+        pointers = [(_ffi.cast(sample, block.ctypes.data), block.strides[0] // block.itemsize) for block in (a, b)]
+        return kernel(self._picture, component, x, y, width, height, *pointers[0], *pointers[1], shift)
+
+    def mean(self, component: int, x: int, y: int, width: int, height: int) -> float:
+        """Mean weight of the visible part of a block."""
+        return _lib.idse_mean(self._picture, component, x, y, width, height)
+
+    def tu_weights(self, component: int, x: int, y: int, size: int, order: int = FREQUENCIES) -> tuple[np.ndarray, float]:
+        """Weights (size, size) float64 of a transform unit's coefficients, and its mean weight."""
+        weights = np.empty((size, size))
+        mean = _lib.idse_tu_weights(self._picture, component, x, y, size, order,
+                                    _ffi.cast("double *", weights.ctypes.data))
+        return weights, mean
+
+    def qp_offset(self, x: int, y: int, width: int, height: int) -> int:
+        """QP offset of the quantisation group whose luma block this is."""
+        return _lib.idse_qp_offset(self._picture, x, y, width, height)
+
+    def decides(self, decision: int, component: int) -> bool:
+        """Whether an SSE for `decision` uses weights (idse.h)."""
+        return bool(_lib.idse_decides(self._picture, decision, component))
+
+    def counters(self) -> dict[str, int]:
+        """Calls so far, by their names in idse.h."""
+        counters = _lib.idse_picture_counters(self._picture)
+        return {name: getattr(counters, name) for name, _ in _ffi.typeof("idse_counters").fields}

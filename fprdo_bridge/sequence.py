@@ -1,0 +1,124 @@
+"""What the commands work on: a picture or a raw YUV file, as frames of one format."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import (Frame, VideoFormat, count_frames, guess_format, guess_frame_rate, load_picture,
+                                 read_yuv, write_yuv)
+
+
+@dataclass(frozen=True)
+class FormatRequest:
+    """What the user said about the format; None: read off the file's name, or the default of VideoFormat."""
+
+    size: tuple[int, int] | None = None
+    chroma: str | None = None
+    bit_depth: int | None = None
+    matrix: str | None = None
+    full_range: bool | None = None
+    siting: str | None = None
+
+    def apply(self, fmt: VideoFormat) -> VideoFormat:
+        """`fmt` with what was asked for; FprdoError if the result is no format."""
+        asked = {name: value for name, value in vars(self).items() if name != "size" and value is not None}
+        width, height = self.size or (fmt.width, fmt.height)
+        return replace(fmt, width=width, height=height, **asked)
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Frames of one format.
+
+    Attributes
+    ----------
+    name : short, fit for a file name
+    source : the file, or scikit-image's name of a picture
+    fmt : VideoFormat
+    frames : number of frames, from the first on
+    frame_rate : pictures per second
+    picture : the frame of a single picture; None for a YUV file, which is read as it is needed
+    """
+
+    name: str
+    source: str
+    fmt: VideoFormat
+    frames: int
+    frame_rate: Fraction
+    picture: Frame | None = None
+
+    def read(self) -> Iterator[Frame]:
+        """The frames, one in memory at a time."""
+        return iter([self.picture]) if self.picture else read_yuv(self.source, self.fmt, count=self.frames)
+
+    def yuv(self, folder: Path) -> Path:
+        """A raw file with (at least) these frames: the source itself, or a picture's samples written into `folder`."""
+        if self.picture is None:
+            return Path(self.source)
+        path = folder / f"{self.name}.yuv"
+        write_yuv(path, [self.picture], self.fmt)
+        return path
+
+    def sha256(self) -> str:
+        """Hash of format and samples; it decides whether a result belongs to these frames."""
+        digest = hashlib.sha256(f"{self.fmt} {self.frames}".encode())
+        for frame in self.read():
+            for plane in frame:
+                digest.update(plane.tobytes())
+        return digest.hexdigest()
+
+
+def open_sequence(source: str, request: FormatRequest = FormatRequest(), frames: int | None = None,
+                  frame_rate: Fraction | None = None) -> Sequence:
+    """A picture (PNG, JPEG, WebP, `skimage:NAME`) converted to Y'CbCr, or a raw .yuv file.
+
+    Parameters
+    ----------
+    source : path or `skimage:NAME`
+    request : for a picture, what to convert to, its size is its own; for a raw file, what it holds
+    frames : use only the first frames; None for all
+    frame_rate : None: from the file's name, else 30
+
+    Raises
+    ------
+    FprdoError
+        The source cannot be read, its size is unknown or asked to be another, or it has fewer frames.
+    """
+    rate = frame_rate or guess_frame_rate(source) or Fraction(30)
+    if Path(source).suffix.lower() == ".yuv":
+        fmt = request.apply(VideoFormat(*request.size) if request.size else guess_format(source))
+        available = count_frames(source, fmt)
+        if frames is not None and not 1 <= frames <= available:
+            raise FprdoError(f"{source}: has {available} frames, {frames} asked for; use --frames 1 to {available}")
+        return Sequence(Path(source).stem, source, fmt, frames or available, rate)
+
+    rgb = load_picture(source)
+    height, width = rgb.shape[:2]
+    if request.size not in (None, (width, height)):
+        raise FprdoError(f"{source}: is {width}x{height}, not {request.size[0]}x{request.size[1]}; "
+                         "leave --size out for a picture")
+    if frames not in (None, 1):
+        raise FprdoError(f"{source}: a picture is 1 frame, {frames} asked for; leave --frames out")
+    fmt = request.apply(VideoFormat(width, height))
+    name = Path(source).stem if Path(source).suffix else source.rpartition(":")[2]
+    return Sequence(name, source, fmt, 1, rate, _to_frame(rgb, fmt))
+
+
+def _to_frame(rgb: np.ndarray, fmt: VideoFormat) -> Frame:
+    import torch  # slow to load, and raw files do without
+
+    from fprdo_bridge.colour import rgb_to_frame
+
+    return rgb_to_frame(torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255, fmt)
+
+
+def frame_to_picture(frame: Frame, fmt: VideoFormat) -> np.ndarray:
+    """uint8 (height, width, 3) R'G'B' of a frame."""
+    from fprdo_bridge.colour import frame_to_rgb
+
+    return (frame_to_rgb(frame, fmt)[0].permute(1, 2, 0) * 255 + 0.5).floor().byte().numpy()

@@ -1,0 +1,255 @@
+"""Pictures and raw YUV: exact sizes, exact samples, and one clear line for what cannot be read."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import (VideoFormat, check_frame, coded_format, count_frames, crop_frame, first_difference,
+                                 guess_format, guess_frame_rate, load_picture, pad_frame, read_yuv, save_picture,
+                                 write_yuv)
+
+formats = st.builds(VideoFormat, width=st.integers(1, 40), height=st.integers(1, 40),
+                    chroma=st.sampled_from(["400", "420", "422", "444"]), bit_depth=st.integers(8, 16))
+
+
+def noise(fmt: VideoFormat, seed: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(seed)
+    return tuple(rng.integers(0, fmt.max_value, shape, dtype=fmt.dtype, endpoint=True) for shape in fmt.plane_shapes)
+
+
+# ---- formats -----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("chroma, chroma_shape, samples", [
+    ("400", None, 97 * 65), ("420", (33, 49), 97 * 65 + 2 * 33 * 49),
+    ("422", (65, 49), 97 * 65 + 2 * 65 * 49), ("444", (65, 97), 3 * 97 * 65)])
+def test_odd_sizes_round_chroma_up(chroma, chroma_shape, samples):
+    fmt = VideoFormat(97, 65, chroma)
+    assert fmt.plane_shapes == ((65, 97), *([chroma_shape] * 2 if chroma_shape else []))
+    assert fmt.frame_bytes == samples
+    assert VideoFormat(97, 65, chroma, 10).frame_bytes == 2 * samples
+
+
+@pytest.mark.parametrize("chroma, size", [("400", (97, 65)), ("420", (98, 66)), ("422", (98, 65)), ("444", (97, 65))])
+def test_coded_size_is_a_multiple_of_the_cropping_unit(chroma, size):
+    coded = coded_format(VideoFormat(97, 65, chroma, 10, full_range=True))
+    assert (coded.width, coded.height) == size
+    assert coded == VideoFormat(*size, chroma, 10, full_range=True)
+    assert coded_format(coded) == coded
+
+
+@pytest.mark.parametrize("arguments, named", [
+    (dict(width=0, height=4), "0x4"), (dict(width=4, height=65536), "4x65536"),
+    (dict(width=4, height=4, bit_depth=7), "bit depth 7"), (dict(width=4, height=4, bit_depth=17), "bit depth 17"),
+    (dict(width=4, height=4, chroma="411"), "'411'"), (dict(width=4, height=4, matrix="rgb"), "'rgb'"),
+    (dict(width=4, height=4, siting="top"), "'top'")])
+def test_impossible_formats_are_refused(arguments, named):
+    with pytest.raises(FprdoError, match=named):
+        VideoFormat(**arguments)
+
+
+@pytest.mark.parametrize("name, fmt", [
+    ("clip_416x240_30fps_10bit_422.yuv", VideoFormat(416, 240, "422", 10)),
+    ("foreman_352x288_yuv420p10le.yuv", VideoFormat(352, 288, "420", 10)),
+    ("BasketballPass_416x240_50.yuv", VideoFormat(416, 240)),
+    ("/clips_64x64/night-97x65-8bit-400.yuv", VideoFormat(97, 65, "400")),
+    ("a_8x16_gray12le.yuv", VideoFormat(8, 16, "400", 12)),
+    ("A_1920X1080_444P_8bits.YUV", VideoFormat(1920, 1080, "444"))])
+def test_format_from_a_name(name, fmt):
+    assert guess_format(name) == fmt
+
+
+@pytest.mark.parametrize("name", ["clip.yuv", "crop_64x64_of_1920x1080.yuv", "0x10.yuv", "416x.yuv"])
+def test_a_name_without_one_size_is_refused(name):
+    with pytest.raises(FprdoError, match="give the size explicitly"):
+        guess_format(name)
+
+
+def test_frame_rate_from_a_name():
+    assert guess_frame_rate("clip_416x240_30fps.yuv") == 30
+    assert guess_frame_rate("clip_29.97fps_416x240.yuv") * 100 == 2997
+    assert guess_frame_rate("clip_416x240_50.yuv") is None
+
+
+# ---- raw YUV -------------------------------------------------------------------------------------------------------
+
+@settings(max_examples=40, deadline=None)
+@given(fmt=formats, count=st.integers(1, 4), seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_yuv_round_trip(tmp_path_factory, fmt, count, seed, data):
+    path = tmp_path_factory.mktemp("yuv") / "clip.yuv"
+    frames = [noise(fmt, seed + index) for index in range(count)]
+    assert write_yuv(path, frames, fmt) == count
+    assert path.stat().st_size == count * fmt.frame_bytes
+    assert count_frames(path, fmt) == count
+    start = data.draw(st.integers(0, count - 1))
+    length = data.draw(st.integers(1, count - start))
+    assert first_difference(read_yuv(path, fmt, start, length), frames[start:start + length]) is None
+    for frame in read_yuv(path, fmt, start):
+        check_frame(frame, fmt)
+
+
+def test_yuv_layout(tmp_path):
+    """Planes in order, rows without padding, deep samples little-endian."""
+    fmt = VideoFormat(3, 1, "420", 10)
+    frame = tuple(np.array([values], np.uint16) for values in ([1, 2, 1023], [4, 5], [6, 0x0107 & 1023]))
+    write_yuv(tmp_path / "a.yuv", [frame], fmt)
+    assert (tmp_path / "a.yuv").read_bytes() == bytes([1, 0, 2, 0, 255, 3, 4, 0, 5, 0, 6, 0, 7, 1])
+
+
+@settings(deadline=None)
+@given(fmt=formats, seed=st.integers(0, 2**32 - 1))
+def test_padding_repeats_the_edge_and_cropping_undoes_it(fmt, seed):
+    frame = noise(fmt, seed)
+    coded = coded_format(fmt)
+    padded = pad_frame(frame, fmt, coded)
+    check_frame(padded, coded)
+    assert np.array_equal(padded[0][:, -1], padded[0][:, fmt.width - 1])
+    assert np.array_equal(padded[0][-1], padded[0][fmt.height - 1])
+    assert first_difference([crop_frame(padded, fmt)], [frame]) is None
+
+
+def test_wrong_size_is_told_with_both_sizes(tmp_path):
+    path = tmp_path / "clip.yuv"
+    path.write_bytes(bytes(1000))
+    with pytest.raises(FprdoError, match=r"clip\.yuv: 1000 bytes .* 16x16 420 8-bit frames of 384 bytes"):
+        count_frames(path, VideoFormat(16, 16))
+    with pytest.raises(FprdoError, match="1000 bytes"):
+        read_yuv(path, VideoFormat(16, 16))  # before the first frame is asked for
+    path.write_bytes(b"")
+    with pytest.raises(FprdoError, match="0 bytes"):
+        count_frames(path, VideoFormat(16, 16))
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(FprdoError, match="nothing.yuv: cannot be read"):
+        count_frames(tmp_path / "nothing.yuv", VideoFormat(16, 16))
+    with pytest.raises(FprdoError, match="not a file"):
+        count_frames(tmp_path, VideoFormat(16, 16))
+
+
+@pytest.mark.parametrize("start, count", [(2, 1), (1, 2), (-1, 1), (0, 0)])
+def test_frames_beyond_the_file(tmp_path, start, count):
+    fmt = VideoFormat(4, 4)
+    write_yuv(tmp_path / "a.yuv", [noise(fmt, 1), noise(fmt, 2)], fmt)
+    with pytest.raises(FprdoError, match="it has 0 to 1"):
+        read_yuv(tmp_path / "a.yuv", fmt, start, count)
+
+
+def test_samples_beyond_the_bit_depth(tmp_path):
+    deep, shallow = VideoFormat(4, 4, "444", 12), VideoFormat(4, 4, "444", 10)
+    good = tuple(np.full((4, 4), 1023, np.uint16) for _ in range(3))
+    bad = (*good[:2], np.full((4, 4), 1024, np.uint16))
+    write_yuv(tmp_path / "a.yuv", [good, bad], deep)
+    with pytest.raises(FprdoError, match="a.yuv: frame 1: Cr sample 1024 does not fit 10 bits"):
+        list(read_yuv(tmp_path / "a.yuv", shallow))
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (lambda frame: frame[:2], "are not a"), (lambda frame: (frame[0][:-1], *frame[1:]), "are not a"),
+    (lambda frame: (frame[0].astype(np.uint16), *frame[1:]), "uint16")])
+def test_a_wrong_frame_leaves_no_file(tmp_path, spoil, message):
+    fmt = VideoFormat(6, 4)
+    frame = noise(fmt, 1)
+    with pytest.raises(FprdoError, match=message):
+        write_yuv(tmp_path / "a.yuv", [frame, spoil(frame)], fmt)
+    with pytest.raises(FprdoError, match="no frame"):
+        write_yuv(tmp_path / "a.yuv", [], fmt)
+    assert not list(tmp_path.iterdir())
+
+
+def test_first_difference_says_where():
+    fmt = VideoFormat(6, 4)
+    a, b = noise(fmt, 1), noise(fmt, 1)
+    assert first_difference([a, a], [a, b]) is None
+    b[1][1, 2] ^= 1
+    assert first_difference([a, a], [a, b]) == f"picture 1, Cb, row 1, column 2: {a[1][1, 2]} and {b[1][1, 2]}"
+    assert first_difference([a], [a, b]) == "the first ends before picture 1"
+    assert first_difference([a, b], [a]) == "the second ends before picture 1"
+    assert first_difference([a], [a[:1]]) == "picture 0: plane Cb is missing or of another size"
+
+
+# ---- pictures ------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def rgb() -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".PNG"])
+def test_lossless_pictures_round_trip(tmp_path, rgb, suffix):
+    save_picture(tmp_path / f"a{suffix}", rgb)
+    assert np.array_equal(load_picture(tmp_path / f"a{suffix}"), rgb)
+
+
+def test_jpeg_round_trip_is_close(tmp_path):
+    ramp = np.broadcast_to(np.arange(0, 240, 4, dtype=np.uint8)[:, None, None], (60, 40, 3))
+    save_picture(tmp_path / "a.jpg", ramp)
+    assert np.abs(load_picture(tmp_path / "a.jpg").astype(int) - ramp).max() <= 4
+
+
+def test_grey_is_repeated(tmp_path, rgb):
+    Image.fromarray(rgb[..., 0]).save(tmp_path / "grey.png")
+    assert np.array_equal(load_picture(tmp_path / "grey.png"), np.repeat(rgb[..., :1], 3, axis=2))
+
+
+def test_transparency_is_composed_on_white(tmp_path):
+    Image.fromarray(np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)).save(tmp_path / "a.png")
+    assert load_picture(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_16_bit_grey_keeps_the_high_byte(tmp_path):
+    Image.fromarray(np.array([[0x12FF, 0xFF00, 0x0080]], np.uint16)).save(tmp_path / "deep.png")
+    assert load_picture(tmp_path / "deep.png")[..., 1].tolist() == [[0x12, 0xFF, 0x00]]
+
+
+def test_orientation_tag_is_applied(tmp_path, rgb):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise to show
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(load_picture(tmp_path / "a.png"), np.rot90(rgb, -1))
+
+
+@pytest.mark.parametrize("name, shape", [("astronaut", (512, 512, 3)), ("rocket", (427, 640, 3)),
+                                         ("camera", (512, 512, 3)), ("logo", (500, 500, 3))])
+def test_pictures_of_scikit_image(name, shape):
+    picture = load_picture(f"skimage:{name}")
+    assert picture.shape == shape and picture.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["nobody", "data_dir", "stereo_motorcycle", "download_all", "lfw_subset"])
+def test_what_is_no_picture_of_scikit_image(name):
+    with pytest.raises(FprdoError, match=f"skimage:{name}"):
+        load_picture(f"skimage:{name}")
+
+
+def test_unreadable_pictures(tmp_path, rgb):
+    noise_rgb = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for suffix in (".png", ".jpg", ".webp"):
+        whole = tmp_path / f"whole{suffix}"
+        save_picture(whole, noise_rgb)
+        cut = tmp_path / f"cut{suffix}"
+        cut.write_bytes(whole.read_bytes()[:whole.stat().st_size // 2])
+        with pytest.raises(FprdoError, match=f"cut{suffix}: not a readable picture"):
+            load_picture(cut)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(FprdoError, match="text.png: not a readable picture"):
+        load_picture(tmp_path / "text.png")
+    with pytest.raises(FprdoError, match="gone.png: no such picture"):
+        load_picture(tmp_path / "gone.png")
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(FprdoError, match="floating-point"):
+        load_picture(tmp_path / "float.tiff")
+
+
+def test_pictures_that_cannot_be_saved(tmp_path, rgb):
+    for name in ("a.xyz", "a"):
+        with pytest.raises(FprdoError, match="unknown picture type"):
+            save_picture(tmp_path / name, rgb)
+    with pytest.raises(FprdoError, match="uint8"):
+        save_picture(tmp_path / "a.png", rgb.astype(np.float32))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FprdoError, match="cannot be written"):
+        save_picture(tmp_path / "file" / "a.png", rgb)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
