@@ -53,7 +53,7 @@ from patches.series import Patch, PatchError, Tree, export_patch, read_series, r
 
 ROOT = Path(__file__).resolve().parent
 THIRD_PARTY = ROOT / "third_party"
-CACHE, WORK, BUILD = THIRD_PARTY / "cache", THIRD_PARTY / "work", THIRD_PARTY / "build"
+CACHE, WORK, BUILD = THIRD_PARTY / "cache", THIRD_PARTY / "patched", THIRD_PARTY / "build"
 LOGS = BUILD / "logs"
 NATIVE = ROOT / "fprdo_bridge" / "native"
 VENV = ROOT / ".venv"
@@ -449,7 +449,7 @@ def download(url: str, path: Path, sha256: str | None, progress: Progress) -> Pa
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The work tree, third_party/work/NAME-VERSION: the patched source for people to edit
+# The work tree, third_party/patched/NAME-VERSION: the patched source for people to edit
 
 EDITOR_LEFTOVERS = ("~", ".orig", ".rej", ".swp")
 
@@ -853,11 +853,11 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     for name, recipe in RECIPES.items():
         command(name, f"fetch, verify, patch and compile {recipe.title}", codec=False, source=True)
     command("fetch", "get the pristine source into third_party/cache and verify its content", source=True)
-    command("patch", "write the patched source to third_party/work, for editing", source=True)
+    command("patch", "write the patched source to third_party/patched, for editing", source=True)
     command("build", "compile the patched and the stock encoder", source=True)
     command("verify", "check the source against its pin, and the series: fuzz 0, none orphaned, same bytes again",
             source=True)
-    command("refresh", "turn an edited third_party/work tree back into the series").add_argument(
+    command("refresh", "turn an edited third_party/patched tree back into the series").add_argument(
         "--patch", metavar="NAME", help="the patch that takes the edits (default: the last one)")
     command("clean", "remove the build trees", codec=False, version=False).add_argument(
         "--all", action="store_true", help="also the cache, the work trees and .venv")

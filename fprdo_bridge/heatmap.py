@@ -56,8 +56,8 @@ def draw_map(path: Path, planes: tuple[np.ndarray, ...], fmt: VideoFormat, optio
         for y in range(0, fmt.height, block):
             for x in range(0, fmt.width, block):
                 offset = weighted.qp_offset(x, y, block, block)
-                shown.text(min(x + block / 2, fmt.width), min(y + block / 2, fmt.height), f"{offset:+d}" if offset else "0",
-                           ha="center", va="center", fontsize=size, color="white", clip_on=True,
+                shown.text((x + min(x + block, fmt.width)) / 2, (y + min(y + block, fmt.height)) / 2,
+                           f"{offset:+d}" if offset else "0", ha="center", va="center", fontsize=size, color="white", clip_on=True,
                            path_effects=[withStroke(linewidth=1.2, foreground="black")])
     shown.set_title("luma weights" + (f", QP offsets of {block}x{block} blocks" if options.qp_map else ""), fontsize=10)
     for axis in axes:

@@ -239,7 +239,7 @@ class Project:
         (self.patches / "series").write_text("# the toy's\n0001-first.patch\n0002-second.patch\n")
         (self.patches / "0001-first.patch").write_bytes(export_patch(HEADER, TOY, TOY | FIRST))
         (self.patches / "0002-second.patch").write_bytes(export_patch(HEADER, TOY | FIRST, TOY | SECOND))
-        self.work = root / "third_party" / "work" / "hm-18.0"
+        self.work = root / "third_party" / "patched" / "hm-18.0"
         self.archive = root / "toy.tar.gz"
         self.build.pack(TOY, self.archive, "toy-18.0")
 

@@ -19,9 +19,9 @@ from fprdo_bridge.importance.weights import block_dct, compute_map, compute_maps
 
 
 def tiny_extractor(seed: int = 0) -> Extractor:
-    """Two smooth layers; on a 7x5 picture 8 + 2 features, so that all 1024 sign vectors can be tried."""
+    """Two smooth layers; on a 7x5 picture 4 + 2 features, so that all 64 sign vectors can be tried."""
     torch.manual_seed(seed)
-    network = nn.Sequential(nn.Conv2d(3, 2, 4, stride=4, padding=2), nn.Tanh(), nn.Conv2d(2, 2, 2, stride=2), nn.Tanh())
+    network = nn.Sequential(nn.Conv2d(3, 1, 4, stride=4, padding=2), nn.Tanh(), nn.Conv2d(1, 2, 2, stride=2), nn.Tanh())
     return Extractor("tiny", network, ["1", "3"])
 
 
@@ -73,13 +73,13 @@ def test_all_sign_vectors_give_the_exact_matrix(fmt):
     """The mean of g g^T over all 2^F sign vectors is J^T J, not only on its diagonal."""
     extractor, planes = tiny_extractor(), float_planes(random_frame(fmt))
     sketches = all_sketches(extractor, planes, fmt)
-    assert len(sketches) == 1024
+    assert len(sketches) == 64
     g = torch.stack([flattened(sketch) for sketch in sketches]).double()
     jacobian = exact_jacobian(extractor, planes, fmt).double()
     exact = jacobian.T @ jacobian
     mean = g.T @ g / len(g)
     assert torch.allclose(mean, exact, rtol=0, atol=2e-6 * exact.max().item())
-    assert exact.diagonal().min() > 0
+    assert (exact.diagonal() > 0).float().mean() > 0.7  # a stride of 4 leaves out the last of 7 columns
 
 
 @pytest.mark.parametrize("n", [2, 4])
@@ -104,10 +104,11 @@ def test_all_sign_vectors_give_the_exact_spectrum(n):
 
 def test_random_sketches_converge_to_the_diagonal():
     """Var(g_p^2) <= 2 w_p^2 for signs: the mean of K probes lies within 6 sqrt(2 / K) w_p, for every sample."""
-    fmt, probes = VideoFormat(7, 5), 2000
+    fmt, probes = VideoFormat(7, 5), 500
     extractor, planes = tiny_extractor(), float_planes(random_frame(fmt))
     exact = exact_jacobian(extractor, planes, fmt).square().sum(0)
-    mean = sum(flattened(g).square() for g in sketch_gradients(extractor, planes, fmt, probes=probes, jitter=0)) / probes
+    sketches = sketch_gradients(extractor, planes, fmt, probes=probes, jitter=0)
+    mean = sum(flattened(g).square() for g in sketches) / probes
     assert ((mean - exact).abs() <= 6 * math.sqrt(2 / probes) * exact).all()
     assert not torch.allclose(mean, exact, rtol=1e-4)
 
@@ -165,8 +166,9 @@ def test_tiles_partition_the_picture(height, width, margin, core):
         (y0, y1), (x0, x1) = tile.rows, tile.columns
         assert y0 % 8 == 0 and x0 % 8 == 0 and tile.core_rows[0] % 8 == 0 and tile.core_columns[0] % 8 == 0
         assert (y1 - y0) * (x1 - x0) <= bound
-        assert y0 == max(0, y0) and y0 <= max(0, tile.core_rows[0] - margin) and y1 >= min(height, tile.core_rows[1] + margin)
-        assert x0 <= max(0, tile.core_columns[0] - margin) and x1 >= min(width, tile.core_columns[1] + margin)
+        for (core_start, core_stop), (start, stop), size in ((tile.core_rows, tile.rows, height),
+                                                             (tile.core_columns, tile.columns, width)):
+            assert 0 <= start <= max(0, core_start - margin) and min(size, core_stop + margin) <= stop <= size
     assert (owners == 1).all()
 
 
@@ -175,7 +177,7 @@ def test_tiles_give_the_gradient_of_the_whole_picture(fmt):
     planes = float_planes(random_frame(fmt))
     whole = list(sketch_gradients(rectified_extractor(8), planes, fmt, probes=2, seed=3))
     tiled = list(sketch_gradients(rectified_extractor(8), planes, fmt, probes=2, seed=3, tile_samples=40 * 40))
-    assert len(plan_tiles(fmt.height, fmt.width, rectified_extractor(8), 40 * 40)) >= 6
+    assert len(plan_tiles(fmt.height, fmt.width, rectified_extractor(8), 40 * 40)) >= 4
     for a, b in zip(whole, tiled):
         for x, y in zip(a, b):
             assert torch.allclose(x, y, rtol=0, atol=1e-5 * x.abs().max().item())
@@ -190,7 +192,7 @@ def test_tiles_without_room_and_wrong_strides():
         next(sketch_gradients(rectified_extractor(8), planes, fmt, tile_samples=100))
     wrong = rectified_extractor(8)
     wrong.strides = (2, 8, 8)
-    with pytest.raises(FprdoError, match="layer '3' does not have stride 8"):
+    with pytest.raises(FprdoError, match="layer '3' has 10 features across 40 samples, not the 5 of stride 8"):
         next(sketch_gradients(wrong, planes, fmt, tile_samples=40 * 40))
 
 
@@ -246,15 +248,27 @@ def test_smoothing_keeps_the_mean_and_lowers_the_spread():
     rough, smooth = (compute_map(random_frame(fmt), fmt, rectified_extractor(8), probes=2, smooth=s, transform_sizes=())
                      for s in (0, 2.0))
     assert smooth.planes[0].std() < 0.7 * rough.planes[0].std()
-    # A 1 x 1 plane is its own mean; the Gaussian of an impulse is a Gaussian.
-    one = compute_map((np.array([[90]], np.uint8),), VideoFormat(1, 1, "400"), tiny_extractor(), probes=2)
-    assert one.planes[0].tolist() == [[1.0]] and all(n_shape[0].shape == (n, n) for n, n_shape in one.shapes.items())
+    one = compute_map((np.array([[90]], np.uint8),), VideoFormat(1, 1, "400"), rectified_extractor(8), probes=2)
+    assert one.planes[0].tolist() == [[1.0]] and all(group[0].shape == (n, n) for n, group in one.shapes.items())
+
+
+def test_smoothing_is_a_gaussian_with_reflected_borders():
+    from fprdo_bridge.importance.weights import _smoothed
+
+    impulse = np.zeros((21, 30), np.float32)
+    impulse[10, 15], impulse[0, 0] = 1, 1
+    taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    taps /= taps.sum()
+    padded = np.pad(impulse.astype(np.float64), 5, mode="symmetric")
+    expected = sum(a * b * padded[y:y + 21, x:x + 30] for (y, a), (x, b) in
+                   itertools.product(enumerate(taps), enumerate(taps)))
+    assert np.allclose(_smoothed(torch.from_numpy(impulse), 1.5).numpy(), expected, atol=1e-7)
 
 
 def test_shrinking_is_linear_between_block_and_plane():
     fmt = VideoFormat(48, 40, "400")
-    maps = {shrink: compute_map(random_frame(fmt), fmt, rectified_extractor(8), probes=8, shrink=shrink, transform_sizes=(8,))
-            for shrink in (0, 0.25, 1, None)}
+    maps = {shrink: compute_map(random_frame(fmt), fmt, rectified_extractor(8), probes=8, shrink=shrink,
+                                transform_sizes=(8,)) for shrink in (0, 0.25, 1, None)}
     own, quarter, plane, estimated = (maps[s].shapes[8][0] for s in (0, 0.25, 1, None))
     assert np.allclose(quarter, 0.75 * own + 0.25 * plane, atol=1e-5)
     blocks = plane.reshape(5, 8, 6, 8)
@@ -265,11 +279,11 @@ def test_shrinking_is_linear_between_block_and_plane():
 
 
 def test_shrinking_is_estimated_from_the_noise():
-    """Blocks of two true shapes, observed with chi-square noise: the estimate leads near the least squared error."""
+    """Blocks of two true shapes, seen through chi-square noise: shrinking as estimated comes near the least error."""
     from fprdo_bridge.importance.weights import _block_shapes
 
     generator = torch.Generator().manual_seed(11)
-    for contrast, low, high in ((0.0, 0.9, 1.0), (3.0, 0.0, 0.35)):
+    for contrast, low, high in ((0.0, 0.95, 1.0), (3.0, 0.5, 0.7)):
         truth = torch.ones(64, 4, 64, 4)
         truth[:, :, ::2, :2] += contrast
         draws = torch.randn((16, *truth.shape), generator=generator).square() * truth
@@ -296,12 +310,12 @@ class Blind(nn.Module):
 def test_planes_that_features_do_not_see_get_ones():
     fmt = VideoFormat(24, 16)
     luma = torch.tensor([0.2126, 0.7152, 0.0722]).view(1, 3, 1, 1)
-    grey = Extractor("grey", Blind(lambda rgb: (rgb * luma).sum(1, keepdim=True)), ["out"])
+    grey = Extractor("grey", Blind(lambda rgb: (rgb * luma).sum(1, keepdim=True).square()), ["out"])
     weight_map = compute_map(random_frame(fmt), fmt, grey, probes=2)
     assert weight_map.plane_gain == (1.0, 0.0, 0.0)
     assert all((plane == 1).all() for plane in weight_map.planes[1:]) and not (weight_map.planes[0] == 1).all()
     assert all(np.allclose(group[c], 1) for group in weight_map.shapes.values() for c in (1, 2))
-    constant = Extractor("constant", Blind(lambda rgb: torch.ones_like(rgb)), ["out"])
+    constant = Extractor("constant", Blind(lambda rgb: 1 + 0 * rgb), ["out"])
     weight_map = compute_map(random_frame(fmt), fmt, constant, probes=2)
     assert weight_map.plane_gain == (0.0, 0.0, 0.0) and all((plane == 1).all() for plane in weight_map.planes)
 
@@ -313,6 +327,8 @@ def test_broken_networks_and_arguments_are_refused():
         compute_map(frame, fmt, Extractor("nan", Blind(lambda rgb: rgb / 0), ["out"]))
     with pytest.raises(FprdoError, match="NaN or infinite derivatives"):  # sqrt has no derivative at 0
         compute_map(frame, fmt, Extractor("steep", Blind(lambda rgb: 1 + (rgb * 0).sqrt()), ["out"]), jitter=0)
+    with pytest.raises(FprdoError, match="layer 'out' has no derivative in the picture"):
+        compute_map(frame, fmt, Extractor("detached", Blind(torch.detach), ["out"]))
     for argument, message in (({"probes": 0}, "probes 0"), ({"jitter": -1.0}, "jitter -1.0"),
                               ({"jitter": math.nan}, "jitter nan"), ({"smooth": math.inf}, "smooth inf"),
                               ({"shrink": 1.5}, "shrink 1.5"), ({"transform_sizes": (4, 64)}, "transform sizes")):

@@ -107,8 +107,9 @@ def plan_tiles(height: int, width: int, extractor: Extractor, tile_samples: int 
     for rows in _partitions(height, step, margin):
         for columns in _partitions(width, step, margin):
             areas = [(y1 - y0) * (x1 - x0) for _, (y0, y1) in rows for _, (x0, x1) in columns]
-            if max(areas) <= tile_samples and (best is None or sum(areas) < best[0]):
-                best = sum(areas), rows, columns
+            if max(areas) <= tile_samples:
+                if best is None or sum(areas) < best[0]:
+                    best = sum(areas), rows, columns
                 break  # more columns only add margins
     if best is None:
         raise FprdoError(f"tiles of {tile_samples} samples leave no room for the margin of {margin} samples that "
@@ -158,24 +159,31 @@ def _sketch(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoFormat, ti
         window = tile.cut(rgb.detach()).clone().requires_grad_()
         owned, cotangents = [], []
         for layer, feature in enumerate(extractor(window)):
+            if not feature.requires_grad:
+                raise FprdoError(f"extractor {extractor.name}: layer {extractor.layers[layer]!r} has no derivative in "
+                                 "the picture: let its module run without no_grad and detach")
             local, whole = _owned(feature, tile, extractor, layer)
             owned.append(feature[local])
             cotangents.append(signs[layer][whole].to(feature.dtype).mul_(scales[layer]))
-            if owned[-1].shape != cotangents[-1].shape:
-                raise FprdoError(f"extractor {extractor.name}: layer {extractor.layers[layer]!r} does not have stride "
-                                 f"{extractor.strides[layer]}, which tiles rely on: correct its strides")
-        tile.cut(gradient).add_(torch.autograd.grad(owned, window, cotangents, materialize_grads=True)[0])
+        tile.cut(gradient).add_(torch.autograd.grad(owned, window, cotangents)[0])
     return list(torch.autograd.grad(rgb, leaves, gradient))
 
 
 def _owned(feature: Tensor, tile: Tile, extractor: Extractor, layer: int) -> tuple[object, object]:
-    """The features that the tile owns: as an index into the window's features, and into the whole picture's."""
+    """The features that the tile owns: as an index into the window's features, and into the whole picture's.
+
+    Raises FprdoError where the number of features is not what the extractor's strides say.
+    """
     if extractor.strides is None:
         return ..., ...
     stride = extractor.strides[layer]
     local, whole = [...], [...]
     for (core_start, core_stop), (start, stop), count in ((tile.core_rows, tile.rows, feature.shape[-2]),
                                                           (tile.core_columns, tile.columns, feature.shape[-1])):
+        if (stop - start) % max(extractor.strides) == 0 and count != (stop - start) // stride:
+            raise FprdoError(f"extractor {extractor.name}: layer {extractor.layers[layer]!r} has {count} features "
+                             f"across {stop - start} samples, not the {(stop - start) // stride} of stride {stride}: "
+                             "correct its stride")
         first = (core_start - start) // stride
         # A window that ends with its core also owns the features that a network's padding adds at the picture's border.
         last = count if stop == core_stop else (core_stop - start) // stride
