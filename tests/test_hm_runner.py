@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from clips import make_job
 
 from fprdo_bridge import codecs, toolchain
 from fprdo_bridge.codecs import hm
@@ -23,37 +24,9 @@ from fprdo_bridge.codecs.colour_signal import signal_colour
 from fprdo_bridge.codecs.decoders import decode_hm, decode_libav, supported_by_libav
 from fprdo_bridge.codecs.hm_log import parse_decoder_log
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import Frame, VideoFormat, coded_format, first_difference, load_picture, read_yuv, write_yuv
+from fprdo_bridge.frames import VideoFormat, coded_format, first_difference, read_yuv
 from fprdo_bridge.importance.idse_file import ones, write_idse
 from fprdo_bridge.metrics import sequence_psnr
-
-
-@pytest.fixture(scope="module")
-def tools() -> toolchain.Toolchain:
-    return toolchain.find("hm")
-
-
-def clip(fmt: VideoFormat, count: int) -> list[Frame]:
-    """A window that moves over a photograph; its R, G and B serve as planes, the deeper bits are noise."""
-    rgb = load_picture("skimage:astronaut")
-    rng = np.random.default_rng(fmt.width)
-    frames = []
-    for index in range(count):
-        planes = []
-        for component, (rows, columns) in enumerate(fmt.plane_shapes):
-            samples = rgb[20 + 2 * index:, 150 + 3 * index:, component][:rows, :columns].astype(fmt.dtype)
-            extra = fmt.bit_depth - 8
-            planes.append((samples << extra) + rng.integers(0, 1 << extra, samples.shape, dtype=fmt.dtype))
-        frames.append(tuple(planes))
-    return frames
-
-
-def make_job(folder: Path, fmt: VideoFormat, tools: toolchain.Toolchain, *, kind: str = "intra", frames: int = 1,
-             **arguments) -> hm.EncodeJob:
-    write_yuv(folder / "source.yuv", clip(fmt, frames), fmt)
-    return hm.EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "qp": 32,
-                           "bitstream": folder / "out" / "clip.bin", "recon": folder / "out" / "recon.yuv",
-                           "config": (hm.config_for(kind, fmt, tools),)} | arguments)
 
 
 def left_over(job: hm.EncodeJob) -> list[str]:

@@ -122,26 +122,25 @@ double idse_tu_weights(idse_picture *picture, int component, int x, int y, int s
   const int      index = transform_index(size);
   const int      per_coefficient = picture->settings.rdoq == 2 && index >= 0 && p->shape[index] != NULL;
   const double   unit = 1.0 / MIXED_ONE;
+  const size_t   at = (size_t)y * p->padded_width + x;
 
   picture->counters.rdoq++;
   if (per_coefficient && order == IDSE_SAMPLES)
   {
-    const uint16_t *w = p->weight + (size_t)y * p->padded_width + x;
-    for (int v = 0; v < size; v++, w += p->padded_width)
-      for (int u = 0; u < size; u++) *weights++ = w[u] * (1.0 / IDSE_ONE);
+    for (int v = 0; v < size; v++)
+      for (int u = 0; u < size; u++) *weights++ = p->weight[at + (size_t)v * p->padded_width + u] * (1.0 / IDSE_ONE);
   }
   else if (per_coefficient && order == IDSE_FREQUENCIES)
   {
-    /* The mean holds (level + tau) / (1 + tau); only the level part has a shape. */
-    const uint32_t  flat = mean < picture->tau_share ? mean : picture->tau_share;
-    const uint64_t  level = mean - flat;
-    const uint16_t *shape = p->shape[index] + (size_t)y * p->padded_width + x;
-    for (int v = 0; v < size; v++, shape += p->padded_width)
-      for (int u = 0; u < size; u++)
-      {
-        const uint32_t w = flat + (uint32_t)((level * shape[u]) / IDSE_ONE);
-        *weights++ = (w ? w : 1) * unit;
-      }
+    /* The mean holds (level + tau) / (1 + tau); only the level part has a shape. Level and shape have at most 40 bits
+     * together, so that every operation here is exact and no compiler can make it differ. */
+    const uint32_t tau_part = mean < picture->tau_share ? mean : picture->tau_share;
+    const double   flat = tau_part * unit, level = (mean - tau_part) * (unit / IDSE_ONE);
+    for (int v = 0; v < size; v++)
+    {
+      const uint16_t *shape = p->shape[index] + at + (size_t)v * p->padded_width;
+      for (int u = 0; u < size; u++) *weights++ = flat + level * shape[u];
+    }
   }
   else
   {

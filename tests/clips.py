@@ -1,0 +1,33 @@
+"""Small clips and the encodes of them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fprdo_bridge.codecs import hm
+from fprdo_bridge.frames import Frame, VideoFormat, load_picture, write_yuv
+from fprdo_bridge.toolchain import Toolchain
+
+
+def clip(fmt: VideoFormat, count: int) -> list[Frame]:
+    """A window that moves over a photograph; its R, G and B serve as planes, the deeper bits are noise."""
+    rgb = load_picture("skimage:astronaut")
+    rng = np.random.default_rng(fmt.width)
+    frames = []
+    for index in range(count):
+        planes = []
+        for component, (rows, columns) in enumerate(fmt.plane_shapes):
+            samples = rgb[20 + 2 * index:, 150 + 3 * index:, component][:rows, :columns].astype(fmt.dtype)
+            extra = fmt.bit_depth - 8
+            planes.append((samples << extra) + rng.integers(0, 1 << extra, samples.shape, dtype=fmt.dtype))
+        frames.append(tuple(planes))
+    return frames
+
+
+def make_job(folder: Path, fmt: VideoFormat, tools: Toolchain, *, kind: str = "intra", frames: int = 1,
+             **arguments) -> hm.EncodeJob:
+    """An encode of `clip` into `folder`/out, at QP 32; `arguments` are fields of the job."""
+    write_yuv(folder / "source.yuv", clip(fmt, frames), fmt)
+    return hm.EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "qp": 32,
+                           "bitstream": folder / "out" / "clip.bin", "recon": folder / "out" / "recon.yuv",
+                           "config": (hm.config_for(kind, fmt, tools),)} | arguments)
