@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import sys
@@ -18,6 +19,10 @@ from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.sequence import FormatRequest, Sequence, frame_to_picture, open_sequence
+
+# Before torch is loaded: OpenMP threads that spin while they wait starve the encoders beside them, and one another. Four
+# sketches beside two HM encodes took 2 to 15 s with spinning and 1 s without.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 QUICKSTART_PICTURES = ("skimage:astronaut", "skimage:chelsea", "skimage:coffee", "skimage:rocket")
 
