@@ -120,7 +120,8 @@ CASES = {
     "444": (129, 65, "444", 8, "intra", 1, {"CrossComponentPrediction": "1", "MaxCuDQPDepth": "1"}),
     "444-10": (97, 63, "444", 10, "lowdelay", 2, {"CrossComponentPrediction": "1"}),
     "444-range-extensions": (97, 63, "444", 8, "lowdelay", 2, RANGE_EXTENSIONS),
-    "422-range-extensions": (98, 63, "422", 8, "intra", 1, RANGE_EXTENSIONS | {"CrossComponentPrediction": "0"}),
+    "422-range-extensions": (98, 63, "422", 8, "intra", 1, RANGE_EXTENSIONS | {"CrossComponentPrediction": "0",
+                                                                                "MaxCuDQPDepth": "1"}),
     "tiny": (8, 8, "420", 8, "intra", 1, {}),
 }
 
@@ -264,3 +265,209 @@ def test_temporal_subsampling_uses_the_maps_of_the_frames_it_codes(tmp_path, too
     assert same(tmp_path, "base", "odd") and not same(tmp_path, "base", "even")
     md5 = {name: [picture.md5 for picture in log.pictures] for name, log in logs.items()}
     assert md5["base"][0] == md5["even"][0] and md5["base"][1] != md5["even"][1]
+
+
+# ---- weights move error ------------------------------------------------------------------------------------------
+
+def region_map(fmt: VideoFormat, rows: slice, columns: slice, weight: float) -> tuple[WeightMap, np.ndarray]:
+    """`weight` times as much in a region of the luma plane and what lies there of the others, and the luma mask."""
+    whole = ones(fmt)
+    sub_width, sub_height = fmt.subsampling
+    for component, plane in enumerate(whole.planes):
+        across, down = (1, 1) if component == 0 else (sub_width, sub_height)
+        plane[rows.start // down:rows.stop // down, columns.start // across:columns.stop // across] *= weight
+        plane /= plane.mean()
+    mask = np.zeros(whole.planes[0].shape, bool)
+    mask[rows, columns] = True
+    return whole, mask
+
+
+@pytest.mark.parametrize("rows, columns", [(slice(96, 192), slice(0, 128)), (slice(64, 128), slice(64, 160))])
+@pytest.mark.parametrize("idse", [hm.IdseOptions(tau=0), hm.IdseOptions(tau=0, qp_map=False)], ids=["qp-map", "no-qp-map"])
+@pytest.mark.parametrize("qp", [27, 37])
+def test_a_region_gains_what_the_rest_loses(tmp_path, tools, rows, columns, idse, qp):
+    """Twice the weight, a photograph, the rate of the stock encoder within 5 %."""
+    fmt = VideoFormat(256, 192)
+    weights, mask = region_map(fmt, rows, columns, 2)
+    rgb = load_picture("skimage:astronaut")[:192, 128:384]
+    frame = (rgb[..., 1], rgb[::2, ::2, 0], rgb[::2, ::2, 2])
+    job = make_job(tmp_path, fmt, tools, qp=qp, options={"MaxCuDQPDepth": "1"}, idse=idse)
+    write_yuv(job.source, [frame], fmt)
+    logs = run_all({"stock": (job, tools.stock_encoder),
+                    "weighted": (replace(job, weights=write_maps(tmp_path / "w.idse", [weights], fmt)), tools.encoder)})
+    errors = {}
+    for name in logs:
+        difference = next(read_yuv(tmp_path / f"{name}.yuv", fmt))[0].astype(float) - frame[0]
+        errors[name] = np.array([(difference[where] ** 2).mean() for where in (mask, ~mask)])
+    region, rest = errors["weighted"] / errors["stock"]
+    assert region < 0.9 and rest > 1.03, (region, rest)
+    assert logs["weighted"].bits == pytest.approx(logs["stock"].bits, rel=0.05)
+
+
+def directional_map(fmt: VideoFormat, horizontal: bool) -> WeightMap:
+    """Shapes that weigh coefficients of one orientation four times as much as those of the other."""
+    whole = ones(fmt)
+    shapes = {}
+    for n, group in whole.shapes.items():
+        vertical_frequency, horizontal_frequency = np.mgrid[:n, :n]
+        lean = np.sign(horizontal_frequency - vertical_frequency) * (1 if horizontal else -1)
+        block = np.array([1.0, 2.5, 4.0])[lean + 1]
+        shapes[n] = tuple(np.tile(block / block.mean(), [side // n for side in plane.shape]).astype(np.float32)
+                          for plane in group)
+    return replace(whole, shapes=shapes)
+
+
+@pytest.mark.parametrize("qp", [27, 37])
+def test_shapes_favour_the_orientation_that_they_weigh(tmp_path, tools, qp):
+    """On a texture that equals its transpose, more weight on horizontal frequencies lowers their error, and so for vertical."""
+    fmt = VideoFormat(128, 128, "400")
+    noise = np.random.default_rng(0).normal(0, 1, (130, 130))
+    smooth = sum(noise[i:i + 128, j:j + 128] for i in range(3) for j in range(3))
+    smooth = smooth + smooth.T
+    plane = np.clip(128 + 30 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+    job = make_job(tmp_path, fmt, tools, qp=qp, idse=hm.IdseOptions(tau=0, rdoq=2, qp_map=False))
+    write_yuv(job.source, [(plane,)], fmt)
+    logs = run_all({name: (replace(job, weights=write_maps(tmp_path / f"{name}.idse",
+                                                           [directional_map(fmt, name == "horizontal")], fmt)), tools.encoder)
+                    for name in ("horizontal", "vertical")})
+    energy = {}
+    for name in logs:
+        difference = next(read_yuv(tmp_path / f"{name}.yuv", fmt))[0].astype(float) - plane
+        spectrum = (dctn(difference.reshape(16, 8, 16, 8), axes=(1, 3), norm="ortho") ** 2).sum(axis=(0, 2))
+        energy[name] = {"horizontal": np.triu(spectrum, 1).sum(), "vertical": np.tril(spectrum, -1).sum()}
+    assert energy["vertical"]["horizontal"] > 1.2 * energy["horizontal"]["horizontal"]
+    assert energy["horizontal"]["vertical"] > 1.2 * energy["vertical"]["vertical"]
+    assert logs["horizontal"].bits == pytest.approx(logs["vertical"].bits, rel=0.03)
+
+
+# ---- bad input: the encoder by itself --------------------------------------------------------------------------------
+
+BAD = VideoFormat(40, 24)
+
+
+def refusal(job: hm.EncodeJob, tools, *options: str) -> str:
+    """The one line that the encoder says before it ends with status 2 and has made no file."""
+    (job.source.parent / "out").mkdir(exist_ok=True)
+    done = subprocess.run([*hm.command(job, tools.encoder), *options], capture_output=True, text=True)
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("**", "Info:"))]  # HM's own remarks
+    assert len(lines) == 1 and lines[0].startswith("IDSE: error: "), done.stderr
+    assert not list((job.source.parent / "out").iterdir())
+    return lines[0].removeprefix("IDSE: error: ")
+
+
+@pytest.fixture
+def bad_job(tmp_path, tools):
+    """An encode of two frames with a good file, to be spoiled."""
+    weights = write_maps(tmp_path / "w.idse", [random_map(BAD, seed) for seed in range(2)], BAD, metadata={"name": "bad"})
+    return make_job(tmp_path, BAD, tools, frames=2, weights=weights)
+
+
+def test_the_good_file_is_taken(bad_job, tools):
+    assert run(bad_job, tools.encoder, "good").idse.pictures == 2
+
+
+def flipped(data: bytes, position: int) -> bytes:
+    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1:]
+
+
+def versioned(data: bytes, version: int) -> bytes:
+    """Another version with a checksum that is right."""
+    changed = bytearray(data)
+    struct.pack_into("<H", changed, 8, version)
+    maps, = struct.unpack_from("<I", changed, 24)
+    metadata, = struct.unpack_from("<I", changed, 56)
+    struct.pack_into("<I", changed, 92, zlib.crc32(changed[96:96 + 4 * maps + metadata], zlib.crc32(changed[:92])))
+    return bytes(changed)
+
+
+def maps_offset(data: bytes) -> int:
+    return struct.unpack_from("<Q", data, 48)[0]
+
+
+REMAKE = "make the map again with: fprdo weights"
+DAMAGE = {
+    "empty": (lambda data: b"", f"not an .idse weight file; {REMAKE}"),
+    "text": (lambda data: b"no weights at all\n" * 40, f"not an .idse weight file; {REMAKE}"),
+    "picture": (lambda data: b"\x89PNG" + data[4:], f"not an .idse weight file; {REMAKE}"),
+    "cut-8": (lambda data: data[:8], "not an .idse weight file"),
+    "cut-12": (lambda data: data[:12], f"truncated, 12 bytes where the header alone has 96; {REMAKE}"),
+    "cut-95": (lambda data: data[:95], "truncated, 95 bytes where the header alone has 96"),
+    "cut-96": (lambda data: data[:96], r"truncated, 96 bytes where the header promises \d+; copy it again or make"),
+    "cut-half": (lambda data: data[:len(data) // 2], r"truncated, \d+ bytes where the header promises \d+"),
+    "cut-1": (lambda data: data[:-1], r"truncated, \d+ bytes where the header promises \d+"),
+    "longer": (lambda data: data + b"\0", r"too long, \d+ bytes where the header promises \d+"),
+    "header-width": (lambda data: flipped(data, 12), "the header contradicts itself"),
+    "header-reserved": (lambda data: flipped(data, 70), "wrong checksum of the header; copy it again"),
+    "header-crc": (lambda data: flipped(data, 92), "wrong checksum of the header"),
+    "map-crc": (lambda data: flipped(data, 96), "wrong checksum of the header"),
+    "metadata": (lambda data: flipped(data, 106), "wrong checksum of the header"),
+    "first-map": (lambda data: flipped(data, maps_offset(data)), "wrong checksum of map 0 of 2; copy it again"),
+    "last-byte": (lambda data: flipped(data, len(data) - 1), "wrong checksum of map 1 of 2"),
+    "version-2": (lambda data: versioned(data, 2), "version 2, this encoder reads version 1; update the encoder"),
+    "version-65535": (lambda data: versioned(data, 65535), "version 65535"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_weight_files(bad_job, tools, damage):
+    change, message = DAMAGE[damage]
+    bad_job.weights.write_bytes(change(bad_job.weights.read_bytes()))
+    assert re.match(f"{re.escape(str(bad_job.weights))}: .*{message}", refusal(bad_job, tools))
+
+
+def test_weight_files_of_something_else(bad_job, tools, tmp_path):
+    for other, frames, message in (
+            (VideoFormat(24, 40), 2, "weights for 24x40, the pictures are 40x24; make the map again with: fprdo weights on"),
+            (VideoFormat(40, 24, "444"), 2, "weights for 4:4:4, the pictures are coded as 4:2:0; make the map"),
+            (VideoFormat(40, 24, "400"), 2, "weights for 4:0:0, the pictures are coded as 4:2:0"),
+            (BAD, 1, "weights for 1 frames, 2 are needed; code fewer frames")):
+        weights = write_maps(tmp_path / "other.idse", [ones(other)] * frames, other)
+        assert refusal(replace(bad_job, weights=weights), tools).startswith(f"{weights}: {message}")
+    for path, message in ((tmp_path / "gone.idse", r"cannot be opened \(No such file or directory\); give the path"),
+                          (tmp_path, "not an .idse weight file"),
+                          (bad_job.source / "w.idse", r"cannot be opened \(Not a directory\)")):
+        assert re.match(f"{re.escape(str(path))}: {message}", refusal(replace(bad_job, weights=path), tools))
+
+
+@pytest.mark.parametrize("option, message", [
+    ("IDSETau=-1", "IDSETau is -1; give a value from 0 to 1000"), ("IDSETau=1001", "IDSETau is 1001"),
+    ("IDSEPower=0", "IDSEPower is 0; give a value above 0 and up to 1"), ("IDSEPower=1.5", "IDSEPower is 1.5"),
+    ("IDSEClip=0.5", "IDSEClip is 0.5; give 0 for no limit, or a value from 1 to 255"), ("IDSEClip=300", "IDSEClip is 300"),
+    ("IDSERdoq=3", "IDSERdoq is 3; give a value from 0 to 2"), ("IDSERdoq=-1", "IDSERdoq is -1"),
+    ("IDSEQpMap=2", "IDSEQpMap is 2; give a value from 0 to 1"),
+    ("IDSEQpMapClip=13", "IDSEQpMapClip is 13; give a value from 0 to 12"), ("IDSEQpMapClip=-1", "IDSEQpMapClip is -1"),
+    ("IDSESao=2", "IDSESao is 2"), ("IDSEDecisions=32", "IDSEDecisions is 32; give a value from 0 to 31"),
+    ("IDSEDecisions=-1", "IDSEDecisions is -1")])
+def test_settings_out_of_range(bad_job, tools, option, message):
+    assert refusal(bad_job, tools, f"--{option}").startswith(message)
+
+
+@pytest.mark.parametrize("option", ["IDSETau=nan", "IDSEPower=inf", "IDSEClip=much", "IDSERdoq="])
+def test_settings_that_are_no_numbers(bad_job, tools, option):
+    """HM's own parser refuses them, by name and value."""
+    (bad_job.source.parent / "out").mkdir()
+    done = subprocess.run([*hm.command(bad_job, tools.encoder), f"--{option}"], capture_output=True, text=True)
+    name, value = option.split("=")
+    assert done.returncode and f'"{name}" with argument "{value}"' in done.stderr
+    assert not list((bad_job.source.parent / "out").iterdir())
+
+
+@pytest.mark.parametrize("options", [
+    ["RateControl=1", "TargetBitrate=100000"], ["AdaptiveQP=1"], ["BIM=1"], ["SmoothQPReductionEnable=1"],
+    ["LumaLevelToDeltaQPMode=1"], ["SelectiveRDOQ=1"], ["FieldCoding=1"]])
+def test_combinations_that_make_no_sense(bad_job, tools, options):
+    name = options[0].removesuffix("=1")
+    assert refusal(bad_job, tools, *(f"--{option}" for option in options)) == (
+        f"IDSEWeightFile cannot be combined with {name}; set {name} to 0")
+
+
+def test_combinations_are_free_without_weights(tmp_path, tools):
+    job = make_job(tmp_path, BAD, tools, options={"AdaptiveQP": "1"})
+    run_all({"stock": (job, tools.stock_encoder), "patched": (job, tools.encoder)})
+    assert same(tmp_path, "stock", "patched")
+
+
+def test_the_stock_encoder_knows_no_weights(bad_job, tools):
+    done = subprocess.run(hm.command(bad_job, tools.stock_encoder), capture_output=True, text=True)
+    assert done.returncode and "IDSEWeightFile" in done.stderr

@@ -39,7 +39,7 @@ class IdseOptions:
         A value is out of its range.
     """
 
-    tau: float = 0.3
+    tau: float = 0.15
     power: float = 1.0
     clip: float = 0.0
     rdoq: int = 2

@@ -302,7 +302,7 @@ static void say_no_memory(const idse_sequence *sequence, char *message)
 
 void idse_settings_default(idse_settings *settings)
 {
-  settings->tau = 0.3;
+  settings->tau = 0.15;
   settings->power = 1.0;
   settings->clip = 0.0;
   settings->rdoq = 2;
