@@ -106,6 +106,14 @@ RECIPES = {
         patched={"encoder": "TAppEncoder"},
         stock={"stock_encoder": "TAppEncoder", "stock_decoder": "TAppDecoder"},
         config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake),
+    "jm": Recipe(
+        name="jm", title="JM", revision=1,
+        # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
+        flags=("-Wno-error=use-after-free",),
+        native="source/app/lencod",
+        patched={"encoder": "lencod"},
+        stock={"stock_encoder": "lencod", "stock_decoder": "ldecod"},
+        config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake),
 }
 
 
