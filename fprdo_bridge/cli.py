@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from fprdo_bridge.codecs import ENCODERS
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.progress import percentage
 from fprdo_bridge.sequence import FormatRequest, Sequence, frame_to_picture, open_sequence
 
 # Before torch is loaded: OpenMP threads that spin while they wait starve the encoders beside them, and one another. Four
@@ -38,11 +40,10 @@ def weights(options: argparse.Namespace) -> None:
     """Compute importance weights."""
     from fprdo_bridge.importance.weighting import write_weights
 
-    sequence = _sequence(options)
+    sequence, settings = _sequence(options), _weight_settings(options)
     path = options.output or Path(f"{sequence.name}.idse")
-    many = -(-sequence.frames // options.frames_per_map) > 1
-    write_weights(sequence, _weight_settings(options), path,
-                  progress=(lambda done, count: say(f"{path}: {done} of {count} maps")) if many else None)
+    _keep_inputs([path], [options.source])
+    write_weights(sequence, settings, path, progress=percentage(f"weights of {sequence.name}", say))
     if options.json:
         print(json.dumps({"weights": str(path), "width": sequence.fmt.width, "height": sequence.fmt.height,
                           "frames": sequence.frames}))
@@ -60,13 +61,14 @@ def encode(options: argparse.Namespace) -> None:
         raise FprdoError(f"--plain encodes without weights, --weights {options.weights} with; leave one out")
     codec, tools = codecs.get(options.encoder), toolchain.find(options.encoder)
     sequence, idse = _sequence(options), _idse_options(options)
+    _keep_inputs([options.output, options.output.with_suffix(".log"), options.recon], [options.source, options.weights])
     config = _config(options.config, codec, sequence, tools)
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
         weight_file = options.weights
         if not options.plain and weight_file is None:
             weight_file = Path(folder) / "weights.idse"
-            say(f"weights of {sequence.name}: {options.probes} probes through {options.extractor}")
-            write_weights(sequence, _weight_settings(options), weight_file)
+            write_weights(sequence, _weight_settings(options), weight_file,
+                          progress=percentage(f"weights of {sequence.name}", say))
         extra = {} if options.plain else codec.weighted_options(idse)
         job = EncodeJob(source=sequence.yuv(Path(folder)), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp,
                         bitstream=options.output, recon=options.recon, config=(config,),
@@ -74,7 +76,8 @@ def encode(options: argparse.Namespace) -> None:
                         frame_rate=sequence.frame_rate)
         many = sequence.frames > 1
         result = codec.encode(job, tools, progress=(lambda p: say(f"POC {p.poc}: {p.bits} bits")) if many else None)
-    summary = {"bitstream": str(result.bitstream), "bits": result.bits, "psnr": result.log.psnr,
+    summary = {"bitstream": str(result.bitstream), "bits": result.bits,
+               "psnr": [value if math.isfinite(value) else None for value in result.log.psnr],  # JSON has no infinity
                "seconds": result.log.seconds, "log": str(result.log_file),
                "idse": vars(result.log.idse) if result.log.idse else None}
     if options.json:
@@ -90,6 +93,7 @@ def decode(options: argparse.Namespace) -> None:
     from fprdo_bridge.codecs.decoders import bitstream_codec, bitstream_format, decode_hm, decode_jm, decode_libav
     from fprdo_bridge.frames import read_yuv, save_picture, write_yuv
 
+    _keep_inputs([options.output], [options.bitstream])
     fmt = _format_request(options).apply(bitstream_format(options.bitstream))
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
         decoder = options.decoder or {"hevc": "hm", "h264": "jm"}[bitstream_codec(options.bitstream)]
@@ -130,9 +134,8 @@ def compare(options: argparse.Namespace) -> None:
     report.write_csv(options.output / "results.csv", points)
     report.draw_curves(options.output / "rd-curves.png", points, judge)
     for sequence in sequences:
-        path = options.output / f"map-{sequence.name}.png"
-        if not path.exists():
-            _draw(options.output / "weights" / f"{sequence.name}.idse", 0, settings.idse, sequence, path)
+        _draw(options.output / "weights" / f"{sequence.name}.idse", 0, settings.idse, sequence,
+              options.output / f"map-{sequence.name}.png")
     if options.json:
         print(report.to_json(points, settings))
     else:
@@ -144,7 +147,8 @@ def compare(options: argparse.Namespace) -> None:
 def show(options: argparse.Namespace) -> None:
     """Draw a weight map."""
     sequence = _sequence(options) if options.source else None
-    path = options.output or options.weights.with_suffix(".png")
+    path = options.output or options.weights.with_name(f"map-{options.weights.stem}.png")
+    _keep_inputs([path], [options.source, options.weights])
     _draw(options.weights, options.frame, _idse_options(options), sequence, path, options.block)
     print(path)
 
@@ -162,7 +166,8 @@ def _draw(weight_file: Path, frame: int, idse: IdseOptions, sequence: Sequence |
             raise FprdoError(f"{weight_file}: has frames 0 to {file.frame_count - 1}, not {frame}")
         picture = None
         if sequence:
-            if coded_format(sequence.fmt) != replace(coded_format(sequence.fmt), width=fmt.width, height=fmt.height):
+            coded = coded_format(replace(sequence.fmt, chroma=fmt.chroma))
+            if (coded.width, coded.height) != (fmt.width, fmt.height):
                 raise FprdoError(f"{weight_file}: weights for {fmt.width}x{fmt.height}, {sequence.source} is "
                                  f"{sequence.fmt.width}x{sequence.fmt.height}; give the picture they were computed on")
             pictures = list(islice(sequence.read(), frame, frame + 1))
@@ -174,6 +179,13 @@ def _draw(weight_file: Path, frame: int, idse: IdseOptions, sequence: Sequence |
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
+
+def _keep_inputs(outputs: list[Path | None], inputs: list[str | Path | None]) -> None:
+    """Refuse to write over a file that is read."""
+    for output in filter(None, outputs):
+        if output.exists() and any(Path(name).exists() and output.samefile(name) for name in filter(None, inputs)):
+            raise FprdoError(f"{output}: is read by this command; give the output another name")
+
 
 def _sequence(options: argparse.Namespace) -> Sequence:
     return open_sequence(options.source, _format_request(options), options.frames, options.frame_rate)
@@ -214,7 +226,10 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _rate(text: str) -> Fraction:
     try:
-        return Fraction(text)
+        rate = Fraction(text)
+        if rate <= 0:
+            raise ValueError
+        return rate
     except (ValueError, ZeroDivisionError):
         raise argparse.ArgumentTypeError(f"{text!r} is no frame rate; write it like 30 or 30000/1001") from None
 
@@ -344,7 +359,7 @@ def _parser() -> argparse.ArgumentParser:
                   "fprdo show photo.idse photo.png -o map.png")
     one.add_argument("weights", type=Path, help=".idse file")
     one.add_argument("source", nargs="?", help=f"the picture it was computed on: {source_help}")
-    one.add_argument("-o", "--output", type=Path, metavar="FILE", help="PNG to write (default: beside the weights)")
+    one.add_argument("-o", "--output", type=Path, metavar="FILE", help="PNG to write (default: map-NAME.png beside NAME.idse)")
     one.add_argument("--frame", type=int, default=0, metavar="N", help="frame of a sequence (default 0)")
     one.add_argument("--block", type=int, choices=(8, 16, 32, 64), default=32, help="quantisation group (default 32)")
     _idse_arguments(one)

@@ -21,6 +21,7 @@ from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import first_difference, read_yuv
 from fprdo_bridge.importance.weighting import WeightSettings, weights_key, write_weights
+from fprdo_bridge.progress import percentage
 from fprdo_bridge.sequence import Sequence
 from fprdo_bridge.toolchain import Toolchain
 
@@ -189,7 +190,8 @@ class _Run:
         if not (path.exists() and stamp.exists() and stamp.read_text() == key):
             stamp.unlink(missing_ok=True)
             say(f"weights of {sequence.name}: {self.settings.weights.probes} probes through {extractor.name}")
-            write_weights(sequence, self.settings.weights, path, extractor)
+            write_weights(sequence, self.settings.weights, path, extractor,
+                          percentage(f"weights of {sequence.name}", say))
             with replacing(stamp) as temporary:
                 temporary.write_text(key)
         self.weights[sequence.name] = path

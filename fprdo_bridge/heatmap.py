@@ -8,6 +8,7 @@ import numpy as np
 
 from fprdo_bridge.atomic import replacing
 from fprdo_bridge.codecs.job import IdseOptions
+from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import VideoFormat
 
 _OCTAVES = 3  # the colour scale ends at 2^-3 and 2^3 times the mean
@@ -27,7 +28,7 @@ def draw_map(path: Path, planes: tuple[np.ndarray, ...], fmt: VideoFormat, optio
     Raises
     ------
     FprdoError
-        The file cannot be written.
+        The file cannot be written, or matplotlib does not know its type.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -66,5 +67,8 @@ def draw_map(path: Path, planes: tuple[np.ndarray, ...], fmt: VideoFormat, optio
     bar.set_ticklabels([f"{2.0 ** octave:g}" for octave in range(-_OCTAVES, _OCTAVES + 1)])
     bar.set_label("weight (1 is the mean)", fontsize=9)
     figure.suptitle(title, fontsize=11)
+    suffix = path.suffix.lower().lstrip(".") or "png"
+    if suffix not in canvas.get_supported_filetypes():
+        raise FprdoError(f"{path}: unknown picture type .{suffix}; use .png, .webp, .svg or .pdf")
     with replacing(path) as temporary:
-        canvas.print_figure(temporary, format=path.suffix.lstrip(".") or "png")
+        canvas.print_figure(temporary, format=suffix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def to_json(points: list[Point], settings: CompareSettings) -> str:
     """All points and BD-rates, for programs."""
     rates = {judge: bd_rates(points, judge) for judge in settings.judges}
     return json.dumps({
-        "points": [vars(point) for point in points],
+        "points": [vars(point) | {"psnr": [value if math.isfinite(value) else None for value in point.psnr]}
+                   for point in points],  # JSON has no infinity, the PSNR of identical planes
         "bd_rate_percent": {judge: {name: {"features": f, "psnr_y": y} for name, (f, y) in table.items()}
                             | {"mean": {"features": _mean({n: r[0] for n, r in table.items()}),
                                         "psnr_y": _mean({n: r[1] for n, r in table.items()})}}

@@ -66,7 +66,7 @@ class Sequence:
 
     def sha256(self) -> str:
         """Hash of format and samples; it decides whether a result belongs to these frames."""
-        digest = hashlib.sha256(f"{self.fmt} {self.frames}".encode())
+        digest = hashlib.sha256(f"{self.fmt!r} {self.frames}".encode())  # str leaves out what the samples mean
         for frame in self.read():
             for plane in frame:
                 digest.update(plane.tobytes())

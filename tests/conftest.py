@@ -1,5 +1,10 @@
 """What tests of several modules need."""
 
+import os
+
+# As the command does, before torch is loaded: threads that spin while they wait starve the encoders beside them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import pytest
 
 from fprdo_bridge import toolchain

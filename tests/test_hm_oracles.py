@@ -340,6 +340,37 @@ def test_shapes_favour_the_orientation_that_they_weigh(tmp_path, tools, qp):
     assert logs["horizontal"].bits == pytest.approx(logs["vertical"].bits, rel=0.03)
 
 
+# ---- configuration file ----------------------------------------------------------------------------------------------
+
+OVERLAY = Path(__file__).parent.parent / "cfg" / "hm" / "idse.cfg"
+
+
+def test_the_configuration_file_holds_the_defaults():
+    lines = (line.partition("#")[0].split(":") for line in OVERLAY.read_text().splitlines())
+    values = {name.strip(): value.strip() for name, value in filter(lambda words: len(words) == 2, lines)}
+    arguments = dict(word.removeprefix("--").split("=") for word in hm.IdseOptions().arguments(Path("w.idse")))
+    assert arguments.pop("IDSEWeightFile") == "w.idse"
+    ours = {name: float(values.pop(name)) for name in list(values) if name.startswith("IDSE")}
+    assert ours == {name: float(value) for name, value in arguments.items()}
+    assert values == hm.weighted_options(hm.IdseOptions())
+
+
+def test_the_configuration_file_makes_the_same_bitstream(tmp_path, tools):
+    """As the command, and not as HM's configuration alone."""
+    fmt = VideoFormat(136, 72)
+    weights = write_maps(tmp_path / "w.idse", [random_map(fmt, 1)], fmt)
+    job = make_job(tmp_path, fmt, tools, weights=weights, options=hm.weighted_options(hm.IdseOptions()))
+    run(job, tools.encoder, "command")
+    bare = replace(job, weights=None, options={})
+
+    def with_files(name: str, *configs: Path) -> None:
+        one = replace(bare, config=configs, bitstream=tmp_path / f"{name}.bin", recon=tmp_path / f"{name}.yuv")
+        subprocess.run([*hm.command(one, tools.encoder), f"--IDSEWeightFile={weights}"], check=True, capture_output=True)
+    with_files("files", *job.config, OVERLAY)
+    with_files("without", *job.config)
+    assert same(tmp_path, "command", "files") and not same(tmp_path, "command", "without")
+
+
 # ---- bad input: the encoder by itself --------------------------------------------------------------------------------
 
 BAD = VideoFormat(40, 24)

@@ -15,7 +15,7 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import VideoFormat
 from fprdo_bridge.importance.extractors import Extractor, feature_distance
 from fprdo_bridge.importance.sketch import Tile, _sketch, plan_tiles, sketch_gradients
-from fprdo_bridge.importance.weights import block_dct, compute_map, compute_maps
+from fprdo_bridge.importance.weights import block_dct, compute_map
 
 
 def tiny_extractor(seed: int = 0) -> Extractor:
@@ -336,16 +336,6 @@ def test_broken_networks_and_arguments_are_refused():
             compute_map(frame, fmt, tiny_extractor(), **argument)
     with pytest.raises(FprdoError, match="planes of shapes"):
         compute_map(frame[:1], fmt, tiny_extractor())
-
-
-def test_maps_are_shared_by_groups_of_frames():
-    fmt = VideoFormat(16, 8, "400")
-    frames = [random_frame(fmt, seed) for seed in range(5)]
-    maps = list(compute_maps(iter(frames), fmt, tiny_extractor(), frames_per_map=2, probes=2, transform_sizes=()))
-    assert len(maps) == 3
-    for weight_map, frame in zip(maps, frames[::2]):
-        assert np.array_equal(weight_map.planes[0],
-                              compute_map(frame, fmt, tiny_extractor(), probes=2, transform_sizes=()).planes[0])
 
 
 def test_default_network_end_to_end():

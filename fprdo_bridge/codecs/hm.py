@@ -66,10 +66,8 @@ def config_for(kind: str, fmt: VideoFormat, tools: Toolchain) -> Path:
 
 
 def weighted_options(idse: IdseOptions) -> dict[str, str]:
-    """HM's own options that weighted encodes need: quantisation groups of 32x32, or 16x16 in smaller CTUs, for the QP map.
-
-    The same as cfg/hm/idse.cfg. Half the size or twice the size costs about 2 % of rate (README, "What carries the gain").
-    """
+    """HM's own options that weighted encodes need, the same as in cfg/hm/idse.cfg: quantisation groups of 32x32 luma
+    samples (in CTUs of 64x64) for the QP map."""
     return {"MaxCuDQPDepth": "1"} if idse.qp_map else {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,7 +30,8 @@ _UNSEEN = 1e-12
 def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes: int = DEFAULT_PROBES, seed: int = 0,
                 jitter: float = DEFAULT_JITTER, transform_sizes: Sequence[int] = TRANSFORM_SIZES,
                 smooth: float = DEFAULT_SMOOTH, shrink: float | None = None,
-                tile_samples: int = DEFAULT_TILE_SAMPLES) -> WeightMap:
+                tile_samples: int = DEFAULT_TILE_SAMPLES,
+                progress: Callable[[int], None] | None = None) -> WeightMap:
     """Compute the weight map of one picture.
 
     The weight of a sample is the mean over the probes of its squared sketch gradient, smoothed, divided by the plane's
@@ -44,6 +45,7 @@ def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes:
     transform_sizes : block sizes N of the transform shapes, from 4, 8, 16, 32; may be empty
     smooth : standard deviation of the Gaussian that smooths the pixel weights, in samples of their plane; 0 for none
     shrink : how much of a block's shape is the plane's mean shape, 0 to 1; None estimates it, see `_block_shapes`
+    progress : called with the number of probes done, after each
 
     Returns
     -------
@@ -75,6 +77,8 @@ def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes:
             for n, halves in spectra.items():
                 coefficients = block_dct(gradient, n)
                 halves[2 * k // probes][c].addcmul_(coefficients, coefficients)
+        if progress:
+            progress(k + 1)
     means = [square.double().mean().item() / probes for square in squares]
     if not all(mean < math.inf for mean in means):
         raise FprdoError(f"extractor {extractor.name} has NaN or infinite derivatives here: check its layers")
@@ -88,14 +92,6 @@ def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes:
               for n, halves in spectra.items()}
     return WeightMap(tuple((plane / plane.double().mean()).float().numpy() for plane in pixel), shapes,
                      tuple(mean / means[0] if means[0] > 0 else 0.0 for mean in means))
-
-
-def compute_maps(frames: Iterable[Frame], fmt: VideoFormat, extractor: Extractor, *, frames_per_map: int = 1,
-                 **settings: object) -> Iterator[WeightMap]:
-    """One `compute_map` (which takes the settings) per group of frames_per_map frames, from the group's first frame."""
-    for index, frame in enumerate(frames):
-        if index % frames_per_map == 0:
-            yield compute_map(frame, fmt, extractor, **settings)
 
 
 def block_dct(plane: Tensor, n: int) -> Tensor:

@@ -1,0 +1,475 @@
+"""The command as users call it: what it writes, what it says about mistakes, and that it leaves nothing half-written."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import clip
+from PIL import Image
+
+from fprdo_bridge import cli
+from fprdo_bridge.codecs import hm
+from fprdo_bridge.codecs.decoders import decode_libav
+from fprdo_bridge.frames import VideoFormat, first_difference, load_picture, read_yuv, save_picture, write_yuv
+from fprdo_bridge.importance.idse_file import IdseFile, ones, write_idse
+from fprdo_bridge.sequence import open_sequence
+
+Said = namedtuple("Said", "status out err")
+FAST = ("--probes", "2")
+
+
+@pytest.fixture
+def fprdo(tmp_path, monkeypatch, capsys):
+    """Runs the command in an empty folder; status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*words: str | Path) -> Said:
+        capsys.readouterr()
+        try:
+            status = cli.main([str(word) for word in words])
+        except SystemExit as exit:  # argparse
+            status = exit.code
+        return Said(status, *capsys.readouterr())
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A folder with a picture of odd size, one of even size, and their weights."""
+    folder = tmp_path_factory.mktemp("made")
+    photo = load_picture("skimage:astronaut")
+    save_picture(folder / "odd.png", photo[20:85, 150:247])
+    save_picture(folder / "even.png", photo[20:84, 150:230])
+    for name in ("odd", "even"):
+        assert cli.main(["weights", str(folder / f"{name}.png"), "-o", str(folder / f"{name}.idse"), *FAST]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path) -> Path:
+    """Copies of those in the folder where the command runs."""
+    for path in made.iterdir():
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+# ---- what it does ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name, width, height", [("odd", 97, 65), ("even", 80, 64)])
+def test_weights_encode_decode(fprdo, here, name, width, height):
+    said = fprdo("encode", f"{name}.png", "-o", "out/p.bin", "-q", 32, "--weights", f"{name}.idse", "--recon", "out/r.yuv")
+    assert said.status == 0 and said.err == "" and said.out.startswith("out/p.bin: ")
+    assert files(here / "out") == {"p.bin", "p.log", "r.yuv"}
+    fmt = VideoFormat(width, height)
+    recon = next(read_yuv("out/r.yuv", fmt))
+    for decoder in ("hm", "libavcodec"):
+        said = fprdo("decode", "out/p.bin", "-o", f"{decoder}.yuv", "--decoder", decoder, "--size", f"{width}x{height}")
+        assert said.out == f"{decoder}.yuv: 1 picture of {width}x{height}, 4:2:0, 8 bit\n" and said.status == 0
+        assert first_difference([recon], read_yuv(f"{decoder}.yuv", fmt)) is None
+        assert fprdo("decode", "out/p.bin", "-o", f"{decoder}.png", "--decoder", decoder,
+                     "--size", f"{width}x{height}").status == 0
+    decoded = [load_picture(f"{decoder}.png") for decoder in ("hm", "libavcodec")]
+    assert decoded[0].shape == (height, width, 3) and (decoded[0] == decoded[1]).all()
+    error = decoded[0].astype(int) - load_picture(f"{name}.png")
+    assert 1 < (error ** 2).mean() < 100
+
+
+def test_decode_without_a_size_gives_what_is_coded(fprdo, here):
+    assert fprdo("encode", "odd.png", "-o", "p.bin", "-q", 40, "--weights", "odd.idse").status == 0
+    assert fprdo("decode", "p.bin", "-o", "p.yuv").out == "p.yuv: 1 picture of 98x66, 4:2:0, 8 bit\n"
+
+
+def test_encode_computes_the_weights_itself(fprdo, here):
+    assert fprdo("encode", "even.png", "-o", "given.bin", "-q", 32, "--weights", "even.idse").status == 0
+    said = fprdo("encode", "even.png", "-o", "computed.bin", "-q", 32, *FAST)
+    assert said.status == 0 and said.err == "weights of even: 2 probes through efficientnet_lite0\n"
+    assert fprdo("encode", "even.png", "-o", "other.bin", "-q", 32, *FAST, "--seed", 1).status == 0
+    given, computed, other = (Path(f"{name}.bin").read_bytes() for name in ("given", "computed", "other"))
+    assert given == computed != other
+    assert not list(here.glob("*computed*.idse"))
+
+
+def test_plain_is_the_stock_encoder(fprdo, here, tools):
+    assert fprdo("encode", "odd.png", "-o", "plain.bin", "-q", 32, "--plain").status == 0
+    sequence = open_sequence("odd.png")
+    job = hm.EncodeJob(sequence.yuv(here), sequence.fmt, 1, 32, here / "stock.bin",
+                       (hm.config_for("intra", sequence.fmt, tools),))
+    hm.encode(job, tools, stock=True)
+    assert Path("plain.bin").read_bytes() == Path("stock.bin").read_bytes()
+    assert fprdo("encode", "odd.png", "-o", "weighted.bin", "-q", 32, "--weights", "odd.idse").status == 0
+    assert Path("plain.bin").read_bytes() != Path("weighted.bin").read_bytes()
+
+
+def test_options_reach_the_encoder(fprdo, here):
+    """Each run-time option arrives with its value, and so does an option of the encoder's own."""
+    said = fprdo("encode", "even.png", "-o", "p.bin", "-q", 30, "--weights", "even.idse", "--tau", 0.75, "--power", 0.5,
+                 "--clip", 8, "--rdoq", 1, "--no-qp-map", "--qp-map-clip", 4, "--no-sao", "--decisions", 17,
+                 "--option", "SignHideFlag=0", "--config", "lowdelay", "--frame-rate", "25")
+    assert said.status == 0
+    command = Path("p.log").read_text().splitlines()[0].split()
+    for word in ("--IDSETau=0.75", "--IDSEPower=0.5", "--IDSEClip=8.0", "--IDSERdoq=1", "--IDSEQpMap=0",
+                 "--IDSEQpMapClip=4", "--IDSESao=0", "--IDSEDecisions=17", "--SignHideFlag=0"):
+        assert word in command
+    assert command[command.index("-q") + 1] == "30" and command[command.index("-fr") + 1] == "25"
+    assert "encoder_lowdelay_main.cfg" in command[command.index("-c") + 1]
+
+
+def test_raw_video_of_ten_bits(fprdo, tmp_path):
+    """4:2:2, two frames with a map each."""
+    fmt = VideoFormat(50, 35, "422", 10)
+    write_yuv("clip.yuv", clip(fmt, 3), fmt)
+    shape = ("--size", "50x35", "--chroma", "422", "--bit-depth", "10")
+    said = fprdo("weights", "clip.yuv", *shape, "--frames", 2, *FAST, "--json")
+    assert json.loads(said.out) == {"weights": "clip.idse", "width": 50, "height": 35, "frames": 2}
+    assert said.err.splitlines() == [f"clip.idse: {done} of 2 maps" for done in (0, 1, 2)]
+    with IdseFile("clip.idse") as weights:
+        assert (weights.map_count, weights.frame_count, weights.layout.chroma) == (2, 2, "422")
+        weights.verify()
+        assert any((a != b).any() for a, b in zip(weights.raw_map(0)[0], weights.raw_map(1)[0]))
+    said = fprdo("encode", "clip.yuv", *shape, "--frames", 2, "--weights", "clip.idse", "-o", "c.bin", "-q", 27, "--recon",
+                 "r.yuv", "--config", "randomaccess", "--json")
+    result = json.loads(said.out)
+    assert sorted(said.err.splitlines())[0].startswith("POC 0: ") and len(said.err.splitlines()) == 2
+    assert result["idse"]["pictures"] == 2 and result["idse"]["unweighted"] == 0 and result["idse"]["weighted"] > 0
+    recon = list(read_yuv("r.yuv", fmt))
+    assert len(recon) == 2
+    for decoder in ("hm", "libavcodec"):
+        said = fprdo("decode", "c.bin", "-o", "d.yuv", "--decoder", decoder)
+        assert said.out == "d.yuv: 2 pictures of 50x35, 4:2:2, 10 bit\n"
+        assert first_difference(recon, read_yuv("d.yuv", fmt)) is None
+    assert fprdo("weights", "clip.yuv", *shape, "-o", "shared.idse", "--frames-per-map", 3, *FAST).status == 0
+    with IdseFile("shared.idse") as weights:
+        assert (weights.map_count, weights.frame_count, weights.frames_per_map) == (1, 3, 3)
+
+
+@pytest.mark.parametrize("chroma", ["400", "444"])
+def test_pictures_in_other_chroma_formats(fprdo, here, chroma):
+    assert fprdo("encode", "odd.png", "-o", "p.bin", "-q", 27, "--chroma", chroma, "--recon", "r.yuv", *FAST).status == 0
+    said = fprdo("decode", "p.bin", "-o", "d.yuv")
+    assert said.out == f"d.yuv: 1 picture of 97x65, 4:{chroma[1]}:{chroma[2]}, 8 bit\n"  # these can be cropped to odd sizes
+    fmt = VideoFormat(97, 65, chroma)
+    assert first_difference(read_yuv("r.yuv", fmt), decode_libav(Path("p.bin"), fmt)) is None
+
+
+def test_json_has_no_infinity(fprdo, tmp_path):
+    """The chroma of a grey picture is coded without loss."""
+    grey = np.repeat(load_picture("skimage:astronaut")[:64, :64, :1], 3, axis=2)
+    save_picture("grey.png", grey)
+
+    def no_constant(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+    said = fprdo("encode", "grey.png", "-o", "grey.bin", "-q", 32, "--plain", "--json")
+    psnr = json.loads(said.out, parse_constant=no_constant)["psnr"]
+    assert 25 < psnr[0] < 50 and psnr[1:] == [None, None]
+    said = fprdo("compare", "grey.png", "-o", "out", "--json", *FAST)
+    assert said.status == 0, said.err
+    points = json.loads(said.out, parse_constant=no_constant)["points"]
+    assert len(points) == 8 and points[0]["psnr"][1:] == [None, None]
+
+
+def test_show(fprdo, here):
+    sizes = {}
+    for name, words in {"map-even.png": (), "beside.png": ("even.png", "-o", "beside.png"),
+                        "fine.png": ("-o", "fine.png", "--block", "8"), "off.png": ("-o", "off.png", "--no-qp-map"),
+                        "tau.png": ("-o", "tau.png", "--tau", "10")}.items():
+        said = fprdo("show", "even.idse", *words)
+        assert said == (0, f"{name}\n", "")
+        with Image.open(name) as picture:
+            assert picture.format == "PNG"
+            sizes[name] = picture.size
+            assert np.asarray(picture.convert("L")).std() > 10
+    assert sizes["beside.png"][0] > 1.7 * sizes["map-even.png"][0] > 1000
+    assert 500 < sizes["map-even.png"][1] < 1200
+    plain, fine, off, tau = (Path(name).read_bytes() for name in ("map-even.png", "fine.png", "off.png", "tau.png"))
+    assert len({plain, fine, off, tau}) == 4
+    assert (here / "even.png").stat().st_size < 40000  # the picture itself is not written over
+    assert fprdo("show", "odd.idse", "odd.png").status == 0  # weights of 98x66
+
+
+def test_show_a_frame_of_a_sequence(fprdo, tmp_path):
+    fmt = VideoFormat(64, 48)
+    write_yuv("clip_64x48.yuv", clip(fmt, 2), fmt)
+    first, second = ones(fmt), ones(fmt)
+    second.planes[0][:24] = 1.9
+    second.planes[0][24:] = 0.1
+    write_idse("clip.idse", [first, second], fmt, frame_count=2)
+    for frame in (0, 1):
+        assert fprdo("show", "clip.idse", "clip_64x48.yuv", "--frame", frame, "-o", f"{frame}.png").status == 0
+    assert Path("0.png").read_bytes() != Path("1.png").read_bytes()
+
+
+def test_version_and_help(fprdo):
+    assert fprdo("--version").out.startswith("fprdo ")
+    for command in ("weights", "encode", "decode", "compare", "show"):
+        said = fprdo(command, "--help")
+        assert said.status == 0 and f"example: fprdo {command}" in " ".join(said.out.split())
+
+
+def test_the_program_is_installed():
+    run = subprocess.run([Path(sys.executable).with_name("fprdo"), "weights", "gone.png"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (2, "fprdo: error: gone.png: no such picture; check the name\n")
+
+
+# ---- bad input ---------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def spoiled(here) -> Path:
+    """All kinds of files that are not what they should be."""
+    (here / "text.png").write_text("no picture")
+    (here / "cut.png").write_bytes((here / "even.png").read_bytes()[:3000])
+    (here / "empty.png").touch()
+    (here / "clip_16x16.yuv").write_bytes(bytes(385))
+    (here / "nosize.yuv").write_bytes(bytes(384))
+    (here / "good_16x16.yuv").write_bytes(bytes(768))
+    weights = (here / "even.idse").read_bytes()
+    (here / "text.idse").write_text("no weights")
+    (here / "cut.idse").write_bytes(weights[:-100])
+    (here / "flipped.idse").write_bytes(weights[:-200] + bytes([weights[-200] ^ 1]) + weights[-199:])
+    (here / "future.idse").write_bytes(weights[:8] + b"\2" + weights[9:])
+    (here / "text.bin").write_text("no bitstream")
+    (here / "folder").mkdir()
+    return here
+
+
+ENCODE = "encode even.png -o out.bin -q 32 --weights even.idse"
+MISTAKES = [
+    ("weights gone.png", "gone.png: no such picture; check the name"),
+    ("weights folder", "folder: not a readable picture"),
+    ("weights text.png", "text.png: not a readable picture"),
+    ("weights cut.png", "cut.png: not a readable picture"),
+    ("weights empty.png", "empty.png: not a readable picture"),
+    ("weights skimage:nothing", "skimage:nothing: scikit-image has no such"),
+    ("weights clip_16x16.yuv", "clip_16x16.yuv: 385 bytes are not a whole number of 16x16"),
+    ("weights nosize.yuv", "nosize.yuv: the name says no picture size"),
+    ("weights nosize.yuv --size 0x16", "picture size 0x16: both sides must be"),
+    ("weights gone_16x16.yuv", "gone_16x16.yuv: cannot be read"),
+    ("weights good_16x16.yuv --frames 3", "good_16x16.yuv: has 2 frames, 3 asked for"),
+    ("weights good_16x16.yuv --frames 0", "has 2 frames, 0 asked for"),
+    ("weights even.png --frames 2", "even.png: a picture is 1 frame, 2 asked for"),
+    ("weights even.png --size 8x8", "even.png: is 80x64, not 8x8"),
+    ("weights even.png --size big", "'big' is no size; write it like 416x240"),
+    ("weights even.png --chroma 421", "invalid choice: '421'"),
+    ("weights even.png --bit-depth 7", "bit depth 7: use 8 to 16"),
+    ("weights even.png --frame-rate 0", "'0' is no frame rate"),
+    ("weights even.png --probes 0", "probes 0: use at least 1"),
+    ("weights even.png --probes many", "invalid int value: 'many'"),
+    ("weights even.png --frames-per-map 0", "0 frames per map: use 1 or more"),
+    ("weights even.png --jitter nan", "jitter nan: use"),
+    ("weights even.png --seed 99999999999999999999 --probes 1", "seed 99999999999999999999"),
+    ("weights even.png --extractor unheard_of", "unknown extractor 'unheard_of': use efficientnet_lite0"),
+    ("weights even.png --extractor no_module:network", "No module named 'no_module'"),
+    ("weights even.png --layer nothing", "no layer 'nothing': near names are"),
+    ("weights even.png -o even.png/w.idse --probes 1", "even.png/w.idse: cannot be written"),
+    ("weights even.png -o even.png --probes 1", "even.png: is read by this command"),
+    ("weights even.png -o folder --probes 1", "folder: cannot be written"),
+    ("weights", "the following arguments are required: source"),
+    ("unweighted even.png", "invalid choice: 'unweighted'"),
+    ("weights even.png --quiet", "unrecognized arguments: --quiet"),
+    (ENCODE + " --weights text.idse", "text.idse: not an .idse weight file; make the map again"),
+    (ENCODE + " --weights cut.idse", "cut.idse: truncated"),
+    (ENCODE + " --weights flipped.idse", "flipped.idse: wrong checksum of map 0 of 1"),
+    (ENCODE + " --weights future.idse", "future.idse: .idse version 2, this encoder reads version 1"),
+    (ENCODE + " --weights odd.idse", "odd.idse: weights for 98x66, the pictures are 80x64"),
+    (ENCODE + " --chroma 444", "even.idse: weights for 4:2:0, the pictures are coded as 4:4:4"),
+    (ENCODE + " --weights gone.idse", "gone.idse: no such file"),
+    (ENCODE + " -q 52", "QP 52: use 0 to 51"),
+    (ENCODE + " -q -1", "QP -1: use 0 to 51"),
+    (ENCODE + " -q high", "invalid int value: 'high'"),
+    (ENCODE + " --tau -1", "IDSETau -1.0: use 0 to 1000"),
+    (ENCODE + " --tau nan", "IDSETau nan: use 0 to 1000"),
+    (ENCODE + " --power 0", "IDSEPower 0.0: use above 0"),
+    (ENCODE + " --clip 0.5", "IDSEClip 0.5: use 0 for no limit"),
+    (ENCODE + " --rdoq 3", "invalid choice: 3"),
+    (ENCODE + " --qp-map-clip 13", "IDSEQpMapClip 13: use"),
+    (ENCODE + " --decisions 32", "IDSEDecisions 32: use"),
+    (ENCODE + " --option SAO", "'SAO' is no option; write it like SAO=0"),
+    (ENCODE + " --option NoSuchOption=1", "Unknown option `NoSuchOption'"),
+    (ENCODE + " --option RateControl=1", "cannot be combined with RateControl; set RateControl to 0"),
+    (ENCODE + " --config gone.cfg", "gone.cfg: no such file"),
+    (ENCODE + " --bit-depth 16", "HM codes up to 12 bits, not 16"),
+    (ENCODE + " --plain", "--plain encodes without weights, --weights even.idse with"),
+    (ENCODE + " --encoder x265", "invalid choice: 'x265'"),
+    (ENCODE + " -o folder", "folder: is a folder"),
+    (ENCODE + " -o even.png", "even.png: is read by this command"),
+    (ENCODE + " --recon even.png", "even.png: is read by this command"),
+    (ENCODE + " -o even.idse", "even.idse: is read by this command"),
+    (ENCODE + " -o even.png/out.bin", "cannot be written"),
+    ("decode text.bin -o d.yuv", "text.bin: no HEVC bitstream"),
+    ("decode gone.bin -o d.yuv", "gone.bin: no such bitstream"),
+    ("decode folder -o d.yuv", "folder: no such bitstream"),
+    ("show text.idse", "text.idse: not an .idse weight file"),
+    ("show flipped.idse", "flipped.idse: damaged .idse file, map 0 has checksum"),
+    ("show gone.idse", "gone.idse: cannot be read"),
+    ("show even.idse odd.png", "even.idse: weights for 80x64, odd.png is 97x65; give the picture"),
+    ("show even.idse --frame 1", "even.idse: has frames 0 to 0, not 1"),
+    ("show even.idse even.png -o even.png", "even.png: is read by this command"),
+    ("show even.idse -o map.xyz", "map.xyz: unknown picture type .xyz"),
+    ("show even.idse --tau -1", "IDSETau -1.0: use"),
+    ("show even.idse -o even.png/map.png", "cannot be written"),
+    ("compare even.png -o cmp -q 27 32 37", "QPs 27, 32, 37: BD-rate needs at least four"),
+    ("compare even.png even.png -o cmp", "two inputs are called even"),
+    ("compare gone.png -o cmp", "gone.png: no such picture"),
+    ("compare even.png -o even.png", "even.png: cannot be written"),
+    ("compare even.png -o cmp --measure nothing", "unknown extractor 'nothing'"),
+    ("compare even.png -o cmp --tau -1", "IDSETau -1.0"),
+]
+
+
+@pytest.mark.parametrize("words, message", MISTAKES, ids=[words for words, _ in MISTAKES])
+def test_mistakes(fprdo, spoiled, words, message):
+    contents = {path: path.read_bytes() for path in spoiled.rglob("*") if path.is_file()}
+    said = fprdo(*words.split())
+    assert said.status == 2 and said.out == ""
+    assert len(said.err.splitlines()) == 1 and said.err.startswith("fprdo: error: ") and message in said.err
+    left = {path: path.read_bytes() for path in spoiled.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert left == contents
+
+
+@pytest.mark.parametrize("words, message", [
+    ("-q 27 32 37 52", "QP 52: use 0 to 51"), ("--config gone.cfg", "gone.cfg: no such file"),
+    ("--option NoSuchOption=1", "Unknown option `NoSuchOption'"), ("--idse-option BIM=1", "cannot be combined with BIM")])
+def test_mistakes_that_a_comparison_finds_later(fprdo, here, words, message):
+    """Weights and points that are done stay; no table is written."""
+    said = fprdo("compare", "even.png", "-o", "cmp", *FAST, *words.split())
+    errors = [line for line in said.err.splitlines() if "error" in line]
+    assert said.status == 2 and said.out == "" and len(errors) == 1 and message in errors[0]
+    assert errors[0] == said.err.splitlines()[-1] and errors[0].startswith("fprdo: error: ")
+    kept = files(here / "cmp")
+    assert not [name for name in kept if name.endswith((".csv", ".png", ".yuv")) or ".work" in name]
+    assert len([name for name in kept if name.startswith("points/")]) == len(
+        [name for name in kept if name.endswith(".bin")])
+
+
+@pytest.mark.parametrize("words, message", [
+    ("-o d.xyz", "d.xyz: unknown picture type .xyz"), ("-o p.bin", "p.bin: is read by this command"),
+    ("-o d.yuv --size 5x5", "check size"), ("-o d.yuv --chroma 444", "check size, chroma format"),
+    ("-o d.yuv --decoder libavcodec --bit-depth 10", "check size, chroma format and bit depth"),
+    ("-o d.yuv --decoder ffmpeg", "invalid choice: 'ffmpeg'"), ("-o p.log/d.yuv", "cannot be written")])
+def test_mistakes_in_decoding(fprdo, here, words, message):
+    assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain").status == 0
+    before = files(here)
+    said = fprdo("decode", "p.bin", *words.split())
+    assert said.status == 2 and said.out == "" and len(said.err.splitlines()) == 1
+    assert said.err.startswith("fprdo: error: ") and message in said.err
+    assert files(here) == before
+
+
+def test_several_pictures_do_not_go_into_one(fprdo, tmp_path):
+    fmt = VideoFormat(16, 16)
+    write_yuv("c_16x16.yuv", clip(fmt, 2), fmt)
+    assert fprdo("encode", "c_16x16.yuv", "-o", "p.bin", "-q", 40, "--plain").status == 0
+    said = fprdo("decode", "p.bin", "-o", "p.png")
+    assert said.status == 2 and "p.bin: has several pictures and p.png holds one; decode to a .yuv file" in said.err
+    assert not Path("p.png").exists()
+
+
+@pytest.mark.parametrize("words", ["encode even.png -o out.bin -q 32", "compare even.png -o cmp", "decode p.bin -o p.yuv"])
+def test_without_hm(fprdo, here, monkeypatch, words):
+    assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain").status == 0
+    before = files(here)
+    monkeypatch.setenv("FPRDO_TOOLS", str(here / "nowhere" / "tools.json"))
+    said = fprdo(*words.split())
+    assert said == (2, "", f"fprdo: error: HM is not built (looked for {here}/nowhere/tools.json): run python3 build.py hm\n")
+    assert files(here) == before
+
+
+def test_weights_do_not_need_hm(fprdo, here, monkeypatch):
+    monkeypatch.setenv("FPRDO_TOOLS", str(here / "nowhere" / "tools.json"))
+    assert fprdo("weights", "even.png", "-o", "w.idse", *FAST).status == 0
+    assert fprdo("show", "w.idse").status == 0
+
+
+# ---- full disk, interrupt ----------------------------------------------------------------------------------------
+
+@pytest.fixture
+def file_size_limit():
+    """Files of this process and its children end at a size, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("words, limit", [
+    ("weights even.png -o w.idse --probes 1", 20000), ("show even.idse -o w.png", 5000),
+    ("decode p.bin -o w.yuv --decoder libavcodec", 4000), ("decode p.bin -o w.yuv", 4000),
+    ("decode p.bin -o w.png --decoder libavcodec", 4000),
+    ("encode even.png -o w.bin -q 10 --weights even.idse", 5000), ("encode clip_64x64.yuv -o w.bin -q 4 --plain", 1000),
+    ("encode clip_64x64.yuv -o w.bin -q 51 --plain --recon w.yuv", 8000),
+    ("compare even.png -o cmp --probes 1", 9000)])
+def test_full_disk(fprdo, here, file_size_limit, words, limit):
+    assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain").status == 0
+    assert fprdo("show", "even.idse").status == 0  # matplotlib's font cache, if there is none yet
+    fmt = VideoFormat(64, 64)
+    write_yuv("clip_64x64.yuv", clip(fmt, 2), fmt)
+    before = files(here)
+    file_size_limit(limit)
+    said = fprdo(*words.split())
+    assert said.status == 2 and said.out == ""
+    errors = [line for line in said.err.splitlines() if not line.startswith(("weights of ", "POC "))]
+    assert len(errors) == 1 and errors[0].startswith("fprdo: error: ")
+    left = {name for name in files(here) - before if Path(name).is_file() and not name.endswith(".lock")}
+    assert left == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("words, mark", [
+    ("weights clip_64x64.yuv -o w.idse --probes 40", "w.idse: 1 of 9 maps"),
+    ("encode clip_64x64.yuv -o w.bin -q 4 --plain --recon w.yuv --option SearchRange=200 --config lowdelay", "POC 1"),
+    ("compare clip_64x64.yuv -o cmp --probes 1 --frames-per-map 9 -q 1 2 3 4 --config lowdelay", "[1/8]")])
+def test_interrupt_leaves_nothing_half_written(tmp_path, words, mark, number):
+    fmt = VideoFormat(64, 64)
+    write_yuv(tmp_path / "clip_64x64.yuv", clip(fmt, 9), fmt)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen([sys.executable, "-m", "fprdo_bridge.cli", *words.split()], cwd=tmp_path, text=True,
+                               env=os.environ | {"TMPDIR": str(scratch)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(mark):
+            break
+    process.send_signal(number)
+    out, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, lines + [rest]
+    assert rest.splitlines()[-1] == "fprdo: stopped; run it again to go on" and "Traceback" not in rest and out == ""
+    assert not list(scratch.iterdir())
+    left = files(tmp_path) - {"clip_64x64.yuv", "scratch"}
+    assert not [name for name in left if ".work" in name or name.startswith(("w.", ".w."))]
+    points = [name for name in left if name.startswith("cmp/points/")]
+    assert len(points) == len([name for name in left if name.endswith(".bin")]) < 8
+    if words.startswith("compare"):
+        assert points
+        for name in points:
+            json.loads((tmp_path / name).read_text())
+
+
+def test_interrupt_stops_the_encoder(tmp_path):
+    """No encoder goes on by itself in the background."""
+    fmt = VideoFormat(64, 64)
+    write_yuv(tmp_path / "clip_64x64.yuv", clip(fmt, 9), fmt)
+    process = subprocess.Popen([sys.executable, "-m", "fprdo_bridge.cli", "encode", "clip_64x64.yuv", "-o", "w.bin", "-q", "4",
+                                "--plain", "--config", "lowdelay"], cwd=tmp_path, text=True, stderr=subprocess.PIPE)
+    process.stderr.readline()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

