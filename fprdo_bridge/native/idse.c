@@ -58,8 +58,8 @@ typedef struct weighting {
 /* Where a plane of the encoder's original picture lies. */
 typedef struct original {
   uintptr_t start, end;
-  ptrdiff_t stride;       /* bytes from row to row of the frame */
-  int       sample_bytes;
+  size_t    stride;       /* bytes from row to row of the frame */
+  int       sample_shift; /* log2 of the bytes of a sample */
 } original;
 
 struct idse_picture {
@@ -289,15 +289,15 @@ uint32_t idse_lambda_scale(int qp_offset)
 
 /* ---- hot path by rows ----------------------------------------------------------------------------------------- */
 
-void idse_set_original(idse_picture *picture, int component, const void *plane, ptrdiff_t stride, int rows,
+void idse_set_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows,
                        int sample_bytes)
 {
   if (picture == NULL || component >= picture->components) return;
   original *o = &picture->originals[component];
   o->start = (uintptr_t)plane;
-  o->end = o->start + (size_t)stride * rows;
+  o->end = o->start + stride * rows;
   o->stride = stride;
-  o->sample_bytes = sample_bytes;
+  o->sample_shift = sample_bytes == 2;
 }
 
 typedef struct place {
@@ -313,27 +313,39 @@ static int find_place(const idse_picture *picture, const void *sample, const voi
   {
     const original *o = &picture->originals[c];
     if (at < o->start || at >= o->end) continue;
-    const ptrdiff_t offset = (ptrdiff_t)(at - o->start);
+    const size_t offset = at - o->start;
     found->component = c;
     found->y = (int)(offset / o->stride);
-    found->x = (int)(offset % o->stride / o->sample_bytes);
-    found->step = (int)((ptrdiff_t)((uintptr_t)below - at) / o->stride);
+    found->x = (int)(offset % o->stride >> o->sample_shift);
+    found->step = (uintptr_t)below - at == o->stride ? 1 : 2;
     return 1;
   }
   return 0;
 }
 
 /* In units of 1/32. A sum below one unit is not taken for none: lossless coding knows itself by a distortion of 0. */
-static int64_t limited_distortion(idse_picture *picture, uint64_t sum, uint64_t plain, int64_t limit)
+static int64_t row_distortion(uint64_t sum)
 {
-  const int64_t distortion = (int64_t)(sum / (IDSE_ONE / ROW_ONE));
-  if (distortion == 0) return sum != 0;
-  if (distortion <= limit || distortion <= (int64_t)plain * ROW_ONE) return distortion;
-  picture->counters.limited++;
-  return limit > (int64_t)plain * ROW_ONE ? limit : (int64_t)plain * ROW_ONE;
+  return sum > 0 && sum < IDSE_ONE / ROW_ONE ? 1 : (int64_t)(sum / (IDSE_ONE / ROW_ONE));
 }
 
 #define DEFINE_SSE_ROWS(name, sample)                                                                                  \
+  static inline uint64_t sum_##name(int width, int height, sample *const *original, int x, sample *const *coded,       \
+                                    int coded_x, const uint16_t *w, size_t stride)                                     \
+  {                                                                                                                    \
+    uint64_t sum = 0;                                                                                                  \
+    for (int row = 0; row < height; row++, w += stride)                                                                \
+    {                                                                                                                  \
+      const sample *a = original[row] + x, *b = coded[row] + coded_x;                                                  \
+      for (int i = 0; i < width; i++)                                                                                  \
+      {                                                                                                                \
+        const uint32_t e = (uint32_t)((int)a[i] - b[i]); /* its square wraps as unsigned, never as signed */           \
+        sum += (uint64_t)w[i] * (e * e);                                                                               \
+      }                                                                                                                \
+    }                                                                                                                  \
+    return sum;                                                                                                        \
+  }                                                                                                                    \
+                                                                                                                       \
   int name(idse_picture *picture, int decision, sample *const *original, int x, sample *const *coded, int coded_x,     \
            int width, int height, int64_t *distortion)                                                                 \
   {                                                                                                                    \
@@ -342,18 +354,23 @@ static int64_t limited_distortion(idse_picture *picture, uint64_t sum, uint64_t 
     if (!idse_decides(picture, found ? decision : 0, at.component)) return 0;                                          \
     const plane    *p = &picture->planes[at.component];                                                                \
     const uint16_t *w = p->weight + (size_t)at.y * p->padded_width + at.x;                                             \
-    uint64_t        sum = 0, plain = 0;                                                                                \
-    for (int row = 0; row < height; row++, w += (size_t)p->padded_width * at.step)                                     \
+    const int64_t   limit = picture->sample_limit * width * height;                                                    \
+    const size_t    stride = (size_t)p->padded_width * at.step;                                                        \
+    /* Narrow rows are best unrolled, which takes a constant; wide ones are best left to the vectoriser. */            \
+    *distortion = row_distortion(width == 4 ? sum_##name(4, height, original, x, coded, coded_x, w, stride)            \
+                                            : sum_##name(width, height, original, x, coded, coded_x, w, stride));      \
+    if (*distortion > limit)                                                                                           \
     {                                                                                                                  \
-      const sample *a = original[row] + x, *b = coded[row] + coded_x;                                                  \
-      for (int i = 0; i < width; i++)                                                                                  \
-      {                                                                                                                \
-        const uint32_t e = (uint32_t)((int)a[i] - b[i]); /* its square wraps as unsigned, never as signed */           \
-        sum += (uint64_t)w[i] * (e * e);                                                                               \
-        plain += e * e;                                                                                                \
-      }                                                                                                                \
+      int64_t plain = 0;                                                                                               \
+      for (int row = 0; row < height; row++)                                                                           \
+        for (int i = 0; i < width; i++)                                                                                \
+        {                                                                                                              \
+          const int64_t e = (int64_t)original[row][x + i] - coded[row][coded_x + i];                                   \
+          plain += e * e * ROW_ONE;                                                                                    \
+        }                                                                                                              \
+      picture->counters.limited += *distortion > plain;                                                                \
+      *distortion = *distortion < plain ? *distortion : plain > limit ? plain : limit;                                 \
     }                                                                                                                  \
-    *distortion = limited_distortion(picture, sum, plain, picture->sample_limit * width * height);                     \
     return 1;                                                                                                          \
   }
 
@@ -709,18 +726,26 @@ static uint32_t read_u32(const uint8_t *p)
 static uint64_t read_u64(const uint8_t *p) { return read_u32(p) | (uint64_t)read_u32(p + 4) << 32; }
 static uint32_t read_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
-/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. */
+/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. Four bytes a step: table[t][i] is the remainder of
+ * byte i followed by t zero bytes. */
 static uint32_t crc32_add(uint32_t crc, const uint8_t *data, size_t bytes)
 {
-  uint32_t table[256];
+  uint32_t table[4][256];
   for (uint32_t i = 0; i < 256; i++)
   {
     uint32_t r = i;
     for (int bit = 0; bit < 8; bit++) r = r & 1 ? r >> 1 ^ 0xEDB88320u : r >> 1;
-    table[i] = r;
+    table[0][i] = r;
   }
+  for (int t = 1; t < 4; t++)
+    for (int i = 0; i < 256; i++) table[t][i] = table[t - 1][i] >> 8 ^ table[0][table[t - 1][i] & 255];
   crc = ~crc;
-  for (size_t i = 0; i < bytes; i++) crc = table[(crc ^ data[i]) & 255] ^ crc >> 8;
+  for (; bytes >= 4; bytes -= 4, data += 4)
+  {
+    crc ^= read_u32(data);
+    crc = table[3][crc & 255] ^ table[2][crc >> 8 & 255] ^ table[1][crc >> 16 & 255] ^ table[0][crc >> 24];
+  }
+  for (size_t i = 0; i < bytes; i++) crc = table[0][(crc ^ data[i]) & 255] ^ crc >> 8;
   return ~crc;
 }
 

@@ -177,7 +177,7 @@ uint32_t idse_lambda_scale(int qp_offset);
 
 /* Where a plane of the original lies: `rows` rows, `stride` bytes apart. For every picture after idse_picture_begin();
  * picture may be NULL. `sample_bytes` is 1 or 2. */
-void idse_set_original(idse_picture *picture, int component, const void *plane, ptrdiff_t stride, int rows,
+void idse_set_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows,
                        int sample_bytes);
 
 /* *distortion = floor(sum of w (original - coded)^2 / 256 * 32), 5 fraction bits, for a block of rows whose samples
