@@ -617,7 +617,7 @@ class Build:
 
 
 def native_files() -> Tree:
-    return {name: (NATIVE / name).read_bytes() for name in ("idse.c", "idse.h")}
+    return {name: (NATIVE / name).read_bytes() for name in ("idse.c", "idse.h", "weighted_sse.h")}
 
 
 def patch_folder(pin: Pin) -> Path:
@@ -629,7 +629,7 @@ def plan_builds(pin: Pin, series: list[Patch]) -> list[Build]:
     common = (pin.tree_sha256, str(recipe.revision), *recipe.flags, *recipe.machine())
     patches = [part for patch in series for part in (patch.name, patch.text)]
     return [Build(pin, "stock", digest(*common)[:12], recipe.stock),
-            Build(pin, "patched", digest(*common, *patches, native["idse.c"], native["idse.h"])[:12], recipe.patched)]
+            Build(pin, "patched", digest(*common, *patches, *native.values())[:12], recipe.patched)]
 
 
 def build_encoder(pin: Pin, source: str | None = None) -> None:
@@ -734,7 +734,7 @@ def pip_install(label: str, arguments: list[str]) -> None:
 
 def package_key() -> str:
     inputs = [ROOT / name for name in ("pyproject.toml", "setup.py", "constraints.txt")]
-    inputs += [NATIVE / name for name in ("idse.c", "idse.h", "build_idse.py")]
+    inputs += [NATIVE / name for name in (*native_files(), "build_idse.py")]
     return digest(*(path.read_bytes() for path in inputs))
 
 

@@ -6,6 +6,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include "idse.h"
+#include "weighted_sse.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,9 @@ enum {
   MIXED_ONE    = 1 << MIXED_BITS,
   WEIGHT_MAX   = 65535,
   PAD          = 64, /* a plane reaches at least this far beyond the last visible sample: one CTU */
+  CTU_BITS     = 6,
+  CTU          = 1 << CTU_BITS,
+  TU_MAX       = 32,
   MAX_QP_CLIP  = 12,
   ROW_ONE      = 32, /* the squared error 1 in distortions of idse_sse_rows*(): 5 fraction bits */
   HEADER_BYTES = 96
@@ -62,17 +66,28 @@ typedef struct original {
   int       sample_shift; /* log2 of the bytes of a sample */
 } original;
 
+/* Weights of the frequencies of a block. */
+typedef struct tu_weights {
+  int     x, y; /* its place; x is -1 while there are none */
+  double  mean;
+  double *weights;
+} tu_weights;
+
 struct idse_picture {
   idse_encoder *encoder;
   idse_picture *next;                               /* in the encoder's list */
   loaded_map   *map;
   const plane  *planes;                             /* of the map */
+  const weighted_sse *sse;                          /* kernels for this machine */
   idse_settings settings;
   int           components;
   int64_t       sample_limit;                       /* largest distortion of a sample in idse_sse_rows*() */
   original      originals[IDSE_MAX_COMP];
   uint32_t      tau_share;                          /* tau / (1 + tau), MIXED_BITS */
   uint32_t      qp_threshold[2 * MAX_QP_CLIP];      /* mean weights at which the QP offset changes, descending */
+  tu_weights   *tu_slots[IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* see frequency_weights() */
+  void         *tu_memory;                          /* of all of them; NULL without weights of frequencies */
+  double        tu_buffer[TU_MAX * TU_MAX];
   idse_counters counters;                           /* of whoever holds this picture: one thread */
 };
 
@@ -95,64 +110,31 @@ int idse_decides(idse_picture *picture, int decision, int component)
   return 1;
 }
 
-#define DEFINE_SSE(name, sample, difference, square)                                                                   \
-  uint64_t name(const idse_picture *picture, int component, int x, int y, int width, int height,                       \
-                const sample *a, ptrdiff_t stride_a, const sample *b, ptrdiff_t stride_b, int shift)                   \
-  {                                                                                                                    \
-    const plane    *p = &picture->planes[component];                                                                   \
-    const uint16_t *w = p->weight + (size_t)y * p->padded_width + x;                                                   \
-    uint64_t        sum = 0;                                                                                           \
-    for (int row = 0; row < height; row++)                                                                             \
-    {                                                                                                                  \
-      for (int i = 0; i < width; i++)                                                                                  \
-      {                                                                                                                \
-        const difference e = (difference)a[i] - b[i];                                                                  \
-        sum += (uint64_t)w[i] * ((square)(e * e) >> shift);                                                            \
-      }                                                                                                                \
-      a += stride_a;                                                                                                   \
-      b += stride_b;                                                                                                   \
-      w += p->padded_width;                                                                                            \
-    }                                                                                                                  \
-    return sum / IDSE_ONE;                                                                                             \
-  }
+static const uint16_t *weights_at(const plane *p, int x, int y) { return p->weight + (size_t)y * p->padded_width + x; }
 
-/* 16-bit samples of up to 15 bits differ by less than 2^16: the product wraps as unsigned, never as signed. */
-DEFINE_SSE(idse_sse16, int16_t, uint32_t, uint32_t)
-DEFINE_SSE(idse_sse32, int32_t, int64_t, uint64_t)
+uint64_t idse_sse16(const idse_picture *picture, int component, int x, int y, int width, int height, const int16_t *a,
+                    ptrdiff_t stride_a, const int16_t *b, ptrdiff_t stride_b, int shift)
+{
+  const plane *p = &picture->planes[component];
+  return picture->sse->block_s16(weights_at(p, x, y), p->padded_width, a, stride_a, b, stride_b, width, height, shift) /
+         IDSE_ONE;
+}
 
-/* Sum of w e^2 over a block of unsigned samples of up to 15 bits. A width that is a constant and sums by column are
- * what compilers turn into vector code. */
-#define DEFINE_SUM(name, sample, columns)                                                                              \
-  static uint64_t name(const uint16_t *w, ptrdiff_t stride_w, const sample *a, ptrdiff_t stride_a, const sample *b,    \
-                       ptrdiff_t stride_b, int rows)                                                                   \
-  {                                                                                                                    \
-    uint64_t column[columns] = { 0 }, sum = 0;                                                                         \
-    for (; rows > 0; rows--, w += stride_w, a += stride_a, b += stride_b)                                              \
-      for (int i = 0; i < columns; i++)                                                                                \
-      {                                                                                                                \
-        const int e = a[i] - b[i];                                                                                     \
-        column[i] += w[i] * (uint64_t)(uint32_t)(e * e);                                                               \
-      }                                                                                                                \
-    for (int i = 0; i < columns; i++) sum += column[i];                                                                \
-    return sum;                                                                                                        \
-  }
-
-#define DEFINE_SSE_SCALED(name, sample)                                                                                \
-  DEFINE_SUM(name##_2, sample, 2)                                                                                      \
-  DEFINE_SUM(name##_4, sample, 4)                                                                                      \
-  DEFINE_SUM(name##_8, sample, 8)                                                                                      \
-  DEFINE_SUM(name##_16, sample, 16)                                                                                    \
-  uint64_t name(const idse_picture *picture, int component, int x, int y, int width, int height, const sample *a,      \
-                ptrdiff_t stride_a, const sample *b, ptrdiff_t stride_b, uint32_t scale)                               \
-  {                                                                                                                    \
-    const plane    *p = &picture->planes[component];                                                                   \
-    const uint16_t *w = p->weight + (size_t)y * p->padded_width + x;                                                   \
-    const uint64_t  sum = width == 16  ? name##_16(w, p->padded_width, a, stride_a, b, stride_b, height)               \
-                          : width == 8 ? name##_8(w, p->padded_width, a, stride_a, b, stride_b, height)                \
-                          : width == 4 ? name##_4(w, p->padded_width, a, stride_a, b, stride_b, height)                \
-                                       : name##_2(w, p->padded_width, a, stride_a, b, stride_b, height);               \
-    return scaled(sum, scale) / IDSE_ONE;                                                                              \
-  }
+/* For encoders built for video of 16 bits. */
+uint64_t idse_sse32(const idse_picture *picture, int component, int x, int y, int width, int height, const int32_t *a,
+                    ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift)
+{
+  const plane    *p = &picture->planes[component];
+  const uint16_t *w = weights_at(p, x, y);
+  uint64_t        sum = 0;
+  for (int row = 0; row < height; row++, a += stride_a, b += stride_b, w += p->padded_width)
+    for (int i = 0; i < width; i++)
+    {
+      const int64_t e = (int64_t)a[i] - b[i];
+      sum += (uint64_t)w[i] * ((uint64_t)(e * e) >> shift);
+    }
+  return sum / IDSE_ONE;
+}
 
 /* sum * scale / 2^16, rounded down; `sum` may have 60 bits. */
 static uint64_t scaled(uint64_t sum, uint32_t scale)
@@ -160,8 +142,21 @@ static uint64_t scaled(uint64_t sum, uint32_t scale)
   return (sum >> MIXED_BITS) * scale + ((sum & (MIXED_ONE - 1)) * scale >> MIXED_BITS);
 }
 
-DEFINE_SSE_SCALED(idse_sse_scaled8, uint8_t)
-DEFINE_SSE_SCALED(idse_sse_scaled16, uint16_t)
+uint64_t idse_sse_scaled8(const idse_picture *picture, int component, int x, int y, int width, int height,
+                          const uint8_t *a, ptrdiff_t stride_a, const uint8_t *b, ptrdiff_t stride_b, uint32_t scale)
+{
+  const plane *p = &picture->planes[component];
+  return scaled(picture->sse->block_u8(weights_at(p, x, y), p->padded_width, a, stride_a, b, stride_b, width, height),
+                scale) / IDSE_ONE;
+}
+
+uint64_t idse_sse_scaled16(const idse_picture *picture, int component, int x, int y, int width, int height,
+                           const uint16_t *a, ptrdiff_t stride_a, const uint16_t *b, ptrdiff_t stride_b, uint32_t scale)
+{
+  const plane *p = &picture->planes[component];
+  return scaled(picture->sse->block_u16(weights_at(p, x, y), p->padded_width, a, stride_a, b, stride_b, width, height),
+                scale) / IDSE_ONE;
+}
 
 static int min_int(int a, int b) { return a < b ? a : b; }
 static int max_int(int a, int b) { return a > b ? a : b; }
@@ -196,37 +191,58 @@ static const uint16_t *block_shape(const plane *p, int index, int x, int y, ptrd
   return p->shape[index] + min_int(y / size, rows - 1) * *stride * size + (ptrdiff_t)min_int(x / size, columns - 1) * size;
 }
 
-double idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *weights)
+/* The weights of a frequency depend on the place of the block and on nothing else, and an encoder tries the same block
+ * many times: a slot for each block of a CTU, 64x64 samples of a component, keeps them. */
+static const tu_weights *frequency_weights(idse_picture *picture, int component, int index, int x, int y)
 {
-  const plane   *p = &picture->planes[component];
-  const uint32_t mean = mean_weight(p, x, y, size, size);
-  const int      index = transform_index(size);
-  const int      per_coefficient = picture->settings.rdoq == 2 && index >= 0 && p->shape[index] != NULL;
-  const double   unit = 1.0 / MIXED_ONE;
+  const int    size = 4 << index;
+  const int    number = ((y & (CTU - 1)) >> (index + 2) << (CTU_BITS - 2 - index)) + ((x & (CTU - 1)) >> (index + 2));
+  tu_weights  *slot = &picture->tu_slots[component][index][number];
+  const plane *p = &picture->planes[component];
+  if (slot->x == x && slot->y == y) return slot;
+
+  /* The mean holds (level + tau) / (1 + tau); only the level part has a shape. Level and shape have at most 40 bits
+   * together, so that every operation here is exact and no compiler can make it differ. */
+  const uint32_t  mean = mean_weight(p, x, y, size, size);
+  const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share;
+  const double    unit = 1.0 / MIXED_ONE, flat = tau_part * unit, level = (mean - tau_part) * (unit / IDSE_ONE);
+  ptrdiff_t       stride;
+  const uint16_t *shape = block_shape(p, index, x, y, &stride);
+  double         *weights = slot->weights;
+  for (int v = 0; v < size; v++, shape += stride, weights += size)
+    for (int u = 0; u < size; u++) weights[u] = flat + level * shape[u];
+  slot->x = x;
+  slot->y = y;
+  slot->mean = mean * unit;
+  return slot;
+}
+
+const double *idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *mean)
+{
+  const plane *p = &picture->planes[component];
+  const int    index = transform_index(size);
+  const int    per_coefficient = picture->settings.rdoq == 2 && index >= 0 && p->shape[index] != NULL;
+  double      *weights = picture->tu_buffer;
 
   picture->counters.rdoq++;
+  if (per_coefficient && order == IDSE_FREQUENCIES)
+  {
+    const tu_weights *kept = frequency_weights(picture, component, index, x, y);
+    *mean = kept->mean;
+    return kept->weights;
+  }
+  *mean = mean_weight(p, x, y, size, size) * (1.0 / MIXED_ONE);
   if (per_coefficient && order == IDSE_SAMPLES)
   {
-    const size_t at = (size_t)y * p->padded_width + x;
-    for (int v = 0; v < size; v++)
-      for (int u = 0; u < size; u++) *weights++ = p->weight[at + (size_t)v * p->padded_width + u] * (1.0 / IDSE_ONE);
-  }
-  else if (per_coefficient && order == IDSE_FREQUENCIES)
-  {
-    /* The mean holds (level + tau) / (1 + tau); only the level part has a shape. Level and shape have at most 40 bits
-     * together, so that every operation here is exact and no compiler can make it differ. */
-    const uint32_t tau_part = mean < picture->tau_share ? mean : picture->tau_share;
-    const double   flat = tau_part * unit, level = (mean - tau_part) * (unit / IDSE_ONE);
-    ptrdiff_t       stride;
-    const uint16_t *shape = block_shape(p, index, x, y, &stride);
-    for (int v = 0; v < size; v++, shape += stride)
-      for (int u = 0; u < size; u++) *weights++ = flat + level * shape[u];
+    const uint16_t *w = weights_at(p, x, y);
+    for (int v = 0; v < size; v++, w += p->padded_width)
+      for (int u = 0; u < size; u++) *weights++ = w[u] * (1.0 / IDSE_ONE);
   }
   else
   {
-    for (int i = 0; i < size * size; i++) weights[i] = mean * unit;
+    for (int i = 0; i < size * size; i++) weights[i] = *mean;
   }
-  return mean * unit;
+  return picture->tu_buffer;
 }
 
 int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
@@ -329,23 +345,7 @@ static int64_t row_distortion(uint64_t sum)
   return sum > 0 && sum < IDSE_ONE / ROW_ONE ? 1 : (int64_t)(sum / (IDSE_ONE / ROW_ONE));
 }
 
-#define DEFINE_SSE_ROWS(name, sample)                                                                                  \
-  static inline uint64_t sum_##name(int width, int height, sample *const *original, int x, sample *const *coded,       \
-                                    int coded_x, const uint16_t *w, size_t stride)                                     \
-  {                                                                                                                    \
-    uint64_t sum = 0;                                                                                                  \
-    for (int row = 0; row < height; row++, w += stride)                                                                \
-    {                                                                                                                  \
-      const sample *a = original[row] + x, *b = coded[row] + coded_x;                                                  \
-      for (int i = 0; i < width; i++)                                                                                  \
-      {                                                                                                                \
-        const uint32_t e = (uint32_t)((int)a[i] - b[i]); /* its square wraps as unsigned, never as signed */           \
-        sum += (uint64_t)w[i] * (e * e);                                                                               \
-      }                                                                                                                \
-    }                                                                                                                  \
-    return sum;                                                                                                        \
-  }                                                                                                                    \
-                                                                                                                       \
+#define DEFINE_SSE_ROWS(name, type, sample)                                                                            \
   int name(idse_picture *picture, int decision, sample *const *original, int x, sample *const *coded, int coded_x,     \
            int width, int height, int64_t *distortion)                                                                 \
   {                                                                                                                    \
@@ -353,12 +353,9 @@ static int64_t row_distortion(uint64_t sum)
     const int found = find_place(picture, original[0] + x, original[1] + x, &at);                                      \
     if (!idse_decides(picture, found ? decision : 0, at.component)) return 0;                                          \
     const plane    *p = &picture->planes[at.component];                                                                \
-    const uint16_t *w = p->weight + (size_t)at.y * p->padded_width + at.x;                                             \
     const int64_t   limit = picture->sample_limit * width * height;                                                    \
-    const size_t    stride = (size_t)p->padded_width * at.step;                                                        \
-    /* Narrow rows are best unrolled, which takes a constant; wide ones are best left to the vectoriser. */            \
-    *distortion = row_distortion(width == 4 ? sum_##name(4, height, original, x, coded, coded_x, w, stride)            \
-                                            : sum_##name(width, height, original, x, coded, coded_x, w, stride));      \
+    *distortion = row_distortion(picture->sse->rows_##type(weights_at(p, at.x, at.y), (ptrdiff_t)p->padded_width * at.step,\
+                                                           original, x, coded, coded_x, width, height));               \
     if (*distortion > limit)                                                                                           \
     {                                                                                                                  \
       int64_t plain = 0;                                                                                               \
@@ -374,8 +371,8 @@ static int64_t row_distortion(uint64_t sum)
     return 1;                                                                                                          \
   }
 
-DEFINE_SSE_ROWS(idse_sse_rows8, uint8_t)
-DEFINE_SSE_ROWS(idse_sse_rows16, uint16_t)
+DEFINE_SSE_ROWS(idse_sse_rows8, u8, uint8_t)
+DEFINE_SSE_ROWS(idse_sse_rows16, u16, uint16_t)
 
 double idse_tu_weights_rows(idse_picture *picture, const void *sample, const void *below, int width, int height,
                             double *weights)
@@ -387,9 +384,14 @@ double idse_tu_weights_rows(idse_picture *picture, const void *sample, const voi
     for (int i = 0; weights != NULL && i < width * height; i++) weights[i] = 1.0;
     return 1.0;
   }
+  double mean;
   if (weights != NULL && at.step == 1)
-    return idse_tu_weights(picture, at.component, at.x, at.y, width, IDSE_FREQUENCIES, weights);
-  const double mean = idse_mean(picture, at.component, at.x, at.y, width, height * at.step);
+  {
+    const double *found = idse_tu_weights(picture, at.component, at.x, at.y, width, IDSE_FREQUENCIES, &mean);
+    memcpy(weights, found, sizeof *weights * (size_t)width * (size_t)height);
+    return mean;
+  }
+  mean = idse_mean(picture, at.component, at.x, at.y, width, height * at.step);
   for (int i = 0; weights != NULL && i < width * height; i++) weights[i] = mean;
   picture->counters.rdoq++;
   return mean;
@@ -647,10 +649,51 @@ static void map_load(loaded_map *m, const idse_map *map, weighting *g)
   }
 }
 
-static idse_picture *picture_allocate(const idse_settings *settings, const idse_sequence *sequence)
+/* Room for the weights of every block of a CTU in every component and transform size that has shapes. */
+static int allocate_slots(idse_picture *picture, int transform_sizes)
+{
+  size_t slots = 0, planes = 0;
+  for (int t = 0; t < IDSE_TRANSFORMS; t++)
+    if (has_shape(transform_sizes, t))
+    {
+      slots += (size_t)1 << 2 * (CTU_BITS - 2 - t);
+      planes++;
+    }
+  if (planes == 0) return 1;
+  picture->tu_memory = malloc(picture->components * (slots * sizeof(tu_weights) + planes * CTU * CTU * sizeof(double)));
+  if (picture->tu_memory == NULL) return 0;
+  double     *weights = picture->tu_memory;
+  tu_weights *slot = (tu_weights *)(weights + picture->components * planes * CTU * CTU);
+  for (int c = 0; c < picture->components; c++)
+    for (int t = 0; t < IDSE_TRANSFORMS; t++)
+      if (has_shape(transform_sizes, t))
+      {
+        picture->tu_slots[c][t] = slot;
+        for (int i = 0; i < 1 << 2 * (CTU_BITS - 2 - t); i++, slot++, weights += (size_t)16 << 2 * t) slot->weights = weights;
+      }
+  return 1;
+}
+
+static void forget_slots(idse_picture *picture)
+{
+  for (int c = 0; c < IDSE_MAX_COMP; c++)
+    for (int t = 0; t < IDSE_TRANSFORMS; t++)
+      for (int i = 0; picture->tu_slots[c][t] != NULL && i < 1 << 2 * (CTU_BITS - 2 - t); i++)
+        picture->tu_slots[c][t][i].x = -1;
+}
+
+static void picture_free(idse_picture *picture)
+{
+  if (picture != NULL) free(picture->tu_memory);
+  free(picture);
+}
+
+/* `transform_sizes` as in a weighting. */
+static idse_picture *picture_allocate(const idse_settings *settings, const idse_sequence *sequence, int transform_sizes)
 {
   idse_picture *picture = calloc(1, sizeof *picture);
   if (picture == NULL) return NULL;
+  picture->sse = best_kernels();
   picture->settings = *settings;
   picture->components = component_count(sequence->chroma_format_idc);
   /* A cost without its fraction is an int; an eighth of its range is left to the rate. */
@@ -659,7 +702,9 @@ static idse_picture *picture_allocate(const idse_settings *settings, const idse_
   /* The offset is -12 + the number of thresholds above the mean: threshold i separates -12 + i from -11 + i. */
   for (int i = 0; i < 2 * MAX_QP_CLIP; i++)
     picture->qp_threshold[i] = (uint32_t)(pow(2.0, (MAX_QP_CLIP - i - 0.5) / 3) * MIXED_ONE + 0.5);
-  return picture;
+  if (allocate_slots(picture, transform_sizes)) return picture;
+  picture_free(picture);
+  return NULL;
 }
 
 /* Gives a picture its weights; m has one user more. */
@@ -668,6 +713,7 @@ static void picture_use(idse_picture *picture, loaded_map *m)
   m->users++;
   picture->map = m;
   picture->planes = m->planes;
+  forget_slots(picture);
 }
 
 idse_picture *idse_picture_create(const idse_map *map, const idse_settings *settings, const idse_sequence *sequence,
@@ -679,7 +725,7 @@ idse_picture *idse_picture_create(const idse_map *map, const idse_settings *sett
   for (int t = 0; t < IDSE_TRANSFORMS; t++)
     if (map->shape[0][t] != NULL) transform_sizes |= 4 << t;
   weighting    *g = calloc(1, sizeof *g);
-  idse_picture *picture = picture_allocate(settings, sequence);
+  idse_picture *picture = picture_allocate(settings, sequence, settings->rdoq == 2 ? transform_sizes : 0);
   loaded_map   *m = NULL;
   if (g != NULL && picture != NULL && weighting_init(g, settings, transform_sizes) &&
       (m = map_allocate(sequence, g->transform_sizes)) != NULL)
@@ -691,7 +737,7 @@ idse_picture *idse_picture_create(const idse_map *map, const idse_settings *sett
   else
   {
     say_no_memory(sequence, message);
-    free(picture);
+    picture_free(picture);
     picture = NULL;
   }
   if (g != NULL) free(g->powered);
@@ -703,10 +749,17 @@ void idse_picture_destroy(idse_picture *picture)
 {
   if (picture == NULL) return;
   map_free(picture->map);
-  free(picture);
+  picture_free(picture);
 }
 
 const idse_counters *idse_picture_counters(const idse_picture *picture) { return &picture->counters; }
+
+int idse_use_kernels(idse_picture *picture, int kernels)
+{
+  const weighted_sse *wanted = kernels_of(kernels);
+  if (wanted != NULL) picture->sse = wanted;
+  return wanted != NULL;
+}
 
 /* ---- the weight file (docs/idse-format.md) -------------------------------------------------------------------- */
 
@@ -717,6 +770,7 @@ typedef struct weight_file {
   uint64_t       map_bytes, maps_offset;
   int            chroma_format_idc, transform_sizes;
   int            all_one; /* every pixel weight of every map is 1.0 */
+  uint32_t       crc_table[8][256];
 } weight_file;
 
 static uint32_t read_u32(const uint8_t *p)
@@ -726,26 +780,30 @@ static uint32_t read_u32(const uint8_t *p)
 static uint64_t read_u64(const uint8_t *p) { return read_u32(p) | (uint64_t)read_u32(p + 4) << 32; }
 static uint32_t read_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
-/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. Four bytes a step: table[t][i] is the remainder of
- * byte i followed by t zero bytes. */
-static uint32_t crc32_add(uint32_t crc, const uint8_t *data, size_t bytes)
+/* table[n][b]: what byte b becomes when n zero bytes follow it. */
+static void crc32_prepare(uint32_t table[8][256])
 {
-  uint32_t table[4][256];
   for (uint32_t i = 0; i < 256; i++)
   {
     uint32_t r = i;
     for (int bit = 0; bit < 8; bit++) r = r & 1 ? r >> 1 ^ 0xEDB88320u : r >> 1;
     table[0][i] = r;
   }
-  for (int t = 1; t < 4; t++)
-    for (int i = 0; i < 256; i++) table[t][i] = table[t - 1][i] >> 8 ^ table[0][table[t - 1][i] & 255];
+  for (int n = 1; n < 8; n++)
+    for (int i = 0; i < 256; i++) table[n][i] = table[n - 1][i] >> 8 ^ table[0][table[n - 1][i] & 255];
+}
+
+/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. Eight bytes at a time: a map has megabytes. */
+static uint32_t crc32_add(const uint32_t table[8][256], uint32_t crc, const uint8_t *data, size_t bytes)
+{
   crc = ~crc;
-  for (; bytes >= 4; bytes -= 4, data += 4)
+  for (; bytes >= 8; bytes -= 8, data += 8)
   {
-    crc ^= read_u32(data);
-    crc = table[3][crc & 255] ^ table[2][crc >> 8 & 255] ^ table[1][crc >> 16 & 255] ^ table[0][crc >> 24];
+    const uint32_t low = crc ^ read_u32(data), high = read_u32(data + 4);
+    crc = table[7][low & 255] ^ table[6][low >> 8 & 255] ^ table[5][low >> 16 & 255] ^ table[4][low >> 24] ^
+          table[3][high & 255] ^ table[2][high >> 8 & 255] ^ table[1][high >> 16 & 255] ^ table[0][high >> 24];
   }
-  for (size_t i = 0; i < bytes; i++) crc = table[0][(crc ^ data[i]) & 255] ^ crc >> 8;
+  for (; bytes > 0; bytes--, data++) crc = table[0][(crc ^ *data) & 255] ^ crc >> 8;
   return ~crc;
 }
 
@@ -787,6 +845,7 @@ static int parse_header(weight_file *f, const char *path, char *message)
   static const uint8_t magic[8] = { 'I', 'D', 'S', 'E', '\r', '\n', 0x1a, '\n' };
   const uint8_t       *h = f->data;
 
+  crc32_prepare(f->crc_table);
   if (f->bytes < 12 || memcmp(h, magic, sizeof magic) != 0)
   {
     say(message, "%s: not an .idse weight file; %s", path, remake);
@@ -834,14 +893,16 @@ static int parse_header(weight_file *f, const char *path, char *message)
     say(message, "%s: the header contradicts itself; %s", path, remake);
     return 0;
   }
-  const uint64_t expected = f->maps_offset + f->map_count * f->map_bytes;
+  const uint64_t expected = f->map_count > (UINT64_MAX - f->maps_offset) / f->map_bytes
+                              ? UINT64_MAX /* rather than a sum that wraps around */
+                              : f->maps_offset + f->map_count * f->map_bytes;
   if (f->bytes != expected)
   {
     say(message, "%s: %s, %zu bytes where the header promises %" PRIu64 "; copy it again or %s", path,
         f->bytes < expected ? "truncated" : "too long", f->bytes, expected, remake);
     return 0;
   }
-  if (read_u32(h + 92) != crc32_add(crc32_add(0, h, 92), h + HEADER_BYTES, (size_t)(preamble - HEADER_BYTES)))
+  if (read_u32(h + 92) != crc32_add(f->crc_table, crc32_add(f->crc_table, 0, h, 92), h + HEADER_BYTES, (size_t)(preamble - HEADER_BYTES)))
   {
     say(message, "%s: wrong checksum of the header; copy it again or %s", path, remake);
     return 0;
@@ -855,7 +916,7 @@ static int check_maps(weight_file *f, const char *path, char *message)
   for (uint32_t n = 0; n < f->map_count; n++)
   {
     const uint8_t *record = f->data + f->maps_offset + n * f->map_bytes;
-    if (read_u32(f->data + HEADER_BYTES + 4 * n) != crc32_add(0, record, (size_t)f->map_bytes))
+    if (read_u32(f->data + HEADER_BYTES + 4 * n) != crc32_add(f->crc_table, 0, record, (size_t)f->map_bytes))
     {
       say(message, "%s: wrong checksum of map %u of %u; copy it again or %s", path, n, f->map_count, remake);
       return 0;
@@ -964,7 +1025,7 @@ static void free_pictures(idse_picture *picture)
   while (picture != NULL)
   {
     idse_picture *next = picture->next;
-    free(picture);
+    picture_free(picture);
     picture = next;
   }
 }
@@ -979,7 +1040,7 @@ void idse_encoder_close(idse_encoder *encoder)
     next = m->next;
     map_free(m);
   }
-  free(encoder->qp_constants);
+  picture_free(encoder->qp_constants);
   plane_free(&encoder->qp_luma);
   file_close(&encoder->file);
   free(encoder->weighting.powered);
@@ -1023,7 +1084,8 @@ static idse_picture *picture_open(idse_encoder *encoder, loaded_map *m)
   idse_picture *picture = encoder->ended;
   if (picture != NULL)
     encoder->ended = picture->next;
-  else if ((picture = picture_allocate(&encoder->weighting.settings, &encoder->sequence)) == NULL)
+  else if ((picture = picture_allocate(&encoder->weighting.settings, &encoder->sequence,
+                                          encoder->weighting.transform_sizes)) == NULL)
     return NULL;
   picture_use(picture, m);
   picture->encoder = encoder;
@@ -1080,7 +1142,7 @@ int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int r
   plane        *p = &encoder->qp_luma;
   if (number < 0) return 0;
   if (encoder->qp_constants == NULL)
-    encoder->qp_constants = picture_allocate(&encoder->weighting.settings, &encoder->sequence);
+    encoder->qp_constants = picture_allocate(&encoder->weighting.settings, &encoder->sequence, 0);
   if (encoder->qp_constants == NULL || (p->weight == NULL && !plane_allocate(p, &encoder->sequence, 0, 0))) return 0;
   if (number != encoder->qp_map_number)
   {

@@ -42,6 +42,13 @@ enum {
   IDSE_UNORDERED   = 2  /* anything else, rotated residuals for one: only the mean weight can be used */
 };
 
+/* Versions of the weighted SSE, all of the same result; see idse_use_kernels(). */
+enum {
+  IDSE_SCALAR = 0,
+  IDSE_AVX2   = 1,
+  IDSE_NEON   = 2
+};
+
 /* What the weights are allowed to change; idse_settings_default() fills it. */
 typedef struct idse_settings {
   double tau;         /* weight of plain SSE mixed in: w' = (w + tau) / (1 + tau), 0 to 1000 */
@@ -120,6 +127,10 @@ idse_picture *idse_picture_create(const idse_map *map, const idse_settings *sett
 void idse_picture_destroy(idse_picture *picture);
 const idse_counters *idse_picture_counters(const idse_picture *picture);
 
+/* A picture takes the fastest kernels of the machine by itself. This is for those who compare them: returns 0, and
+ * changes nothing, if this program or this machine does not have them. */
+int idse_use_kernels(idse_picture *picture, int kernels);
+
 /* ---- hot path: no allocation, no lock, no file ---------------------------------------------------------------- */
 
 /* 1 if `decision` (one of IDSE_INTRA ... IDSE_INTER; 0: no position known) on this component uses weights; counts. */
@@ -132,7 +143,7 @@ uint64_t idse_sse16(const idse_picture *picture, int component, int x, int y, in
 uint64_t idse_sse32(const idse_picture *picture, int component, int x, int y, int width, int height,
                     const int32_t *a, ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift);
 
-/* The same for unsigned samples of 8 or of up to 15 bits in blocks 16, 8, 4 or 2 wide, every weight multiplied by
+/* The same for unsigned samples of 8 or of up to 16 bits, every weight multiplied by
  * scale / 65536 (idse_lambda_scale()): floor(sum of w (a - b)^2 * scale / 2^24). 65536 is exact. */
 uint64_t idse_sse_scaled8(const idse_picture *picture, int component, int x, int y, int width, int height,
                           const uint8_t *a, ptrdiff_t stride_a, const uint8_t *b, ptrdiff_t stride_b, uint32_t scale);
@@ -142,10 +153,10 @@ uint64_t idse_sse_scaled16(const idse_picture *picture, int component, int x, in
 /* Mean weight of the visible part of a block; 1.0 is exact. */
 double idse_mean(const idse_picture *picture, int component, int x, int y, int width, int height);
 
-/* Factors for the squared error of each coefficient of a size x size TU, row-major, into weights[size * size];
- * returns the TU's mean weight. `order` is IDSE_FREQUENCIES, IDSE_SAMPLES or IDSE_UNORDERED. Counts one RDOQ call.
- * Only to be called where idse_rdoq() is 1. */
-double idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *weights);
+/* Factors for the squared error of each coefficient of a size x size TU, size up to 32, row-major; valid until the next
+ * call for this picture. *mean becomes the TU's mean weight. `order` is IDSE_FREQUENCIES, IDSE_SAMPLES or IDSE_UNORDERED.
+ * Counts one RDOQ call. Only to be called where idse_rdoq() is 1. */
+const double *idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *mean);
 
 /* idse_tu_weights() for encoders that quantise in integers: factors with 8 fraction bits, times scale / 65536, for the
  * count x count lowest frequencies of the size x size transform of the block, frequency (v, u) at weights[u * count + v].

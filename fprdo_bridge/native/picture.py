@@ -90,10 +90,9 @@ class WeightedPicture:
 
     def tu_weights(self, component: int, x: int, y: int, size: int, order: int = FREQUENCIES) -> tuple[np.ndarray, float]:
         """Weights (size, size) float64 of a transform unit's coefficients, and its mean weight."""
-        weights = np.empty((size, size))
-        mean = _lib.idse_tu_weights(self._picture, component, x, y, size, order,
-                                    _ffi.cast("double *", weights.ctypes.data))
-        return weights, mean
+        mean = _ffi.new("double *")
+        weights = _lib.idse_tu_weights(self._picture, component, x, y, size, order, mean)
+        return np.frombuffer(_ffi.buffer(weights, 8 * size * size)).reshape(size, size).copy(), mean[0]
 
     def qp_offset(self, x: int, y: int, width: int, height: int) -> int:
         """QP offset of the quantisation group whose luma block this is."""

@@ -1,0 +1,126 @@
+"""Every version of the weighted SSE against the scalar one, bit for bit; the bridge under sanitizers."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fprdo_bridge.codecs.job import IdseOptions
+from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.native._idse import ffi, lib
+from fprdo_bridge.native.picture import WeightedPicture
+
+ROOT = Path(__file__).resolve().parent.parent
+FMT = VideoFormat(200, 136, "400")
+KERNELS = {"AVX2": lib.IDSE_AVX2, "NEON": lib.IDSE_NEON}
+SAMPLES = {np.int16: "int16_t", np.uint16: "uint16_t", np.uint8: "uint8_t"}
+
+
+def picture_of(weights: np.ndarray) -> WeightedPicture:
+    return WeightedPicture((weights,), {}, FMT, IdseOptions(tau=0))
+
+
+def distortions(picture: WeightedPicture, x: int, y: int, a: np.ndarray, b: np.ndarray, shift: int) -> list[int]:
+    """The block's distortion through every function that takes samples of this type."""
+    sample = SAMPLES[a.dtype.type]
+    height, width = a.shape
+    handle = picture._picture
+    pointers = [part for block in (a, b)
+                for part in (ffi.cast(f"{sample} *", block.ctypes.data), block.strides[0] // block.itemsize)]
+    if a.dtype == np.int16:
+        return [lib.idse_sse16(handle, 0, x, y, width, height, *pointers, shift)]
+    block, by_rows = {np.uint16: (lib.idse_sse_scaled16, lib.idse_sse_rows16),
+                      np.uint8: (lib.idse_sse_scaled8, lib.idse_sse_rows8)}[a.dtype.type]
+    found = [block(handle, 0, x, y, width, height, *pointers, scale) for scale in (65536, 41285)]
+    # The block as rows of an original that begins at the picture's corner.
+    plane = np.zeros((FMT.height + 64, FMT.width + 64), a.dtype)
+    plane[y:y + height, x:x + width] = a
+    lib.idse_set_original(handle, 0, ffi.cast("void *", plane.ctypes.data), plane.strides[0], plane.shape[0], a.itemsize)
+    rows = [ffi.new(f"{sample} *[]", [ffi.cast(f"{sample} *", array.ctypes.data + row * array.strides[0])
+                                      for row in range(first, first + height + 1)]) for array, first in ((plane, y), (b, 0))]
+    result = ffi.new("int64_t *")
+    assert by_rows(handle, lib.IDSE_INTRA, rows[0], x, rows[1], 0, width, height, result)
+    return [*found, result[0]]
+
+
+def by_kernels(weights: np.ndarray, *block) -> dict[str, list[int]]:
+    found = {}
+    for name, number in {"scalar": lib.IDSE_SCALAR, **KERNELS}.items():
+        picture = picture_of(weights)
+        if lib.idse_use_kernels(picture._picture, number):
+            found[name] = distortions(picture, *block)
+    return found
+
+
+def test_this_machine_has_a_vector_version():
+    features = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    expected = "AVX2" if " avx2 " in features else "NEON" if os.uname().machine == "aarch64" else None
+    if expected is None:
+        pytest.skip("no AVX2, no AArch64")
+    assert lib.idse_use_kernels(picture_of(np.full((136, 200), 256, np.uint16))._picture, KERNELS[expected])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(SAMPLES, key=str)), st.sampled_from((2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64)),
+       st.sampled_from((1, 2, 3, 4, 7, 8, 16, 32, 64)), st.integers(0, 40), st.integers(0, 40), st.integers(1, 16),
+       st.booleans(), st.sampled_from((0, 2, 4, 16)), st.integers(0, 2 ** 32 - 1))
+def test_vector_kernels_are_the_scalar_one(sample, width, height, x, y, depth, extreme, shift, seed):
+    rng = np.random.default_rng(seed)
+    info = np.iinfo(sample)
+    low, high = max(info.min, -2 ** (depth - 1)), min(info.max, 2 ** depth - 1)
+    draw = (lambda: rng.choice([low, high], (height + 1, width + 5))) if extreme else (
+        lambda: rng.integers(low, high, (height + 1, width + 5), endpoint=True))
+    a, b = (draw().astype(sample) for _ in range(2))
+    weights = rng.choice([0, 1, 255, 256, 257, 32768, 65535], (136, 200)) if extreme else rng.integers(0, 65536, (136, 200))
+    found = by_kernels(weights.astype(np.uint16), x, y, a[:height, :width], b[:height, :width].copy(), shift)
+    assert all(values == found["scalar"] for values in found.values()), found
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_largest_sum(sample):
+    """A 64x64 block of the largest difference that a sample type has: 4096 of its squares, at weight 1.0."""
+    info = np.iinfo(sample)
+    a, b = np.full((65, 64), info.max, sample), np.full((65, 64), info.min, sample)
+    largest = 4096 * (int(info.max) - int(info.min)) ** 2
+    for values in by_kernels(np.full((136, 200), 256, np.uint16), 0, 0, a[:64], b[:64], 0).values():
+        assert values[0] == largest
+
+
+def sanitizer_flags(folder: Path) -> list[str] | None:
+    """What a compiler needs for both sanitizers, None where it or their runtime is missing."""
+    flags = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+    probe = folder / "probe.c"
+    probe.write_text("int main(void) { return 0; }\n")
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or subprocess.run([compiler, *flags, str(probe), "-o", str(folder / "probe")],
+                                          capture_output=True).returncode:
+        return None
+    return flags
+
+
+def test_kernel_and_format_tests_under_sanitizers(tmp_path):
+    """The bridge compiled with AddressSanitizer and UBSan in a copy of the package, and the tests that exercise it."""
+    flags = sanitizer_flags(tmp_path)
+    runtime = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip() if flags else ""
+    if not os.path.isabs(runtime):
+        pytest.skip("the compiler has no AddressSanitizer runtime to load before Python")
+    shutil.copytree(ROOT / "fprdo_bridge", tmp_path / "fprdo_bridge", ignore=shutil.ignore_patterns("*.so", "*.o", "_idse.c"))
+    builder = (f"from fprdo_bridge.native.build_idse import ffibuilder, HERE; ffibuilder.compile(tmpdir={str(tmp_path)!r})")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "CFLAGS": " ".join(flags), "LDFLAGS": " ".join(flags[2:3])}
+    built = subprocess.run([sys.executable, "-c", builder], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-2000:]
+    environment |= {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
+    where = subprocess.run([sys.executable, "-c", "import fprdo_bridge.native._idse as m; print(m.__file__)"], cwd=tmp_path,
+                           env=environment, capture_output=True, text=True)
+    assert where.stdout.startswith(str(tmp_path)), where.stderr[-2000:]
+    tests = [str(ROOT / "tests" / name) for name in ("test_kernel.py", "test_weighted_sse.py")]
+    run = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k",
+                          "not sanitizers and not wrap", *tests],
+                         cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
