@@ -5,6 +5,7 @@
     python3 build.py test [ARGS]      everything, then pytest ARGS
     python3 build.py hm               HM only: fetch, verify, patch, compile
     python3 build.py x264             x264 only
+    python3 build.py jm               JM only
     python3 build.py doctor           what is installed, what is missing, how to get it
 
 Python's standard library only. What is done already is skipped: the virtual environment and every build tree are named
@@ -69,6 +70,10 @@ class BuildError(Exception):
         self.detail = detail
 
 
+class NoSource(BuildError):
+    """None of the places that may have an encoder's source gave it."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Recipes: what build.py knows of each encoder. Another encoder is another entry here, pins in third_party/sources.toml
 # and a series in patches/NAME/.
@@ -86,6 +91,7 @@ class Recipe:
     products: tuple[str, ...]       # top-level folders that a used checkout holds beside the source
     compile: Callable[[Build, Tools, Path, Path, Progress], Path]
     machine: Callable[[], tuple[str, ...]] = tuple  # what else decides the programs on this machine: part of the hash
+    optional: bool = False          # the quickstart and the tests go on without it where its source cannot be had
 
 
 def compile_with_cmake(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
@@ -152,6 +158,14 @@ RECIPES = {
         name="x264", title="x264", revision=1, flags=(), native="common",
         patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
         config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine),
+    "jm": Recipe(
+        name="jm", title="JM", revision=1,
+        # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
+        flags=("-Wno-error=use-after-free",),
+        native="source/app/lencod",
+        patched={"encoder": "lencod"},
+        stock={"stock_encoder": "lencod", "stock_decoder": "ldecod"},
+        config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake, optional=True),
 }
 
 
@@ -406,8 +420,8 @@ def obtain_source(pin: Pin, source: str | None = None) -> Tree:
                 continue
             os.replace(archive, pin.cached)
             return tree
-    raise BuildError(f"{pin.title}: no source could be had [{'; '.join(failures)}]; check the network, or get it "
-                     f"yourself and name it: --source DIR|ARCHIVE, or {variable}")
+    raise NoSource(f"{pin.title}: no source could be had [{'; '.join(failures)}]; check the network, or get it "
+                   f"yourself and name it: --source DIR|ARCHIVE, or {variable}")
 
 
 def read_named_source(path: Path, pin: Pin) -> Tree:
@@ -672,6 +686,14 @@ def write_tools(pin: Pin, builds: list[Build]) -> None:
         write_atomically(path, (json.dumps(known | {pin.recipe.name: entry}, indent=2) + "\n").encode())
 
 
+def forget_tools(name: str) -> None:
+    """Take an encoder out of tools.json, where one of older source or patches may stand."""
+    path = BUILD / "tools.json"
+    known = read_json(path)
+    if known.pop(name, None):
+        write_atomically(path, (json.dumps(known, indent=2) + "\n").encode())
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The virtual environment
 
@@ -746,17 +768,26 @@ def install_package(extras: tuple[str, ...] = ()) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # Commands
 
+def build_all() -> None:
+    for name, recipe in RECIPES.items():
+        try:
+            build_encoder(find_pin(name, None))
+        except NoSource as error:
+            if not recipe.optional:
+                raise
+            forget_tools(name)
+            say(f"{error}; going on without {recipe.title}")
+
+
 def quickstart() -> int:
     install_package()
-    for name in RECIPES:
-        build_encoder(find_pin(name, None))
+    build_all()
     return subprocess.call([str(VENV / "bin" / "fprdo"), "quickstart"], cwd=ROOT)
 
 
 def test(arguments: list[str]) -> int:
     install_package(("test",))
-    for name in RECIPES:
-        build_encoder(find_pin(name, None))
+    build_all()
     return subprocess.call([str(VENV / "bin" / "python"), "-m", "pytest", *arguments], cwd=ROOT)
 
 
@@ -854,7 +885,8 @@ def doctor() -> int:
     for name in RECIPES:
         pin = find_pin(name, None)
         row(f"{pin.title} source", source_at_hand(pin), "no cached copy, and neither upstream nor the distribution's "
-            f"archive answers; get it yourself, then build.py {name} --source DIR|ARCHIVE")
+            f"archive answers; get it yourself, then build.py {name} --source DIR|ARCHIVE",
+            needed=not pin.recipe.optional)
         for build in plan_builds(pin, read_series(patch_folder(pin))):
             row(f"{pin.title} {build.kind}", build.finished() and build.folder.relative_to(ROOT),
                 f"build.py {name} compiles it", needed=False)
