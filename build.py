@@ -4,8 +4,8 @@
     python3 build.py                  everything, then the demo (fprdo quickstart)
     python3 build.py test [ARGS]      everything, then pytest ARGS
     python3 build.py hm               HM only: fetch, verify, patch, compile
-    python3 build.py jm               JM only
     python3 build.py x264             x264 only
+    python3 build.py jm               JM only
     python3 build.py doctor           what is installed, what is missing, how to get it
 
 Python's standard library only. What is done already is skipped: the virtual environment and every build tree are named
@@ -154,6 +154,10 @@ RECIPES = {
         patched={"encoder": "TAppEncoder"},
         stock={"stock_encoder": "TAppEncoder", "stock_decoder": "TAppDecoder"},
         config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake),
+    "x264": Recipe(
+        name="x264", title="x264", revision=1, flags=(), native="common",
+        patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
+        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine),
     "jm": Recipe(
         name="jm", title="JM", revision=1,
         # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
@@ -162,10 +166,6 @@ RECIPES = {
         patched={"encoder": "lencod"},
         stock={"stock_encoder": "lencod", "stock_decoder": "ldecod"},
         config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake, optional=True),
-    "x264": Recipe(
-        name="x264", title="x264", revision=1, flags=(), native="common",
-        patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
-        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine),
 }
 
 

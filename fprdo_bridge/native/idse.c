@@ -296,13 +296,6 @@ int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height)
   return picture == NULL || !picture->settings.qp_map ? 0 : qp_offset(picture, 0, x, y, width, height);
 }
 
-uint32_t idse_lambda_scale(int qp_offset)
-{
-  static const uint32_t third[3] = { 65536, 82570, 104032 }; /* 2^(n / 3) */
-  const int             octave = (qp_offset + MAX_QP_CLIP) / 3;
-  return (uint32_t)(((uint64_t)third[(qp_offset + MAX_QP_CLIP) % 3] << octave) >> (MAX_QP_CLIP / 3));
-}
-
 /* ---- hot path by rows ----------------------------------------------------------------------------------------- */
 
 void idse_set_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows,
@@ -405,6 +398,13 @@ int idse_qp_offset_rows(idse_picture *picture, const void *sample, const void *b
     return qp_offset(picture, at.component, at.x, at.y, width, height * at.step);
   picture->counters.unweighted++;
   return 0;
+}
+
+uint32_t idse_lambda_scale(int qp_offset)
+{
+  static const uint32_t third[3] = { 65536, 82570, 104032 }; /* 2^(n / 3) */
+  const int             octave = (qp_offset + MAX_QP_CLIP) / 3;
+  return (uint32_t)(((uint64_t)third[(qp_offset + MAX_QP_CLIP) % 3] << octave) >> (MAX_QP_CLIP / 3));
 }
 
 /* ---- settings and messages ------------------------------------------------------------------------------------ */
@@ -1116,6 +1116,7 @@ static void add_counters(idse_counters *sum, const idse_counters *c)
   sum->weighted += c->weighted;
   sum->masked += c->masked;
   sum->unweighted += c->unweighted;
+  sum->limited += c->limited;
   sum->rdoq += c->rdoq;
   sum->qp_groups += c->qp_groups;
   sum->qp_offset_sum += c->qp_offset_sum;
