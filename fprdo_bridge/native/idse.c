@@ -886,7 +886,9 @@ static int parse_header(weight_file *f, const char *path, char *message)
       samples += plane_samples(f, c);
       for (int t = 0; t < IDSE_TRANSFORMS; t++) samples += has_shape(f->transform_sizes, t) ? shape_samples(f, c, t) : 0;
     }
-    sound = f->map_bytes == (2 * samples + 63) / 64 * 64;
+    /* The size of the whole file, which is compared next, stays within 64 bits. */
+    sound = f->map_bytes == (2 * samples + 63) / 64 * 64 && f->maps_offset <= INT64_MAX / 2 &&
+            f->map_count <= INT64_MAX / 2 / f->map_bytes;
   }
   if (!sound)
   {
