@@ -1,5 +1,5 @@
-"""What the patched encoder owes: the stock bitstream where weights say nothing, a decodable one where they do, less error
-where they are high, and one line about every file that it cannot use."""
+"""What the patched encoder owes: the stock bitstream where weights say nothing, a decodable one where they do, less
+error where they are high, and one line about every file that it cannot use."""
 
 import itertools
 import re
@@ -31,7 +31,7 @@ def mean1_blocks(rng: np.random.Generator, rows: int, columns: int, n: int) -> n
 
 
 def random_map(fmt: VideoFormat, seed: int) -> WeightMap:
-    """Weights that differ from 16x16 block to block by up to a hundred times, and from sample to sample; random shapes."""
+    """Weights that differ by up to a hundred times between 16x16 blocks, and from sample to sample; random shapes."""
     rng = np.random.default_rng(seed)
     whole = ones(fmt)
     planes = []
@@ -159,7 +159,8 @@ def test_stock_without_a_say_and_decodable_with_one(tmp_path, tools, case):
 @pytest.mark.parametrize("qp", [0, 51])
 def test_qp_offsets_stay_in_the_range_of_qp(tmp_path, tools, qp):
     fmt = VideoFormat(72, 72)
-    job = make_job(tmp_path, fmt, tools, qp=qp, options={"MaxCuDQPDepth": "2"}, idse=hm.IdseOptions(tau=0, qp_map_clip=12),
+    job = make_job(tmp_path, fmt, tools, qp=qp, options={"MaxCuDQPDepth": "2"},
+                   idse=hm.IdseOptions(tau=0, qp_map_clip=12),
                    weights=write_maps(tmp_path / "random.idse", [random_map(fmt, 1)], fmt))
     summary = run(job, tools.encoder, "random").idse
     assert summary.qp_offset_min < -3 and summary.qp_offset_max > 3
@@ -176,8 +177,9 @@ def test_every_setting_acts_alone(tmp_path, tools):
     settings = {"off": OFF, "rdoq1": replace(OFF, rdoq=1), "rdoq2": replace(OFF, rdoq=2),
                 "qp": replace(OFF, qp_map=True), "qp1": replace(OFF, qp_map=True, qp_map_clip=1),
                 "sao": replace(OFF, sao=True), "intra": replace(OFF, decisions=1), "skip": replace(OFF, decisions=2),
-                "residual": replace(OFF, decisions=4), "inter": replace(OFF, decisions=8), "all": replace(OFF, decisions=31),
-                "luma": replace(OFF, decisions=15), "chroma": replace(OFF, decisions=16)}
+                "residual": replace(OFF, decisions=4), "inter": replace(OFF, decisions=8),
+                "all": replace(OFF, decisions=31), "luma": replace(OFF, decisions=15),
+                "chroma": replace(OFF, decisions=16)}
     logs = run_all({"stock": (replace(job, weights=None), tools.stock_encoder)}
                    | {name: (replace(job, idse=idse), tools.encoder) for name, idse in settings.items()})
     assert same(tmp_path, "stock", "off")
@@ -283,7 +285,7 @@ def region_map(fmt: VideoFormat, rows: slice, columns: slice, weight: float) -> 
 
 
 @pytest.mark.parametrize("rows, columns", [(slice(96, 192), slice(0, 128)), (slice(64, 128), slice(64, 160))])
-@pytest.mark.parametrize("idse", [hm.IdseOptions(tau=0), hm.IdseOptions(tau=0, qp_map=False)], ids=["qp-map", "no-qp-map"])
+@pytest.mark.parametrize("idse", [hm.IdseOptions(tau=0), hm.IdseOptions(tau=0, qp_map=False)], ids=["map", "no-map"])
 @pytest.mark.parametrize("qp", [27, 37])
 def test_a_region_gains_what_the_rest_loses(tmp_path, tools, rows, columns, idse, qp):
     """Twice the weight, a photograph, the rate of the stock encoder within 5 %."""
@@ -319,7 +321,7 @@ def directional_map(fmt: VideoFormat, horizontal: bool) -> WeightMap:
 
 @pytest.mark.parametrize("qp", [27, 37])
 def test_shapes_favour_the_orientation_that_they_weigh(tmp_path, tools, qp):
-    """On a texture that equals its transpose, more weight on horizontal frequencies lowers their error, and so for vertical."""
+    """On a texture that equals its transpose, weight on horizontal frequencies lowers their error; so for vertical."""
     fmt = VideoFormat(128, 128, "400")
     noise = np.random.default_rng(0).normal(0, 1, (130, 130))
     smooth = sum(noise[i:i + 128, j:j + 128] for i in range(3) for j in range(3))
@@ -327,9 +329,9 @@ def test_shapes_favour_the_orientation_that_they_weigh(tmp_path, tools, qp):
     plane = np.clip(128 + 30 * smooth / smooth.std(), 0, 255).astype(np.uint8)
     job = make_job(tmp_path, fmt, tools, qp=qp, idse=hm.IdseOptions(tau=0, rdoq=2, qp_map=False))
     write_yuv(job.source, [(plane,)], fmt)
-    logs = run_all({name: (replace(job, weights=write_maps(tmp_path / f"{name}.idse",
-                                                           [directional_map(fmt, name == "horizontal")], fmt)), tools.encoder)
-                    for name in ("horizontal", "vertical")})
+    files = {name: write_maps(tmp_path / f"{name}.idse", [directional_map(fmt, name == "horizontal")], fmt)
+             for name in ("horizontal", "vertical")}
+    logs = run_all({name: (replace(job, weights=path), tools.encoder) for name, path in files.items()})
     energy = {}
     for name in logs:
         difference = next(read_yuv(tmp_path / f"{name}.yuv", fmt))[0].astype(float) - plane
@@ -379,8 +381,8 @@ def contrast(folder: Path, name: str, job: hm.EncodeJob, axis: int, size: int) -
     ("420", "intra", 16, ONE_SIZE, {"qp": (1.5, 0, 0)})],
     ids=["intra-420", "intra-444", "intra-422", "inter-420", "inter-444", "inter-444-wide", "qp-map"])
 def test_weights_lie_where_their_samples_are(tmp_path, tools, chroma, kind, size, options, axis, expected):
-    """Where stripes are as wide as the blocks, a position that is off by a block takes the wrong weight: errors must go by
-    the weights, against the stock encoder's. Inter pictures predict from one without weights, else motion moves its
+    """Where stripes are as wide as the blocks, a position that is off by a block takes the wrong weight: errors must go
+    by the weights, against the stock encoder's. Inter pictures predict from one without weights, else motion moves its
     stripes. Expected are lower bounds for Y, Cb and Cr, about halfway from 1 to what was found."""
     fmt = VideoFormat(128, 96, chroma)
     frames = 2 if kind == "lowdelay" else 1
@@ -398,8 +400,8 @@ def test_weights_lie_where_their_samples_are(tmp_path, tools, chroma, kind, size
 
 
 def quarters(fmt: VideoFormat, block: int, shift: int) -> WeightMap:
-    """Blocks of so many luma samples with a mean weight of exactly 1.0: a quarter weighs 2.5, in one corner or, in every
-    second block, in the other, and the rest 0.5. The grid is moved by `shift` luma samples."""
+    """Blocks of so many luma samples with a mean weight of exactly 1.0: a quarter weighs 2.5, in one corner or, in
+    every second block, in the other, and the rest 0.5. The grid is moved by `shift` luma samples."""
     whole = ones(fmt)
     for component, plane in enumerate(whole.planes):
         sub_width, sub_height = fmt.subsampling if component else (1, 1)
@@ -410,7 +412,8 @@ def quarters(fmt: VideoFormat, block: int, shift: int) -> WeightMap:
     return whole
 
 
-@pytest.mark.parametrize("ctu, options", [(64, {}), (32, {"MaxCUWidth": "32", "MaxCUHeight": "32", "MaxPartitionDepth": "3"})])
+@pytest.mark.parametrize("ctu, options", [
+    (64, {}), (32, {"MaxCUWidth": "32", "MaxCUHeight": "32", "MaxPartitionDepth": "3"})])
 @pytest.mark.parametrize("chroma", ["420", "422", "444"])
 def test_sao_and_qp_map_take_the_means_of_their_own_blocks(tmp_path, tools, chroma, ctu, options):
     """Weights whose mean is 1.0 in every CTU change neither; the same ones on another grid do."""
@@ -455,7 +458,8 @@ def test_the_configuration_file_makes_the_same_bitstream(tmp_path, tools):
 
     def with_files(name: str, *configs: Path) -> None:
         one = replace(bare, config=configs, bitstream=tmp_path / f"{name}.bin", recon=tmp_path / f"{name}.yuv")
-        subprocess.run([*hm.command(one, tools.encoder), f"--IDSEWeightFile={weights}"], check=True, capture_output=True)
+        arguments = [*hm.command(one, tools.encoder), f"--IDSEWeightFile={weights}"]
+        subprocess.run(arguments, check=True, capture_output=True)
     with_files("files", *job.config, OVERLAY)
     with_files("without", *job.config)
     assert same(tmp_path, "command", "files") and not same(tmp_path, "command", "without")
@@ -480,7 +484,8 @@ def refusal(job: hm.EncodeJob, tools, *options: str) -> str:
 @pytest.fixture
 def bad_job(tmp_path, tools):
     """An encode of two frames with a good file, to be spoiled."""
-    weights = write_maps(tmp_path / "w.idse", [random_map(BAD, seed) for seed in range(2)], BAD, metadata={"name": "bad"})
+    maps = [random_map(BAD, seed) for seed in range(2)]
+    weights = write_maps(tmp_path / "w.idse", maps, BAD, metadata={"name": "bad"})
     return make_job(tmp_path, BAD, tools, frames=2, weights=weights)
 
 
@@ -514,7 +519,8 @@ DAMAGE = {
     "cut-8": (lambda data: data[:8], "not an .idse weight file"),
     "cut-12": (lambda data: data[:12], f"truncated, 12 bytes where the header alone has 96; {REMAKE}"),
     "cut-95": (lambda data: data[:95], "truncated, 95 bytes where the header alone has 96"),
-    "cut-96": (lambda data: data[:96], r"truncated, 96 bytes where the header promises \d+; copy it again or make"),
+    "cut-96": (lambda data: data[:96],
+               r"truncated, 96 bytes where the header promises \d+ maps of \d+ bytes from byte \d+ on; copy it again or make"),
     "cut-half": (lambda data: data[:len(data) // 2], r"truncated, \d+ bytes where the header promises \d+"),
     "cut-1": (lambda data: data[:-1], r"truncated, \d+ bytes where the header promises \d+"),
     "longer": (lambda data: data + b"\0", r"too long, \d+ bytes where the header promises \d+"),
@@ -539,7 +545,7 @@ def test_damaged_weight_files(bad_job, tools, damage):
 
 def test_weight_files_of_something_else(bad_job, tools, tmp_path):
     for other, frames, message in (
-            (VideoFormat(24, 40), 2, "weights for 24x40, the pictures are 40x24; make the map again with: fprdo weights on"),
+            (VideoFormat(24, 40), 2, "weights for 24x40, the pictures are 40x24; make the map again with: fprdo"),
             (VideoFormat(40, 24, "444"), 2, "weights for 4:4:4, the pictures are coded as 4:2:0; make the map"),
             (VideoFormat(40, 24, "400"), 2, "weights for 4:0:0, the pictures are coded as 4:2:0"),
             (BAD, 1, "weights for 1 frames, 2 are needed; code fewer frames")):
@@ -554,7 +560,8 @@ def test_weight_files_of_something_else(bad_job, tools, tmp_path):
 @pytest.mark.parametrize("option, message", [
     ("IDSETau=-1", "IDSETau is -1; give a value from 0 to 1000"), ("IDSETau=1001", "IDSETau is 1001"),
     ("IDSEPower=0", "IDSEPower is 0; give a value above 0 and up to 1"), ("IDSEPower=1.5", "IDSEPower is 1.5"),
-    ("IDSEClip=0.5", "IDSEClip is 0.5; give 0 for no limit, or a value from 1 to 255"), ("IDSEClip=300", "IDSEClip is 300"),
+    ("IDSEClip=0.5", "IDSEClip is 0.5; give 0 for no limit, or a value from 1 to 255"),
+    ("IDSEClip=300", "IDSEClip is 300"),
     ("IDSERdoq=3", "IDSERdoq is 3; give a value from 0 to 2"), ("IDSERdoq=-1", "IDSERdoq is -1"),
     ("IDSEQpMap=2", "IDSEQpMap is 2; give a value from 0 to 1"),
     ("IDSEQpMapClip=13", "IDSEQpMapClip is 13; give a value from 0 to 12"), ("IDSEQpMapClip=-1", "IDSEQpMapClip is -1"),
