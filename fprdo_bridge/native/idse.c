@@ -895,13 +895,13 @@ static int parse_header(weight_file *f, const char *path, char *message)
     say(message, "%s: the header contradicts itself; %s", path, remake);
     return 0;
   }
-  const uint64_t expected = f->map_count > (UINT64_MAX - f->maps_offset) / f->map_bytes
-                              ? UINT64_MAX /* rather than a sum that wraps around */
-                              : f->maps_offset + f->map_count * f->map_bytes;
-  if (f->bytes != expected)
+  /* By division: offset and count are anybody's, their sum may wrap around. */
+  const uint64_t room = f->bytes > f->maps_offset ? f->bytes - f->maps_offset : 0;
+  if (room / f->map_bytes != f->map_count || room % f->map_bytes != 0)
   {
-    say(message, "%s: %s, %zu bytes where the header promises %" PRIu64 "; copy it again or %s", path,
-        f->bytes < expected ? "truncated" : "too long", f->bytes, expected, remake);
+    say(message, "%s: %s, %zu bytes where the header promises %u maps of %" PRIu64 " bytes from byte %" PRIu64
+        " on; copy it again or %s", path, room / f->map_bytes < f->map_count ? "truncated" : "too long", f->bytes,
+        f->map_count, f->map_bytes, f->maps_offset, remake);
     return 0;
   }
   if (read_u32(h + 92) != crc32_add(f->crc_table, crc32_add(f->crc_table, 0, h, 92), h + HEADER_BYTES, (size_t)(preamble - HEADER_BYTES)))
