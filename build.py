@@ -100,7 +100,9 @@ def compile_with_cmake(build: Build, tools: Tools, source: Path, objects: Path, 
                           for compiler, language in ((tools.cc, "c"), (tools.cxx, "c++")))
     run([tools.cmake, "-S", str(source), "-B", str(objects), *tools.generator, "-DCMAKE_BUILD_TYPE=Release",
          f"-DCMAKE_C_COMPILER={tools.cc}", f"-DCMAKE_CXX_COMPILER={tools.cxx}",
-         f"-DCMAKE_C_FLAGS={c_flags}", f"-DCMAKE_CXX_FLAGS={cxx_flags}"], build.log, progress)
+         f"-DCMAKE_C_FLAGS={c_flags}", f"-DCMAKE_CXX_FLAGS={cxx_flags}",
+         # Objects that a library shares with the program; without a library, the source's own choice stays.
+         *(["-DCMAKE_POSITION_INDEPENDENT_CODE=ON"] if "library" in build.programs else [])], build.log, progress)
     run([tools.cmake, "--build", str(objects), "--parallel", str(os.cpu_count() or 1),
          "--target", *build.programs.values()], build.log, progress)
     return source / "bin"
@@ -151,7 +153,7 @@ RECIPES = {
         # HM compiles with -Werror; gcc 12 reports these two where there is nothing wrong.
         flags=("-Wno-error=array-bounds", "-Wno-error=maybe-uninitialized"),
         native="source/Lib/TLibCommon",
-        patched={"encoder": "TAppEncoder"},
+        patched={"encoder": "TAppEncoder", "library": "fprdo-hm.so"},
         stock={"stock_encoder": "TAppEncoder", "stock_decoder": "TAppDecoder"},
         config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake),
     "x264": Recipe(
@@ -163,7 +165,7 @@ RECIPES = {
         # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
         flags=("-Wno-error=use-after-free",),
         native="source/app/lencod",
-        patched={"encoder": "lencod"},
+        patched={"encoder": "lencod", "library": "fprdo-jm.so"},
         stock={"stock_encoder": "lencod", "stock_decoder": "ldecod"},
         config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake, optional=True),
 }

@@ -28,6 +28,7 @@ class Toolchain:
     stock_encoder: Path     # from the untouched tree
     config_dir: Path        # the stock tree's cfg/
     stock_decoder: Path | None = None  # from the untouched tree, if the encoder brings one
+    library: Path | None = None        # patched, with one entry, where the encoder can be called in process
 
 
 def find(name: str) -> Toolchain:

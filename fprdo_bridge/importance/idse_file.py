@@ -112,7 +112,7 @@ def write_idse(path: str | os.PathLike, maps: Iterable[WeightMap], fmt: VideoFor
         for weight_map in maps:
             if len(checksums) == map_count:
                 raise FprdoError(f"{path}: more maps than the {needed}: pass as many")
-            record = _record(weight_map, layout, f"{path}: map {len(checksums)}")
+            record = map_record(weight_map, layout, f"{path}: map {len(checksums)}")
             checksums.append(zlib.crc32(record))
             gains.append(weight_map.plane_gain)
             file.write(record)
@@ -263,8 +263,8 @@ class IdseFile:
         return FprdoError(f"{self.path}: damaged .idse file, {what}: write the file again")
 
 
-def _record(weight_map: WeightMap, layout: Layout, where: str) -> bytes:
-    """Quantise a map to the bytes of its record."""
+def map_record(weight_map: WeightMap, layout: Layout, where: str) -> bytes:
+    """The bytes of a map's record. FprdoError, which begins with `where`, if the map does not fit the layout."""
     parts = []
     components = {n: 0 for n in (0, *layout.transform_sizes)}
     for n, shape in layout.arrays():

@@ -16,8 +16,18 @@ def declarations(header: str) -> str:
     return body.replace("FILE *out", "void *out")
 
 
+# What in_process.py answers when an encoder that runs as a library asks.
+CALLBACKS = """
+extern "Python" {
+  int provider_begin(void *context, int poc, int frame, idse_map *map);
+  void provider_end(void *context, int frame);
+  double provider_distortion(void *context, const idse_block *block);
+  void provider_refuse(void *context, double value);
+}
+"""
+
 ffibuilder = FFI()
-ffibuilder.cdef(declarations((HERE / "idse.h").read_text()))
+ffibuilder.cdef(declarations((HERE / "idse.h").read_text()) + CALLBACKS)
 ffibuilder.set_source(
     "fprdo_bridge.native._idse",
     '#include "idse.h"',

@@ -32,6 +32,8 @@ enum {
   HEADER_BYTES = 96
 };
 
+#define DISTORTION_END 17592186044416.0 /* 2^44: with 8 fraction bits it is far from the end of 64 bits */
+
 typedef struct plane {
   int       width, height; /* visible */
   int       padded_width, padded_height;
@@ -81,6 +83,8 @@ struct idse_picture {
   const weighted_sse *sse;                          /* kernels for this machine */
   idse_settings settings;
   int           components;
+  const idse_provider *provider;                    /* whose distortion takes the place of ours, NULL: nobody's */
+  int           decision;                           /* of the last idse_decides() */
   int64_t       sample_limit;                       /* largest distortion of a sample in idse_sse_rows*() */
   original      originals[IDSE_MAX_COMP];
   uint32_t      tau_share;                          /* tau / (1 + tau), MIXED_BITS */
@@ -95,6 +99,7 @@ struct idse_picture {
 
 int idse_decides(idse_picture *picture, int decision, int component)
 {
+  picture->decision = decision;
   if (decision == 0)
   {
     picture->counters.unweighted++;
@@ -110,12 +115,32 @@ int idse_decides(idse_picture *picture, int decision, int component)
   return 1;
 }
 
+/* The provider's distortion in units of 1 / IDSE_ONE, as the kernels have it. */
+static uint64_t provided_sum(const idse_picture *picture, const idse_block *block)
+{
+  const idse_provider *provider = picture->provider;
+  const double         distortion = provider->distortion(provider->context, block);
+  if (distortion >= 0 && distortion < DISTORTION_END) return (uint64_t)(distortion * IDSE_ONE);
+  provider->refuse(provider->context, distortion); /* a NaN fails the comparisons */
+  return 0;
+}
+
+static int asks_provider(const idse_picture *picture)
+{
+  return picture->provider != NULL && (picture->provider->decisions & picture->decision) != 0;
+}
+
 static const uint16_t *weights_at(const plane *p, int x, int y) { return p->weight + (size_t)y * p->padded_width + x; }
 
 uint64_t idse_sse16(const idse_picture *picture, int component, int x, int y, int width, int height, const int16_t *a,
                     ptrdiff_t stride_a, const int16_t *b, ptrdiff_t stride_b, int shift)
 {
   const plane *p = &picture->planes[component];
+  if (asks_provider(picture))
+  {
+    const idse_block block = { picture->decision, component, x, y, width, height, 2, 1, shift, b, a, stride_b, stride_a };
+    return provided_sum(picture, &block) / IDSE_ONE;
+  }
   return picture->sse->block_s16(weights_at(p, x, y), p->padded_width, a, stride_a, b, stride_b, width, height, shift) /
          IDSE_ONE;
 }
@@ -236,7 +261,13 @@ const double *idse_tu_weights(idse_picture *picture, int component, int x, int y
   {
     const uint16_t *w = weights_at(p, x, y);
     for (int v = 0; v < size; v++, w += p->padded_width)
-      for (int u = 0; u < size; u++) *weights++ = w[u] * (1.0 / IDSE_ONE);
+      for (int u = 0; u < size; u += 4, weights += 4) /* fours are what compilers make vectors of */
+      {
+        weights[0] = w[u] * (1.0 / IDSE_ONE);
+        weights[1] = w[u + 1] * (1.0 / IDSE_ONE);
+        weights[2] = w[u + 2] * (1.0 / IDSE_ONE);
+        weights[3] = w[u + 3] * (1.0 / IDSE_ONE);
+      }
   }
   else
   {
@@ -347,8 +378,13 @@ static int64_t row_distortion(uint64_t sum)
     if (!idse_decides(picture, found ? decision : 0, at.component)) return 0;                                          \
     const plane    *p = &picture->planes[at.component];                                                                \
     const int64_t   limit = picture->sample_limit * width * height;                                                    \
-    *distortion = row_distortion(picture->sse->rows_##type(weights_at(p, at.x, at.y), (ptrdiff_t)p->padded_width * at.step,\
-                                                           original, x, coded, coded_x, width, height));               \
+    const idse_block block = { picture->decision, at.component, at.x, at.y, width, height, sizeof(sample), 0, 0,       \
+                               original[0] + x, coded[0] + coded_x, original[1] - original[0], coded[1] - coded[0] };  \
+    const uint64_t   sum = asks_provider(picture)                                                                      \
+                             ? provided_sum(picture, &block)                                                           \
+                             : picture->sse->rows_##type(weights_at(p, at.x, at.y), (ptrdiff_t)p->padded_width * at.step,\
+                                                         original, x, coded, coded_x, width, height);                  \
+    *distortion = row_distortion(sum);                                                                                 \
     if (*distortion > limit)                                                                                           \
     {                                                                                                                  \
       int64_t plain = 0;                                                                                               \
@@ -988,7 +1024,8 @@ static void file_close(weight_file *f)
 struct idse_encoder {
   idse_sequence sequence;
   weighting     weighting;
-  weight_file   file;
+  weight_file   file;     /* with a provider, only what it says of pictures and maps */
+  const idse_provider *provider; /* NULL: weights come from the file */
   loaded_map   *maps;     /* every one that was ever loaded; those without users serve the next pictures */
   idse_picture *pictures; /* begun and not ended */
   idse_picture *ended;    /* to be used again */
@@ -997,6 +1034,21 @@ struct idse_encoder {
   plane         qp_luma;      /* and the luma weights of qp_map_number */
   int64_t       qp_map_number;
 };
+
+static const idse_provider *next_provider; /* of the encoder that is opened next */
+
+void idse_set_provider(const idse_provider *provider) { next_provider = provider; }
+
+/* What a file of the provider's maps would say. */
+static void describe_provided(weight_file *f, const idse_provider *provider, const idse_sequence *s)
+{
+  f->width = (uint32_t)s->width;
+  f->height = (uint32_t)s->height;
+  f->chroma_format_idc = s->chroma_format_idc;
+  f->transform_sizes = provider->transform_sizes;
+  f->map_count = (uint32_t)((s->frames - 1) * s->frame_step + 1);
+  f->frames_per_map = 1;
+}
 
 idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_settings *settings,
                                 const idse_sequence *sequence, char *message)
@@ -1008,11 +1060,14 @@ idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_setting
     say(message, "no memory");
   else if (*(const uint8_t *)&byte_order != 1)
     say(message, "big-endian machines are not supported: maps are read in place as little-endian");
-  else if (check_settings(settings, message) && file_open(&encoder->file, weight_file_name, message) &&
-           parse_header(&encoder->file, weight_file_name, message) &&
-           check_sequence(&encoder->file, weight_file_name, sequence, message) &&
-           check_maps(&encoder->file, weight_file_name, message))
+  else if (check_settings(settings, message) &&
+           (next_provider != NULL || (file_open(&encoder->file, weight_file_name, message) &&
+                                      parse_header(&encoder->file, weight_file_name, message) &&
+                                      check_sequence(&encoder->file, weight_file_name, sequence, message) &&
+                                      check_maps(&encoder->file, weight_file_name, message))))
   {
+    encoder->provider = next_provider;
+    if (encoder->provider != NULL) describe_provided(&encoder->file, encoder->provider, sequence);
     encoder->sequence = *sequence;
     encoder->qp_map_number = -1;
     if (weighting_init(&encoder->weighting, settings, encoder->file.transform_sizes)) return encoder;
@@ -1032,6 +1087,13 @@ static void free_pictures(idse_picture *picture)
   }
 }
 
+/* The provider may have the buffers of a map again. */
+static void give_back(idse_encoder *encoder, loaded_map *m)
+{
+  if (encoder->provider != NULL && m->number >= 0) encoder->provider->end(encoder->provider->context, (int)m->number);
+  m->number = -1;
+}
+
 void idse_encoder_close(idse_encoder *encoder)
 {
   if (encoder == NULL) return;
@@ -1040,6 +1102,7 @@ void idse_encoder_close(idse_encoder *encoder)
   for (loaded_map *m = encoder->maps, *next; m != NULL; m = next)
   {
     next = m->next;
+    give_back(encoder, m);
     map_free(m);
   }
   picture_free(encoder->qp_constants);
@@ -1057,7 +1120,7 @@ static int64_t map_of_picture(const idse_encoder *encoder, int poc)
 }
 
 /* The weights of map `number`: as they were loaded for another picture, else in the place of a map that nobody uses. */
-static loaded_map *map_acquire(idse_encoder *encoder, int64_t number)
+static loaded_map *map_acquire(idse_encoder *encoder, int poc, int64_t number)
 {
   loaded_map *free_map = NULL;
   for (loaded_map *m = encoder->maps; m != NULL; m = m->next)
@@ -1074,7 +1137,12 @@ static loaded_map *map_acquire(idse_encoder *encoder, int64_t number)
     encoder->maps = free_map;
   }
   idse_map map;
-  file_map(&encoder->file, (uint32_t)number, &map);
+  memset(&map, 0, sizeof map);
+  give_back(encoder, free_map);
+  if (encoder->provider == NULL)
+    file_map(&encoder->file, (uint32_t)number, &map);
+  else if (!encoder->provider->begin(encoder->provider->context, poc, (int)number, &map))
+    return NULL;
   map_load(free_map, &map, &encoder->weighting);
   free_map->number = number;
   return free_map;
@@ -1091,6 +1159,7 @@ static idse_picture *picture_open(idse_encoder *encoder, loaded_map *m)
     return NULL;
   picture_use(picture, m);
   picture->encoder = encoder;
+  picture->provider = encoder->provider != NULL && encoder->provider->decisions ? encoder->provider : NULL;
   picture->next = encoder->pictures;
   encoder->pictures = picture;
   return picture;
@@ -1099,7 +1168,7 @@ static idse_picture *picture_open(idse_encoder *encoder, loaded_map *m)
 idse_picture *idse_picture_begin(idse_encoder *encoder, int poc)
 {
   const int64_t number = map_of_picture(encoder, poc);
-  loaded_map   *m = number < 0 ? NULL : map_acquire(encoder, number);
+  loaded_map   *m = number < 0 ? NULL : map_acquire(encoder, poc, number);
   idse_picture *picture = m == NULL ? NULL : picture_open(encoder, m);
   if (picture != NULL) picture->counters.pictures = 1;
   return picture;
@@ -1118,7 +1187,6 @@ static void add_counters(idse_counters *sum, const idse_counters *c)
   sum->weighted += c->weighted;
   sum->masked += c->masked;
   sum->unweighted += c->unweighted;
-  sum->limited += c->limited;
   sum->rdoq += c->rdoq;
   sum->qp_groups += c->qp_groups;
   sum->qp_offset_sum += c->qp_offset_sum;
@@ -1143,7 +1211,7 @@ int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int r
 {
   const int64_t number = map_of_picture(encoder, poc);
   plane        *p = &encoder->qp_luma;
-  if (number < 0) return 0;
+  if (number < 0 || encoder->provider != NULL) return 0; /* a provider has its maps in coding order, not ahead */
   if (encoder->qp_constants == NULL)
     encoder->qp_constants = picture_allocate(&encoder->weighting.settings, &encoder->sequence, 0);
   if (encoder->qp_constants == NULL || (p->weight == NULL && !plane_allocate(p, &encoder->sequence, 0, 0))) return 0;

@@ -76,6 +76,31 @@ typedef struct idse_map {
   const uint16_t *shape[IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* NULL where absent; size rounded up to whole blocks */
 } idse_map;
 
+/* A block whose distortion is asked for. `original` and `coded` point to its first sample; in the trials of inter
+ * transform units (IDSE_RESIDUAL) of HM they are residuals. */
+typedef struct idse_block {
+  int         decision, component, x, y, width, height;
+  int         sample_bytes, is_signed;
+  int         shift;            /* the encoder's squared error is (e^2 >> shift): HM's, above 8 bits */
+  const void *original, *coded;
+  ptrdiff_t   original_stride, coded_stride; /* samples */
+} idse_block;
+
+/* A process that gives an encoder its weights, or its distortion, instead of a file. All calls come from the encoder's
+ * threads, one at a time. */
+typedef struct idse_provider {
+  void *context;
+  int   transform_sizes; /* shapes that every map has, bit n: 2^n x 2^n */
+  int   decisions;       /* mask of the decisions that ask `distortion`; 0: none */
+  /* A picture begins. Fills `map`, which stays as it is until end(); shapes are read where they lie. 0: no weights. */
+  int (*begin)(void *context, int poc, int frame, idse_map *map);
+  void (*end)(void *context, int frame);
+  /* Takes the place of sum(w (a - b)^2): finite, not negative, below 2^44. refuse() hears of any other value; the
+   * encoder goes on with 0 if it returns. */
+  double (*distortion)(void *context, const idse_block *block);
+  void (*refuse)(void *context, double value);
+} idse_provider;
+
 typedef struct idse_counters {
   uint64_t pictures;
   uint64_t weighted;   /* SSE calls of mode decisions that used the weights */
@@ -98,6 +123,10 @@ void idse_settings_default(idse_settings *settings);
 idse_encoder *idse_encoder_open(const char *weight_file, const idse_settings *settings, const idse_sequence *sequence,
                                 char *message);
 void idse_encoder_close(idse_encoder *encoder); /* NULL is allowed */
+
+/* idse_encoder_open() takes its weights from `provider` from now on, whatever file it is given; NULL: from files. For
+ * programs that hold an encoder as a library. The provider lives until the encoder is closed. */
+void idse_set_provider(const idse_provider *provider);
 
 /* The weights of the coded picture number `poc` (0 for the first), until idse_picture_end() or the encoder's close. As
  * many pictures as the encoder codes at once live side by side, each with counters of its own; pictures of the same map

@@ -1,14 +1,17 @@
 """Encoder time with weights against the stock encoder: paired runs on one picture.
 
-    .venv/bin/python tests/benchmarks/encoder_time.py [PICTURE] [--qp 27 37] [--pairs 9]
+    .venv/bin/python tests/benchmarks/encoder_time.py [PICTURE] [--qp 27 37] [--pairs 9] [--instructions]
 
 Each pair codes the same picture with the stock encoder, with all weights 1.0 (same decisions: the bridge's own cost) and with
 the network's weights, one after the other, so that whatever else the machine does hits all three alike. Seconds are the
 encoder's user and system time. Ratios are taken within pairs; printed are their median and range.
+
+With --instructions, one run each under callgrind (valgrind) instead: executed instructions, which nothing disturbs.
 """
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -34,12 +37,23 @@ def cpu_seconds(command: list[str], folder: Path) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def instructions(command: list[str], folder: Path) -> int:
+    """Instructions that a command executes, as callgrind counts them."""
+    run = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command], cwd=folder,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    counted = re.search(r"Collected : (\d+)", run.stderr)
+    if run.returncode or not counted:
+        sys.exit(run.stderr)
+    return int(counted[1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", nargs="?", default="skimage:astronaut")
     parser.add_argument("--qp", type=int, nargs="+", default=[27, 37])
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--encoder", default="hm", choices=codecs.ENCODERS)
+    parser.add_argument("--instructions", action="store_true", help="count instructions instead of seconds")
     options = parser.parse_args()
     codec, tools = codecs.get(options.encoder), toolchain.find(options.encoder)
     sequence = open_sequence(options.picture)
@@ -56,6 +70,12 @@ def main() -> None:
                                 config=(config,), weights=weights,
                                 options=codec.weighted_options(IdseOptions()) if label == "IDSE" else {})
                 commands[label] = codec.command(job, tools.encoder if weights else tools.stock_encoder)
+            if options.instructions:
+                counts = {label: instructions(command, folder) for label, command in commands.items()}
+                print(f"{sequence.name} {sequence.fmt.width}x{sequence.fmt.height}, QP {qp}: stock {counts['stock']} instructions;",
+                      "; ".join(f"{label} {count / counts['stock']:.4f} times stock" for label, count in counts.items() if label != "stock"),
+                      flush=True)
+                continue
             runs = [{label: cpu_seconds(command, folder) for label, command in commands.items()} for _ in range(options.pairs)]
             stock = statistics.median(run["stock"] for run in runs)
             print(f"{sequence.name} {sequence.fmt.width}x{sequence.fmt.height}, QP {qp}: stock {stock:.3f} s", end="")

@@ -1,0 +1,221 @@
+"""The worker: an encoder's shared library in a process of its own, whose provider asks the process that started it.
+
+    python -m fprdo_bridge.native.in_process ADDRESS LIBRARY ARGUMENTS...
+
+ADDRESS is a Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
+path of a file that holds a map record (docs/idse-format.md) and reads it where it lies, mapped into memory, until it sends
+("end", frame). Whatever Python code raises here is sent as ("raised", exception), and the worker ends: an exception cannot
+pass through an encoder.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import math
+import mmap
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection
+
+import numpy as np
+
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.idse_file import Layout
+from fprdo_bridge.native._idse import ffi, lib
+
+_FAILED = 3  # exit status after ("raised", exception)
+_TYPES = {(1, 0): np.uint8, (2, 0): np.uint16, (2, 1): np.int16}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block whose distortion is asked for.
+
+    Attributes
+    ----------
+    decision : 1 intra, 2 inter skip, 4 inter residual, 8 inter, as in IDSEDecisions
+    component, x, y : 0 Y, 1 Cb, 2 Cr; position of its first sample in that component
+    original, coded : read-only (height, width) views of the encoder's memory, valid during the call only; in HM's trials
+        of inter transform units (decision 4) residuals
+    bit_depth : of the samples
+    """
+
+    decision: int
+    component: int
+    x: int
+    y: int
+    original: np.ndarray
+    coded: np.ndarray
+    bit_depth: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A function by the name under which the worker can import it."""
+
+    module: str
+    name: str
+    script: str | None  # the file of a function of the program itself
+
+    @classmethod
+    def of(cls, function: Callable) -> Reference:
+        """FprdoError if another process cannot find the function again."""
+        module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+        script = getattr(sys.modules.get("__main__"), "__file__", None) if module == "__main__" else None
+        if module is None or "<" in name or (module == "__main__" and script is None):
+            raise FprdoError(f"distortion {name or function!r}: runs in another process; give a function that is defined "
+                             "at the top of a module or a script")
+        return cls(module, name, script)
+
+    def load(self) -> Callable:
+        # Not as __main__, so that what a script does behind `if __name__ == "__main__"` stays undone.
+        names = runpy.run_path(self.script, run_name="__worker__") if self.script else vars(importlib.import_module(self.module))
+        first, *rest = self.name.split(".")
+        found = names[first]
+        for part in rest:
+            found = getattr(found, part)
+        return found
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker has to know before it begins."""
+
+    layout: Layout
+    bit_depth: int
+    decisions: int                  # that ask the distortion
+    distortion: Reference | None
+    compiled: bool                  # `distortion` returns the function to call instead of being it
+
+
+class Worker:
+    """The provider's side of a running encode."""
+
+    def __init__(self, connection: Connection, setup: Setup):
+        self.connection, self.setup = connection, setup
+        self.maps: dict[int, list] = {}
+        self.distortion = None
+
+    def fail(self, error: BaseException) -> None:
+        self.connection.send(("raised", error))
+        os._exit(_FAILED)
+
+    def begin(self, poc: int, frame: int, weight_map) -> None:
+        self.connection.send(("begin", poc, frame))
+        with open(self.connection.recv(), "rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        keep = self.maps[frame] = [ffi.from_buffer("uint16_t[]", data)]
+        at, components = 0, {}
+        for size, (rows, columns) in self.setup.layout.arrays():
+            component = components[size] = components.get(size, -1) + 1
+            if size:
+                weight_map.shape[component][size.bit_length() - 3] = keep[0] + at
+            else:
+                weight_map.pixel[component] = keep[0] + at
+            at += rows * columns
+
+    def end(self, frame: int) -> None:
+        del self.maps[frame]
+        self.connection.send(("end", frame))
+
+    def ask_distortion(self, block) -> float:
+        value = self.distortion(Block(
+            block.decision, block.component, block.x, block.y,
+            _view(block, block.original, block.original_stride), _view(block, block.coded, block.coded_stride),
+            self.setup.bit_depth))
+        return float(value)
+
+    def refuse(self, value: float) -> None:
+        what = "not a number" if math.isnan(value) else "negative" if value < 0 else "2^44 or more"
+        self.fail(FprdoError(f"distortion {value}: {what}; return a finite value from 0 up to 2^44"))
+
+
+def _view(block, samples, stride: int) -> np.ndarray:
+    sample = np.dtype(_TYPES[block.sample_bytes, block.is_signed])
+    buffer = ffi.buffer(samples, sample.itemsize * ((block.height - 1) * stride + block.width))
+    view = np.frombuffer(buffer, sample)
+    view = np.lib.stride_tricks.as_strided(view, (block.height, block.width), (stride * sample.itemsize, sample.itemsize))
+    view.flags.writeable = False
+    return view
+
+
+def _worker(context) -> Worker:
+    return ffi.from_handle(context)
+
+
+def _failing(exception, error, traceback) -> None:
+    _running.fail(error)
+
+
+_running: Worker
+
+
+@ffi.def_extern(onerror=_failing)
+def provider_begin(context, poc, frame, weight_map):
+    _worker(context).begin(poc, frame, weight_map)
+    return 1
+
+
+@ffi.def_extern(onerror=_failing)
+def provider_end(context, frame):
+    _worker(context).end(frame)
+
+
+@ffi.def_extern(onerror=_failing)
+def provider_distortion(context, block):
+    return _worker(context).ask_distortion(block)
+
+
+@ffi.def_extern(onerror=_failing)
+def provider_refuse(context, value):
+    _worker(context).refuse(value)
+
+
+def _address(function: object) -> int:
+    """Address of a compiled function: of cffi, ctypes or numba (cfunc), or the number itself."""
+    if isinstance(function, int):
+        return function
+    if isinstance(function, ffi.CData) or type(function).__name__ == "_CDataBase":
+        return int(ffi.cast("uintptr_t", function))
+    if isinstance(function, ctypes._CFuncPtr):
+        return ctypes.cast(function, ctypes.c_void_p).value
+    address = getattr(function, "address", None)
+    if isinstance(address, int):
+        return address
+    raise FprdoError(f"distortion: {type(function).__name__} is no compiled function; give one of cffi, ctypes or numba's cfunc")
+
+
+def main(address: str, library: str, arguments: list[str]) -> int:
+    global _running
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would wait for the encoder to return
+    with Client(address, "AF_UNIX") as connection:
+        worker = _running = Worker(connection, connection.recv())
+        setup = worker.setup
+        provider = ffi.new("idse_provider *")
+        handle = ffi.new_handle(worker)
+        provider.context = handle
+        provider.transform_sizes = sum(setup.layout.transform_sizes)
+        provider.begin, provider.end, provider.refuse = lib.provider_begin, lib.provider_end, lib.provider_refuse
+        provider.distortion = lib.provider_distortion
+        try:
+            if setup.distortion is not None:
+                provider.decisions = setup.decisions
+                worker.distortion = setup.distortion.load()
+                if setup.compiled:
+                    compiled = worker.distortion()
+                    provider.distortion = ffi.cast("double (*)(void *, const idse_block *)", _address(compiled))
+            entry = ctypes.CDLL(library).fprdo_encode
+        except Exception as error:
+            worker.fail(error)
+        encode = ffi.cast("int (*)(int, char **, const idse_provider *)", ctypes.cast(entry, ctypes.c_void_p).value)
+        words = [ffi.new("char[]", os.fsencode(word)) for word in (library, *arguments)]
+        return encode(len(words), ffi.new("char *[]", [*words, ffi.NULL]), provider)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
