@@ -86,7 +86,8 @@ class _Provider:
             path.unlink()
             return
         picture = Picture(*what, self.fmt)
-        record = map_record(_as_map(self.weights(picture)), self.setup.layout, f"weights of picture {picture.poc}")
+        where = f"weights of picture {picture.poc}"
+        record = map_record(_as_map(self.weights(picture), where), self.setup.layout, where)
         path.write_bytes(record)
         connection.send(str(path))
 
@@ -97,18 +98,26 @@ class _Provider:
                 Client(str(self.folder / "socket"), "AF_UNIX").close()
             except OSError:
                 pass
-        self.thread.join()
+        self.thread.join(timeout=2)  # longer only if `provider` does not return, which nobody can make it
         self.listener.close()
 
 
-def _as_map(given: object) -> WeightMap:
+def _check_types(arrays: Iterable[np.ndarray], where: str) -> None:
+    for array in arrays:
+        if array.dtype.kind != "f":
+            raise FprdoError(f"{where}: {array.dtype} given; use float32, mean 1")
+
+
+def _as_map(given: object, where: str) -> WeightMap:
     if isinstance(given, WeightMap):
+        _check_types(given.planes + tuple(plane for group in given.shapes.values() for plane in group), where)
         return given
     if isinstance(given, np.ndarray):
         given = (given,)
     if isinstance(given, (tuple, list)) and given and all(isinstance(plane, np.ndarray) for plane in given):
+        _check_types(given, where)
         return WeightMap(tuple(given), {}, (1.0,) * len(given))
-    raise FprdoError(f"weights: {type(given).__name__} given; give a WeightMap, or one float32 array per plane")
+    raise FprdoError(f"{where}: {type(given).__name__} given; give a WeightMap, or one float32 array per plane")
 
 
 class Encoder:
@@ -200,7 +209,7 @@ class Encoder:
             provider = _Provider(Path(shared), setup, weights, coded)
             encoder, marker = self.codec._ENCODER, folder / "provided"
             marker.touch()  # where a weight file would be; a library with a provider reads none
-            start = [sys.executable, "-m", "fprdo_bridge.native.in_process", str(Path(shared) / "socket")]
+            start = [sys.executable, "-m", "fprdo_bridge.native", str(Path(shared) / "socket")]
             command_in = encoder.command_in
             encoder = replace(encoder, command=lambda *job: start + encoder_command(*job),
                               command_in=command_in and (lambda *job: start + command_in(*job)))

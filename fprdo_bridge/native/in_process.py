@@ -1,6 +1,6 @@
 """The worker: an encoder's shared library in a process of its own, whose provider asks the process that started it.
 
-    python -m fprdo_bridge.native.in_process ADDRESS LIBRARY ARGUMENTS...
+    python -m fprdo_bridge.native ADDRESS LIBRARY ARGUMENTS...
 
 ADDRESS is a Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
 path of a file that holds a map record (docs/idse-format.md) and reads it where it lies, mapped into memory, until it sends
@@ -215,7 +215,3 @@ def main(address: str, library: str, arguments: list[str]) -> int:
         encode = ffi.cast("int (*)(int, char **, const idse_provider *)", ctypes.cast(entry, ctypes.c_void_p).value)
         words = [ffi.new("char[]", os.fsencode(word)) for word in (library, *arguments)]
         return encode(len(words), ffi.new("char *[]", [*words, ffi.NULL]), provider)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -1,0 +1,84 @@
+"""Distortions that the tests of the Python API give to encoders; workers import them from here."""
+
+import os
+import signal
+
+import numpy as np
+
+from fprdo_bridge.encoder import Block
+
+
+
+
+def plain(block: Block) -> float:
+    error = block.original.astype(np.int64) - block.coded
+    return float((error * error).sum())
+
+
+def read_only(block: Block) -> float:
+    for view in (block.original, block.coded):
+        try:
+            view[0, 0] = 1
+        except ValueError:
+            continue
+        raise AssertionError("the encoder's samples can be written to")
+    return plain(block)
+
+
+def raises(block: Block) -> float:
+    raise KeyError(f"component {block.component}")
+
+
+def no_number(block: Block) -> float:
+    return float("nan")
+
+
+def negative(block: Block) -> float:
+    return -1.0
+
+
+def huge(block: Block) -> float:
+    return 2.0 ** 44
+
+
+def nothing(block: Block):
+    return None
+
+
+def kills(block: Block) -> float:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("still there")
+
+
+def compiled_plain():
+    """The same in C, through ctypes."""
+    import ctypes
+    import subprocess
+    import tempfile
+    from pathlib import Path
+
+    native = Path(__file__).resolve().parent.parent / "fprdo_bridge" / "native"
+    folder = Path(tempfile.mkdtemp())
+    (folder / "plain.c").write_text("""
+        #include "idse.h"
+        double plain(void *context, const idse_block *b)
+        {
+          (void)context;
+          int64_t sum = 0;
+          for (int y = 0; y < b->height; y++)
+            for (int x = 0; x < b->width; x++)
+            {
+              const ptrdiff_t i = y * b->original_stride + x, j = y * b->coded_stride + x;
+              const int e = b->is_signed ? ((const int16_t *)b->original)[i] - ((const int16_t *)b->coded)[j]
+                                         : ((const uint16_t *)b->original)[i] - ((const uint16_t *)b->coded)[j];
+              sum += (int64_t)e * e;
+            }
+          return (double)sum;
+        }""")
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", f"-I{native}", str(folder / "plain.c"), "-o", str(folder / "plain.so")],
+                   check=True)
+    return ctypes.CDLL(str(folder / "plain.so")).plain
+
+
+def zero(block: Block) -> float:
+    return 0.0

@@ -1,0 +1,216 @@
+"""Encoders that Python drives: the same bitstreams whichever way the weights come, and errors that reach the caller."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import provided
+import pytest
+from clips import clip
+from oracles import random_map
+
+from fprdo_bridge import Encoder, codecs, compiled, toolchain
+from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import VideoFormat, read_yuv, write_yuv
+from fprdo_bridge.importance.idse_file import ones, write_idse
+
+FMT = VideoFormat(72, 56)
+PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(params=["hm", "jm"])
+def encoder(request) -> Encoder:
+    return Encoder(request.param)
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """Workers find `provided` where pytest found it."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))))
+
+
+def from_file(encoder: Encoder, folder: Path, maps, frames, qp: int = 32) -> bytes:
+    write_yuv(folder / "source.yuv", frames, FMT)
+    write_idse(folder / "maps.idse", maps, FMT, frame_count=len(maps))
+    job = EncodeJob(source=folder / "source.yuv", fmt=FMT, frames=len(frames), qp=qp, bitstream=folder / "file.bin",
+                    config=(encoder.codec.config_for("intra", FMT, encoder.tools),), weights=folder / "maps.idse")
+    return encoder.codec.encode(job, encoder.tools).bitstream.read_bytes()
+
+
+def test_file_array_and_provider_make_one_bitstream(encoder, tmp_path):
+    frames, maps = clip(FMT, 2), [random_map(FMT, seed) for seed in (1, 2)]
+    asked, coded = [], []
+
+    def provider(picture):
+        asked.append((picture.poc, picture.frame, picture.fmt))
+        return maps[picture.frame]
+    given = encoder.encode(frames, 32, fmt=FMT, provider=provider, on_picture=coded.append)
+    assert given.bitstream == from_file(encoder, tmp_path, maps, frames)
+    assert sorted(asked) == [(0, 0, FMT), (1, 1, FMT)]
+    assert [picture.poc for picture in coded] == [picture.poc for picture in given.log.pictures] == [0, 1]
+    assert given.log.idse.weighted > 0 and given.log.idse.unweighted == 0 and given.log.idse.pictures == 2
+    assert len(given.recon) == 2 and given.recon[0][0].shape == (56, 72)
+    array = encoder.encode(frames[:1], 32, fmt=FMT, weights=maps[0])
+    assert array.bitstream == from_file(encoder, tmp_path, maps[:1], frames[:1]) != given.bitstream
+
+
+def test_distortion_that_computes_the_same_sum(encoder, tmp_path):
+    """Plain SSE in the encoder, in Python and in C behind a pointer."""
+    frames = clip(FMT, 1)
+    stock = encoder.encode(frames, 30, fmt=FMT)
+    python = encoder.encode(frames, 30, fmt=FMT, distortion=provided.read_only, idse=PLAIN)
+    native = encoder.encode(frames, 30, fmt=FMT, distortion=compiled(provided.compiled_plain), idse=PLAIN)
+    assert stock.bitstream == python.bitstream == native.bitstream
+
+
+def test_a_distortion_decides(encoder):
+    frames = clip(FMT, 1)
+    nothing_matters = encoder.encode(frames, 22, fmt=FMT, distortion=provided.zero, idse=PLAIN)
+    assert len(nothing_matters.bitstream) < len(encoder.encode(frames, 22, fmt=FMT).bitstream)
+    masked = encoder.encode(frames, 22, fmt=FMT, distortion=provided.zero, decisions=2, idse=PLAIN)
+    assert masked.bitstream == encoder.encode(frames, 22, fmt=FMT).bitstream  # an intra picture has no skip
+
+
+def test_weights_of_pixels_only(encoder):
+    planes = tuple(np.ones(shape, np.float32) for shape in FMT.plane_shapes)
+    one = encoder.encode(clip(FMT, 1), 32, fmt=FMT, weights=planes, transform_sizes=(), idse=PLAIN)
+    assert one.bitstream == encoder.encode(clip(FMT, 1), 32, fmt=FMT).bitstream
+
+
+# ---- what goes wrong ---------------------------------------------------------------------------------------------
+
+def test_an_exception_of_the_provider_is_the_callers(encoder):
+    def provider(picture):
+        if picture.frame == 1:
+            raise ZeroDivisionError("of the provider")
+        return ones(FMT)
+    with pytest.raises(ZeroDivisionError, match="of the provider"):
+        encoder.encode(clip(FMT, 2), 32, fmt=FMT, provider=provider)
+
+
+@pytest.mark.parametrize("given, message", [
+    (None, "NoneType given"), ("text", "str given"), (np.ones((3, 3), np.float32), "picture 0"),
+    (tuple(np.ones((3, 3), np.float32) for _ in range(3)), "picture 0"),
+    (tuple(np.ones(shape, np.complex64) for shape in FMT.plane_shapes), "picture 0"),
+    (tuple(np.full(shape, np.nan, np.float32) for shape in FMT.plane_shapes), "picture 0")])
+def test_weights_that_are_none(given, message):
+    with pytest.raises(FprdoError, match=message):
+        Encoder("jm").encode(clip(FMT, 1), 32, fmt=FMT, provider=lambda picture: given, transform_sizes=())
+
+
+@pytest.mark.parametrize("function, kind, message", [
+    (provided.raises, KeyError, "component 0"), (provided.no_number, FprdoError, "not a number"),
+    (provided.negative, FprdoError, "negative"), (provided.huge, FprdoError, "2\\^44 or more"),
+    (provided.nothing, TypeError, "NoneType")])
+def test_bad_distortions(encoder, function, kind, message):
+    with pytest.raises(kind, match=message):
+        encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=function)
+
+
+def test_a_distortion_that_no_other_process_can_import():
+    with pytest.raises(FprdoError, match="defined at the top of a module"):
+        Encoder("jm").encode(clip(FMT, 1), 32, fmt=FMT, distortion=lambda block: 0.0)
+
+
+def test_a_worker_that_is_killed(encoder):
+    with pytest.raises(FprdoError, match="signal 9|SIGKILL|Killed|-9"):
+        encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=provided.kills)
+
+
+def test_a_provider_that_sleeps(encoder):
+    def provider(picture):
+        time.sleep(1)
+        return ones(FMT)
+    assert encoder.encode(clip(FMT, 1), 32, fmt=FMT, provider=provider).wall_seconds > 1
+
+
+def test_refusals(monkeypatch):
+    with pytest.raises(FprdoError, match="use one of hm, jm"):
+        Encoder("x265")
+    with pytest.raises(FprdoError, match="give fmt"):
+        Encoder("jm").encode(clip(FMT, 1), 32)
+    with pytest.raises(FprdoError, match="give one of them"):
+        Encoder("jm").encode(clip(FMT, 1), 32, fmt=FMT, weights=ones(FMT), provider=lambda picture: ones(FMT))
+    tools = toolchain.find("jm")
+    monkeypatch.setattr(toolchain, "find", lambda name: toolchain.Toolchain(
+        tools.version, tools.key, tools.encoder, tools.stock_encoder, tools.config_dir))
+    with pytest.raises(FprdoError, match="without a library; run python3 build.py jm"):
+        Encoder("jm")
+
+
+def test_the_library_exports_its_entry_and_nothing_else(encoder):
+    listed = subprocess.run(["nm", "-D", "--defined-only", str(encoder.tools.library)], capture_output=True, text=True,
+                            check=True).stdout
+    names = [line.split()[-1] for line in listed.splitlines() if " T " in line]
+    assert names == ["fprdo_encode"]
+
+
+# ---- many --------------------------------------------------------------------------------------------------------
+
+def test_two_side_by_side(encoder):
+    frames, maps = clip(FMT, 1), [random_map(FMT, seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda weights: encoder.encode(frames, 32, fmt=FMT, weights=weights).bitstream, maps))
+    assert both == [encoder.encode(frames, 32, fmt=FMT, weights=weights).bitstream for weights in maps]
+    assert both[0] != both[1]
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
+def test_fifty_in_a_row_leave_nothing():
+    encoder, frames, weights = Encoder("jm"), clip(VideoFormat(32, 32), 1), ones(VideoFormat(32, 32))
+    def places():
+        return {str(path) for path in Path("/dev/shm").glob("fprdo-*")} if Path("/dev/shm").is_dir() else set()
+    before = places()
+    def encode():
+        return encoder.encode(frames, 40, fmt=VideoFormat(32, 32), weights=weights).bitstream
+    first = encode()
+    threads, memory = threading.active_count(), resident()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    assert all(encode() == first for _ in range(50))
+    assert threading.active_count() <= threads and len(os.listdir("/proc/self/fd")) <= descriptors
+    assert resident() - memory < 16 << 20
+    assert places() <= before
+
+
+def test_interrupt_ends_all(tmp_path):
+    """Ctrl-C in a terminal goes to the whole group: no encoder goes on."""
+    (tmp_path / "program.py").write_text(f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from clips import clip
+from fprdo_bridge import Encoder
+from fprdo_bridge.frames import VideoFormat
+def provider(picture):
+    print("begun", flush=True)
+    time.sleep(60)
+if __name__ == "__main__":
+    fmt = VideoFormat(72, 56)
+    Encoder("jm").encode(clip(fmt, 1), 32, fmt=fmt, provider=provider)
+""")
+    process = subprocess.Popen([sys.executable, str(tmp_path / "program.py")], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout.readline() == "begun\n"
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode != 0
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail("a process of the group goes on")
