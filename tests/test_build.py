@@ -207,6 +207,8 @@ execute_process(COMMAND sleep "$ENV{TOY_SLEEP}")
 add_compile_options(-Wall -Werror)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_SOURCE_DIR}/bin/deep/down)
 add_executable(TAppEncoder encoder.cpp)
+add_library(fprdo-hm.so SHARED encoder.cpp)
+set_target_properties(fprdo-hm.so PROPERTIES PREFIX "" SUFFIX "" LIBRARY_OUTPUT_DIRECTORY "${CMAKE_SOURCE_DIR}/bin")
 add_executable(TAppDecoder encoder.cpp)
 add_executable(Unwanted unwanted.cpp)
 """,
