@@ -87,8 +87,8 @@ def encode(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(summary))
     else:
-        psnr = ", ".join(f"{name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
-        print(f"{result.bitstream}: {result.bits} bits, {psnr}, {result.log.seconds:.1f} s")
+        psnr = "".join(f", {name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
+        print(f"{result.bitstream}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s")
 
 
 def decode(options: argparse.Namespace) -> None:

@@ -539,12 +539,24 @@ static uint64_t sum_powered(const weighting *g, const uint16_t *source, size_t c
   return sum;
 }
 
-/* Power, clip, mean 1, tau, in this order; then the padding and the integral image. */
-static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
+/* What becomes of a weight in a plane of `count` powered weights whose sum is `sum`: clip, mean 1, tau, in this order. */
+static uint16_t apply_settings(const weighting *g, uint16_t weight, uint64_t limit, uint64_t sum, size_t count)
 {
   const uint64_t tau = (uint64_t)(g->settings.tau * MIXED_ONE + 0.5);
+  const uint64_t value = powered(g, weight) < limit ? powered(g, weight) : limit;
+  /* sum / count is at most 2^24, so value / mean is taken in two steps that stay within 64 bits. */
+  const uint64_t mean1 = sum ? (uint64_t)((double)value * count / (double)sum * MIXED_ONE + 0.5) : MIXED_ONE;
+  const uint64_t mixed = ((mean1 + tau) * MIXED_ONE + (MIXED_ONE + tau) / 2) / (MIXED_ONE + tau);
+  const uint64_t result = (mixed + IDSE_ONE / 2) / IDSE_ONE;
+  return (uint16_t)(result < 1 ? 1 : result > WEIGHT_MAX ? WEIGHT_MAX : result);
+}
+
+/* The weights with settings applied, the padding and the integral image. */
+static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
+{
   const int      width = p->width;
   const size_t   count = (size_t)width * p->height;
+  uint16_t *const known = g->result;
   uint64_t       sum = sum_powered(g, source, count), limit = UINT32_MAX;
 
   if (g->settings.clip > 0)
@@ -553,33 +565,25 @@ static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
     sum = 0;
     for (size_t i = 0; i < count; i++) sum += powered(g, source[i]) < limit ? powered(g, source[i]) : limit;
   }
-  uint16_t *const result = g->result;
-  memset(result, 0, sizeof g->result);
-  memset(p->integral, 0, sizeof(uint32_t) * ((size_t)p->width + 1));
-  for (int y = 0; y < p->height; y++, source += p->width)
+  memset(g->result, 0, sizeof g->result);
+  memset(p->integral, 0, sizeof(uint32_t) * ((size_t)width + 1));
+  for (int y = 0; y < p->height; y++, source += width)
   {
     uint16_t       *row = p->weight + (size_t)y * p->padded_width;
-    const uint32_t *above = p->integral + (size_t)y * (p->width + 1);
-    uint32_t       *here = p->integral + (size_t)(y + 1) * (p->width + 1);
+    const uint32_t *above = p->integral + (size_t)y * (width + 1);
+    uint32_t       *here = p->integral + (size_t)(y + 1) * (width + 1);
     uint32_t        line = 0;
     here[0] = 0;
     for (int x = 0; x < width; x++)
     {
       const uint16_t from = source[x];
-      if (result[from] == 0) /* a map has few different weights, and divisions are slow */
-      {
-        const uint64_t value = powered(g, from) < limit ? powered(g, from) : limit;
-        /* sum / count is at most 2^24, so value / mean is taken in two steps that stay within 64 bits. */
-        const uint64_t mean1 = sum ? (uint64_t)((double)value * count / (double)sum * MIXED_ONE + 0.5) : MIXED_ONE;
-        const uint64_t mixed = ((mean1 + tau) * MIXED_ONE + (MIXED_ONE + tau) / 2) / (MIXED_ONE + tau);
-        const uint64_t weight = (mixed + IDSE_ONE / 2) / IDSE_ONE;
-        result[from] = (uint16_t)(weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight);
-      }
-      row[x] = result[from];
-      line += result[from];
+      uint16_t       w = known[from];
+      if (w == 0) w = known[from] = apply_settings(g, from, limit, sum, count); /* a map has few different weights */
+      row[x] = w;
+      line += w;
       here[x + 1] = above[x + 1] + line;
     }
-    for (int x = p->width; x < p->padded_width; x++) row[x] = row[p->width - 1];
+    for (int x = width; x < p->padded_width; x++) row[x] = row[width - 1];
   }
   for (int y = p->height; y < p->padded_height; y++)
     memcpy(p->weight + (size_t)y * p->padded_width, p->weight + (size_t)(p->height - 1) * p->padded_width,
