@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import clip, make_job
+from clips import make_job
 from scipy.fft import dctn
 
 from fprdo_bridge.codecs import hm
