@@ -90,15 +90,16 @@ def encode(options: argparse.Namespace) -> None:
 def decode(options: argparse.Namespace) -> None:
     """Decode a bitstream into a picture or a raw file."""
     from fprdo_bridge import toolchain
-    from fprdo_bridge.codecs.decoders import bitstream_format, decode_hm, decode_libav
+    from fprdo_bridge.codecs.decoders import bitstream_codec, bitstream_format, decode_hm, decode_jm, decode_libav
     from fprdo_bridge.frames import read_yuv, save_picture, write_yuv
 
     _keep_inputs([options.output], [options.bitstream])
     fmt = _format_request(options).apply(bitstream_format(options.bitstream))
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
-        if options.decoder == "hm":
+        decoder = options.decoder or {"hevc": "hm", "h264": "jm"}[bitstream_codec(options.bitstream)]
+        if decoder in ("hm", "jm"):
             raw = Path(folder) / "decoded.yuv"
-            decode_hm(options.bitstream, toolchain.find("hm"), raw, fmt)
+            {"hm": decode_hm, "jm": decode_jm}[decoder](options.bitstream, toolchain.find(decoder), raw, fmt)
             frames = read_yuv(raw, fmt)
         else:
             frames = decode_libav(options.bitstream, fmt)
@@ -292,6 +293,14 @@ def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
                        help="further encoder option, repeatable, like --option SAO=0")
 
 
+def _quickstart_folders() -> list[tuple[str, str]]:
+    """(encoder, output folder) of each encoder that is built, the first one in any case: its error says what to do."""
+    from fprdo_bridge import toolchain
+
+    first, *others = ENCODERS
+    return [(first, "out/quickstart"), *((name, f"out/quickstart-{name}") for name in toolchain.built(others))]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fprdo", description="Feature-preserving rate-distortion optimisation for reference encoders.")
     parser.add_argument("--version", action="version", version=f"fprdo {__version__}")
@@ -329,7 +338,7 @@ def _parser() -> argparse.ArgumentParser:
                   "fprdo decode photo.bin -o photo-decoded.png --decoder libavcodec")
     one.add_argument("bitstream", type=Path)
     one.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".yuv, or a picture by its suffix")
-    one.add_argument("--decoder", choices=("hm", "libavcodec"), default="hm", help="(default hm)")
+    one.add_argument("--decoder", choices=("hm", "jm", "libavcodec"), help="default: hm for HEVC, jm for AVC")
     _format_arguments(one, frames=False)
 
     one = command(compare, "SSE against IDSE: rate, PSNR, feature distance, BD-rate",
@@ -357,7 +366,8 @@ def _parser() -> argparse.ArgumentParser:
     _format_arguments(one)
 
     one = commands.add_parser("quickstart", help="the demo: compare on four pictures of scikit-image, into out/quickstart",
-                              description="The same as: fprdo compare " + " ".join(QUICKSTART_PICTURES) + " -o out/quickstart")
+                              description="The same as: fprdo compare " + " ".join(QUICKSTART_PICTURES) + " -o out/quickstart, "
+                              "and with --encoder NAME -o out/quickstart-NAME for every other encoder that is built")
     one.set_defaults(run=None)
     return parser
 
@@ -367,10 +377,13 @@ def main(words: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after it as after Ctrl-C
     parser = _parser()
     options = parser.parse_args(words)
+    runs = [options]
     if options.command == "quickstart":
-        options = parser.parse_args(["compare", *QUICKSTART_PICTURES, "-o", "out/quickstart"])
+        runs = [parser.parse_args(["compare", *QUICKSTART_PICTURES, "--encoder", name, "-o", folder])
+                for name, folder in _quickstart_folders()]
     try:
-        options.run(options)
+        for one in runs:
+            one.run(one)
     except FprdoError as error:
         say(f"fprdo: error: {error}")
         return 2

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fprdo_bridge import __version__, codecs, metrics
 from fprdo_bridge.atomic import replacing
-from fprdo_bridge.codecs.decoders import decode_hm, decode_libav, supported_by_libav
+from fprdo_bridge.codecs.decoders import bitstream_codec, decode_libav, supported_by_libav
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import first_difference, read_yuv
@@ -68,6 +68,7 @@ class Point:
 
     Attributes
     ----------
+    encoder : title and version, like "HM 18.0"
     mode : "sse" (stock encoder) or "idse" (patched encoder with weights)
     bits : of the whole sequence, parameter sets counted, SEI messages not
     psnr : dB per plane
@@ -78,6 +79,7 @@ class Point:
     """
 
     sequence: str
+    encoder: str
     mode: str
     qp: int
     frames: int
@@ -243,8 +245,8 @@ class _Run:
         result = self.codec.encode(job, self.tools, stock=mode == "sse")
         decoders = self._check_decoders(job, work)
         psnr = metrics.sequence_psnr(zip(sequence.read(), read_yuv(job.recon, sequence.fmt)), sequence.fmt)
-        point = Point(sequence=sequence.name, mode=mode, qp=qp, frames=sequence.frames, width=sequence.fmt.width,
-                      height=sequence.fmt.height, bits=result.bits, psnr=psnr,
+        point = Point(sequence=sequence.name, encoder=f"{self.settings.encoder.upper()} {self.tools.version}", mode=mode,
+                      qp=qp, frames=sequence.frames, width=sequence.fmt.width, height=sequence.fmt.height, bits=result.bits, psnr=psnr,
                       distance={judge: self._distance(sequence, job.recon, judge) for judge in self.settings.judges},
                       encoder_seconds=result.log.seconds, decoders=decoders,
                       qp_offset_mean=result.log.idse.qp_offset_mean if result.log.idse else 0.0)
@@ -259,9 +261,11 @@ class _Run:
 
     def _check_decoders(self, job: EncodeJob, work: Path) -> tuple[str, ...]:
         """The stock decoders, each having given the encoder's reconstruction."""
-        decode_hm(job.bitstream, self.tools, work / "decoded.yuv", job.fmt)
-        decoded = {"HM": read_yuv(work / "decoded.yuv", job.fmt)}
-        if supported_by_libav(job.fmt):
+        decoded = {}
+        for name, decode in self.codec.STOCK_DECODERS.items():
+            decode(job.bitstream, self.tools, work / f"{name}.yuv", job.fmt)
+            decoded[name] = read_yuv(work / f"{name}.yuv", job.fmt)
+        if supported_by_libav(job.fmt, bitstream_codec(job.bitstream)):
             decoded["libavcodec"] = decode_libav(job.bitstream, job.fmt)
         for name, frames in decoded.items():
             difference = first_difference(frames, read_yuv(job.recon, job.fmt))

@@ -17,15 +17,15 @@ _LABELS = {"sse": "SSE (stock)", "idse": "IDSE"}
 
 
 def write_csv(path: Path, points: list[Point]) -> None:
-    """One row per encode: sequence, mode, QP, bits, bits per luma sample, PSNR per plane, feature distances, seconds."""
+    """One row per encode: sequence, encoder, mode, QP, bits, bits per luma sample, PSNR per plane, feature distances, seconds."""
     judges = list(points[0].distance)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["sequence", "mode", "qp", "frames", "bits", "bits_per_sample", "psnr_y", "psnr_cb", "psnr_cr",
+    writer.writerow(["sequence", "encoder", "mode", "qp", "frames", "bits", "bits_per_sample", "psnr_y", "psnr_cb", "psnr_cr",
                      *(f"feature_distance_{judge}" for judge in judges), "encoder_seconds", "qp_offset_mean", "decoders"])
     for p in points:
         psnr = [f"{value:.4f}" for value in p.psnr] + [""] * (3 - len(p.psnr))
-        writer.writerow([p.sequence, p.mode, p.qp, p.frames, p.bits, f"{p.bits / (p.frames * p.width * p.height):.5f}", *psnr,
+        writer.writerow([p.sequence, p.encoder, p.mode, p.qp, p.frames, p.bits, f"{p.bits / (p.frames * p.width * p.height):.5f}", *psnr,
                          *(f"{p.distance[judge]:.6g}" for judge in judges), p.encoder_seconds, p.qp_offset_mean,
                          "+".join(p.decoders)])
     with replacing(path) as temporary:
@@ -34,7 +34,7 @@ def write_csv(path: Path, points: list[Point]) -> None:
 
 def format_points(points: list[Point], judge: str) -> str:
     """A table with one line per sequence and QP: bits, luma PSNR and feature quality of both modes."""
-    lines = [f"{'':14}{'':>5}{'bits':>21}{'PSNR Y, dB':>18}{'features, dB':>18}",
+    lines = [f"{points[0].encoder:14}{'':>5}{'bits':>21}{'PSNR Y, dB':>18}{'features, dB':>18}",
              f"{'picture':14}{'QP':>5}" + f"{'SSE':>12}{'IDSE':>9}" + 2 * f"{'SSE':>10}{'IDSE':>8}"]
     by = {(p.sequence, p.qp, p.mode): p for p in points}
     for name, qp in dict.fromkeys((p.sequence, p.qp) for p in points):
@@ -50,10 +50,10 @@ def format_bd_rates(points: list[Point], judges: tuple[str, ...]) -> str:
     psnr = {name: rates[1] for name, rates in tables[judges[0]].items()}
     columns = {f"features {judge}": {name: rates[0] for name, rates in table.items()} for judge, table in tables.items()}
     columns["PSNR Y"] = psnr
-    lines = [f"{'BD-rate, %':14}" + "".join(f"{title:>{len(title) + 3}}" for title in columns)]
+    lines = [f"{f'{points[0].encoder} BD-rate, %':22}" + "".join(f"{title:>{len(title) + 3}}" for title in columns)]
     for name in [*psnr, "mean"]:
         values = [_mean(column) if name == "mean" else column[name] for column in columns.values()]
-        lines.append(f"{name:14}" + "".join(f"{value:{len(title) + 3}.2f}" for title, value in zip(columns, values)))
+        lines.append(f"{name:22}" + "".join(f"{value:{len(title) + 3}.2f}" for title, value in zip(columns, values)))
     return "\n".join(lines)
 
 

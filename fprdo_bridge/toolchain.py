@@ -7,6 +7,8 @@ tools.json.
 
 import json
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -28,7 +30,7 @@ class Toolchain:
 
 
 def find(name: str) -> Toolchain:
-    """The tools of encoder `name` ("hm").
+    """The tools of encoder `name` ("hm" or "jm").
 
     Raises
     ------
@@ -55,3 +57,13 @@ def find(name: str) -> Toolchain:
         if field.type is Path and not values[field.name].exists():
             raise FprdoError(f"{name.upper()} is not complete ({field.name} {values[field.name]} is missing): {remedy}")
     return Toolchain(**values)
+
+
+def built(names: Iterable[str]) -> list[str]:
+    """Those of the encoders `names` that `find` finds."""
+    there = []
+    for name in names:
+        with suppress(FprdoError):
+            find(name)
+            there.append(name)
+    return there

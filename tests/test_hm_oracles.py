@@ -6,68 +6,22 @@ import re
 import struct
 import subprocess
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from clips import make_job
+from oracles import mean1_blocks, random_map, region_map, run, run_all, same, write_maps
 from scipy.fft import dctn
 
 from fprdo_bridge.codecs import hm
 from fprdo_bridge.codecs.decoders import decode_hm, decode_libav, supported_by_libav
-from fprdo_bridge.codecs.hm_log import EncodeLog
 from fprdo_bridge.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
 
 SIZES = (4, 8, 16, 32)
 OFF = hm.IdseOptions(rdoq=0, qp_map=False, sao=False, decisions=0)
-
-
-def mean1_blocks(rng: np.random.Generator, rows: int, columns: int, n: int) -> np.ndarray:
-    shape = rng.exponential(1, (rows // n, n, columns // n, n))
-    return (shape / shape.mean(axis=(1, 3), keepdims=True)).reshape(rows, columns).astype(np.float32)
-
-
-def random_map(fmt: VideoFormat, seed: int) -> WeightMap:
-    """Weights that differ by up to a hundred times between 16x16 blocks, and from sample to sample; random shapes."""
-    rng = np.random.default_rng(seed)
-    whole = ones(fmt)
-    planes = []
-    for plane in whole.planes:
-        blocks = np.exp(rng.normal(0, 1, [-(-side // 16) for side in plane.shape])).repeat(16, 0).repeat(16, 1)
-        weights = blocks[:plane.shape[0], :plane.shape[1]] * rng.uniform(0.5, 1.5, plane.shape)
-        planes.append((weights / weights.mean()).astype(np.float32))
-    shapes = {n: tuple(mean1_blocks(rng, *shape.shape, n) for shape in group) for n, group in whole.shapes.items()}
-    return WeightMap(tuple(planes), shapes, whole.plane_gain)
-
-
-def write_maps(path: Path, maps: list[WeightMap], fmt: VideoFormat, **arguments) -> Path:
-    write_idse(path, maps, fmt, **{"frame_count": len(maps)} | arguments)
-    return path
-
-
-def run(job: hm.EncodeJob, encoder: Path, name: str) -> EncodeLog:
-    """Run the encoder itself, so that its bitstream is seen as it wrote it; outputs name.bin and name.yuv."""
-    folder = job.source.parent
-    this = replace(job, bitstream=folder / f"{name}.bin", recon=folder / f"{name}.yuv")
-    done = subprocess.run(hm.command(this, encoder), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr + done.stdout[-500:]
-    return hm.parse_log(done.stdout)
-
-
-def run_all(jobs: dict[str, tuple[hm.EncodeJob, Path]]) -> dict[str, EncodeLog]:
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(jobs, pool.map(lambda name: run(*jobs[name], name), jobs)))
-
-
-def same(folder: Path, one: str, other: str) -> bool:
-    """Whether bitstreams and reconstructions of two runs are equal."""
-    bitstreams, reconstructions = ([(folder / f"{name}.{suffix}").read_bytes() for name in (one, other)]
-                                   for suffix in ("bin", "yuv"))
-    assert all(bitstreams) and all(reconstructions)
-    return bitstreams[0] == bitstreams[1] and reconstructions[0] == reconstructions[1]
 
 
 def check_decoders(folder: Path, name: str, fmt: VideoFormat, tools) -> None:
@@ -270,19 +224,6 @@ def test_temporal_subsampling_uses_the_maps_of_the_frames_it_codes(tmp_path, too
 
 
 # ---- weights move error ------------------------------------------------------------------------------------------
-
-def region_map(fmt: VideoFormat, rows: slice, columns: slice, weight: float) -> tuple[WeightMap, np.ndarray]:
-    """`weight` times as much in a region of the luma plane and what lies there of the others, and the luma mask."""
-    whole = ones(fmt)
-    sub_width, sub_height = fmt.subsampling
-    for component, plane in enumerate(whole.planes):
-        across, down = (1, 1) if component == 0 else (sub_width, sub_height)
-        plane[rows.start // down:rows.stop // down, columns.start // across:columns.stop // across] *= weight
-        plane /= plane.mean()
-    mask = np.zeros(whole.planes[0].shape, bool)
-    mask[rows, columns] = True
-    return whole, mask
-
 
 @pytest.mark.parametrize("rows, columns", [(slice(96, 192), slice(0, 128)), (slice(64, 128), slice(64, 160))])
 @pytest.mark.parametrize("idse", [hm.IdseOptions(tau=0), hm.IdseOptions(tau=0, qp_map=False)], ids=["map", "no-map"])

@@ -1,7 +1,8 @@
 """Encoders and decoders: one module per encoder, and the stock decoders that read what it writes.
 
 A module of an encoder has `config_for(kind, fmt, tools)`, `command(job, encoder)`, `parse_log(text)` and
-`encode(job, tools, stock, progress)`; the job is a `codecs.job.EncodeJob` for all of them.
+`encode(job, tools, stock, progress)`; the job is a `codecs.job.EncodeJob` for all of them. KINDS are its coding
+structures, STOCK_DECODERS its own decoders by title: `decode(bitstream, tools, out_yuv, fmt)`.
 """
 
 import importlib
@@ -9,7 +10,7 @@ from types import ModuleType
 
 from fprdo_bridge.errors import FprdoError
 
-ENCODERS = ("hm",)
+ENCODERS = ("hm", "jm")
 
 
 def get(name: str) -> ModuleType:

@@ -21,6 +21,12 @@ _VPS, _SPS = 32, 33  # nal_unit_type, H.265 table 7-1
 _COLOUR = {"bt601": (6, 6, 6), "bt709": (1, 1, 1), "bt2020": (9, 14, 9)}
 
 
+def colour_codes(fmt: VideoFormat) -> tuple[int, int, int]:
+    """colour_primaries, transfer_characteristics and matrix_coeffs of the Recommendation that `fmt.matrix` names; the
+    same numbers in HEVC and AVC (ITU-T H.273)."""
+    return _COLOUR[fmt.matrix]
+
+
 def signal_colour(bitstream: Path, fmt: VideoFormat) -> None:
     """Rewrite the bitstream in place with matrix, range and chroma siting of `fmt` in every SPS.
 
@@ -32,7 +38,7 @@ def signal_colour(bitstream: Path, fmt: VideoFormat) -> None:
     FprdoError
         The file is not an HEVC byte stream with a VPS before its first SPS.
     """
-    primaries, transfer, matrix = _COLOUR[fmt.matrix]
+    primaries, transfer, matrix = colour_codes(fmt)
     settings = [f"video_full_range_flag={fmt.full_range:d}", f"colour_primaries={primaries}",
                 f"transfer_characteristics={transfer}", f"matrix_coefficients={matrix}"]
     if fmt.chroma == "420":

@@ -1,9 +1,9 @@
 """What HM's encoder and decoder print."""
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.codecs.encode_log import EncodeLog, PictureLog, parse_summary
 
 # POC    0 TId: 0 ( I-SLICE, nQP 32 QP 32 )      39912 bits [Y 30.8350 dB    U 31.7779 dB    V 31.5658 dB] [ET     0 ]
 # [L0 ] [L1 ] [MD5:24962aa6...,cda0acb2...,57e391f9...]
@@ -15,60 +15,10 @@ _ENCODED = re.compile(
 _CHROMA_FORMAT = re.compile(r"^ *Output \(internal\) ChromaFormatIDC = +4:(\d):(\d)", re.MULTILINE)
 _BYTES = re.compile(r"^Bytes written to file: (\d+) ", re.MULTILINE)
 _SECONDS = re.compile(r"^ Total Time: +(\S+) sec\.", re.MULTILINE)
-_SUMMARY = re.compile(r"^IDSE summary: (.*)$", re.MULTILINE)
 
 # POC    0 TId: 0 ( I-SLICE, QP 32 ) [DT  0.001] [L0 ] [L1 ] [MD5:2243ed20...,(OK)]
 _DECODED = re.compile(r"^POC +(-?\d+) TId: +\d+ \( [IPBipb]-SLICE, QP +-?\d+ \) .*"
                       r"\[(?P<kind>\w*):(?P<hash>[0-9a-f,]*?),?\((?P<verdict>OK|unk|\*{3}ERROR\*{3})\)\]", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class PictureLog:
-    """One coded picture, as the encoder printed it."""
-
-    poc: int
-    temporal_id: int
-    slice_type: str           # "I", "P" or "B"
-    qp: int                   # of the slice
-    bits: int                 # without SEI messages
-    psnr: tuple[float, ...]   # dB per plane over the size handed to HM; infinity if the plane is identical
-    md5: tuple[str, ...]      # per plane, 32 hexadecimal digits; empty if HM was not told to hash
-    seconds: int              # HM prints whole seconds
-
-
-@dataclass(frozen=True)
-class IdseSummary:
-    """Counters that the patched encoder prints at the end of a run."""
-
-    pictures: int
-    weighted: int             # SSE calls of mode decisions with weights
-    masked: int               # without weights because IDSEDecisions says so
-    unweighted: int           # that missed the weights: must be 0
-    rdoq: int                 # transform units quantised with weights
-    qp_groups: int
-    qp_offset_mean: float
-    qp_offset_min: int
-    qp_offset_max: int
-
-
-@dataclass(frozen=True)
-class EncodeLog:
-    """A run of the encoder. The pictures are in coding order."""
-
-    pictures: tuple[PictureLog, ...]
-    bytes_written: int | None         # of the whole bitstream; None if the run did not come to its end
-    seconds: float | None             # CPU time
-    idse: IdseSummary | None          # None without weights
-
-    @property
-    def bits(self) -> int:
-        """Bits of all pictures, the rate of HM's own summary: parameter sets count, SEI messages (the MD5) do not."""
-        return sum(picture.bits for picture in self.pictures)
-
-    @property
-    def psnr(self) -> tuple[float, ...]:
-        """PSNR per plane in dB, the mean of the pictures' as in HM's summary; infinite if a picture's is."""
-        return tuple(sum(values) / len(values) for values in zip(*(picture.psnr for picture in self.pictures)))
 
 
 def parse_log(text: str) -> EncodeLog:
@@ -81,11 +31,11 @@ def parse_log(text: str) -> EncodeLog:
     """
     chroma_format = _CHROMA_FORMAT.search(text)
     planes = 1 if chroma_format and chroma_format.groups() == ("0", "0") else 3
-    written, seconds, summary = _BYTES.search(text), _SECONDS.search(text), _SUMMARY.search(text)
+    written, seconds = _BYTES.search(text), _SECONDS.search(text)
     return EncodeLog(pictures=tuple(_picture(match, planes) for match in _ENCODED.finditer(text)),
                      bytes_written=int(written[1]) if written else None,
                      seconds=float(seconds[1]) if seconds else None,
-                     idse=_summary(summary[1]) if summary else None)
+                     idse=parse_summary(text))
 
 
 def parse_picture(line: str, planes: int) -> PictureLog | None:
@@ -97,19 +47,9 @@ def parse_picture(line: str, planes: int) -> PictureLog | None:
 def _picture(match: re.Match, planes: int) -> PictureLog:
     # HM prints 999.99 for identical planes, and 0 for the chroma that 4:0:0 does not have.
     psnr = tuple(float("inf") if match[plane] == "999.9900" else float(match[plane]) for plane in "yuv"[:planes])
-    return PictureLog(poc=int(match["poc"]), temporal_id=int(match["tid"]), slice_type=match["type"].upper(),
-                      qp=int(match["qp"]), bits=int(match["bits"]), psnr=psnr,
-                      md5=tuple(match["md5"].split(",")) if match["md5"] else (), seconds=int(match["seconds"]))
-
-
-def _summary(line: str) -> IdseSummary:
-    words = line.split()
-    values = dict(zip(words[::2], words[1::2]))
-    try:
-        return IdseSummary(**{field.name: field.type(values[field.name]) for field in fields(IdseSummary)})
-    except (KeyError, ValueError) as error:
-        raise FprdoError(f"IDSE summary {line!r}: missing or bad value ({error}); the encoder and this package differ "
-                         "in version: run python3 build.py hm") from None
+    return PictureLog(poc=int(match["poc"]), slice_type=match["type"].upper(), qp=int(match["qp"]),
+                      bits=int(match["bits"]), psnr=psnr, seconds=int(match["seconds"]), temporal_id=int(match["tid"]),
+                      md5=tuple(match["md5"].split(",")) if match["md5"] else ())
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ enum {
   WEIGHT_MAX   = 65535,
   PAD          = 64, /* a plane reaches at least this far beyond the last visible sample: one CTU */
   MAX_QP_CLIP  = 12,
+  ROW_ONE      = 32, /* the squared error 1 in distortions of idse_sse_rows*(): 5 fraction bits */
   HEADER_BYTES = 96
 };
 
@@ -36,9 +37,18 @@ typedef struct plane {
   uint16_t *shape[IDSE_TRANSFORMS]; /* laid out like weight; NULL where the map has none */
 } plane;
 
+/* Where a plane of the encoder's original picture lies. */
+typedef struct original {
+  uintptr_t start, end;
+  size_t    stride;       /* bytes from row to row of the frame */
+  int       sample_shift; /* log2 of the bytes of a sample */
+} original;
+
 struct idse_picture {
   idse_settings settings;
   int           components;
+  int64_t       sample_limit;                       /* largest distortion of a sample in idse_sse_rows*() */
+  original      originals[IDSE_MAX_COMP];
   uint32_t      tau_share;                          /* tau / (1 + tau), MIXED_BITS */
   uint32_t      qp_threshold[2 * MAX_QP_CLIP];      /* mean weights at which the QP offset changes, descending */
   plane         planes[IDSE_MAX_COMP];
@@ -153,11 +163,9 @@ int idse_rdoq(const idse_picture *picture) { return picture != NULL && picture->
 
 int idse_sao(const idse_picture *picture) { return picture != NULL && picture->settings.sao != 0; }
 
-int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height)
+static int qp_offset(idse_picture *picture, int component, int x, int y, int width, int height)
 {
-  if (picture == NULL || !picture->settings.qp_map) return 0;
-
-  const uint32_t mean = mean_weight(&picture->planes[0], x, y, width, height);
+  const uint32_t mean = mean_weight(&picture->planes[component], x, y, width, height);
   int            offset = -MAX_QP_CLIP;
   for (int i = 0; i < 2 * MAX_QP_CLIP && mean < picture->qp_threshold[i]; i++) offset++;
   const int clip = picture->settings.qp_map_clip;
@@ -169,6 +177,129 @@ int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height)
   c->qp_offset_sum += offset;
   c->qp_groups++;
   return offset;
+}
+
+int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height)
+{
+  return picture == NULL || !picture->settings.qp_map ? 0 : qp_offset(picture, 0, x, y, width, height);
+}
+
+/* ---- hot path by rows ----------------------------------------------------------------------------------------- */
+
+void idse_set_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows,
+                       int sample_bytes)
+{
+  if (picture == NULL || component >= picture->components) return;
+  original *o = &picture->originals[component];
+  o->start = (uintptr_t)plane;
+  o->end = o->start + stride * rows;
+  o->stride = stride;
+  o->sample_shift = sample_bytes == 2;
+}
+
+typedef struct place {
+  int component, x, y;
+  int step; /* rows of the frame from one row of the block to the next */
+} place;
+
+/* Where a block lies; 0 if not in the original. */
+static int find_place(const idse_picture *picture, const void *sample, const void *below, place *found)
+{
+  const uintptr_t at = (uintptr_t)sample;
+  for (int c = 0; c < picture->components; c++)
+  {
+    const original *o = &picture->originals[c];
+    if (at < o->start || at >= o->end) continue;
+    const size_t offset = at - o->start;
+    found->component = c;
+    found->y = (int)(offset / o->stride);
+    found->x = (int)(offset % o->stride >> o->sample_shift);
+    found->step = (uintptr_t)below - at == o->stride ? 1 : 2;
+    return 1;
+  }
+  return 0;
+}
+
+/* In units of 1/32. A sum below one unit is not taken for none: lossless coding knows itself by a distortion of 0. */
+static int64_t row_distortion(uint64_t sum)
+{
+  return sum > 0 && sum < IDSE_ONE / ROW_ONE ? 1 : (int64_t)(sum / (IDSE_ONE / ROW_ONE));
+}
+
+#define DEFINE_SSE_ROWS(name, sample)                                                                                  \
+  static inline uint64_t sum_##name(int width, int height, sample *const *original, int x, sample *const *coded,       \
+                                    int coded_x, const uint16_t *w, size_t stride)                                     \
+  {                                                                                                                    \
+    uint64_t sum = 0;                                                                                                  \
+    for (int row = 0; row < height; row++, w += stride)                                                                \
+    {                                                                                                                  \
+      const sample *a = original[row] + x, *b = coded[row] + coded_x;                                                  \
+      for (int i = 0; i < width; i++)                                                                                  \
+      {                                                                                                                \
+        const uint32_t e = (uint32_t)((int)a[i] - b[i]); /* its square wraps as unsigned, never as signed */           \
+        sum += (uint64_t)w[i] * (e * e);                                                                               \
+      }                                                                                                                \
+    }                                                                                                                  \
+    return sum;                                                                                                        \
+  }                                                                                                                    \
+                                                                                                                       \
+  int name(idse_picture *picture, int decision, sample *const *original, int x, sample *const *coded, int coded_x,     \
+           int width, int height, int64_t *distortion)                                                                 \
+  {                                                                                                                    \
+    place     at = { 0, 0, 0, 1 };                                                                                     \
+    const int found = find_place(picture, original[0] + x, original[1] + x, &at);                                      \
+    if (!idse_decides(picture, found ? decision : 0, at.component)) return 0;                                          \
+    const plane    *p = &picture->planes[at.component];                                                                \
+    const uint16_t *w = p->weight + (size_t)at.y * p->padded_width + at.x;                                             \
+    const int64_t   limit = picture->sample_limit * width * height;                                                    \
+    const size_t    stride = (size_t)p->padded_width * at.step;                                                        \
+    /* Narrow rows are best unrolled, which takes a constant; wide ones are best left to the vectoriser. */            \
+    *distortion = row_distortion(width == 4 ? sum_##name(4, height, original, x, coded, coded_x, w, stride)            \
+                                            : sum_##name(width, height, original, x, coded, coded_x, w, stride));      \
+    if (*distortion > limit)                                                                                           \
+    {                                                                                                                  \
+      int64_t plain = 0;                                                                                               \
+      for (int row = 0; row < height; row++)                                                                           \
+        for (int i = 0; i < width; i++)                                                                                \
+        {                                                                                                              \
+          const int64_t e = (int64_t)original[row][x + i] - coded[row][coded_x + i];                                   \
+          plain += e * e * ROW_ONE;                                                                                    \
+        }                                                                                                              \
+      picture->counters.limited += *distortion > plain;                                                                \
+      *distortion = *distortion < plain ? *distortion : plain > limit ? plain : limit;                                 \
+    }                                                                                                                  \
+    return 1;                                                                                                          \
+  }
+
+DEFINE_SSE_ROWS(idse_sse_rows8, uint8_t)
+DEFINE_SSE_ROWS(idse_sse_rows16, uint16_t)
+
+double idse_tu_weights_rows(idse_picture *picture, const void *sample, const void *below, int width, int height,
+                            double *weights)
+{
+  place at;
+  if (!find_place(picture, sample, below, &at))
+  {
+    picture->counters.unweighted++;
+    for (int i = 0; weights != NULL && i < width * height; i++) weights[i] = 1.0;
+    return 1.0;
+  }
+  if (weights != NULL && at.step == 1)
+    return idse_tu_weights(picture, at.component, at.x, at.y, width, IDSE_FREQUENCIES, weights);
+  const double mean = idse_mean(picture, at.component, at.x, at.y, width, height * at.step);
+  for (int i = 0; weights != NULL && i < width * height; i++) weights[i] = mean;
+  picture->counters.rdoq++;
+  return mean;
+}
+
+int idse_qp_offset_rows(idse_picture *picture, const void *sample, const void *below, int width, int height)
+{
+  place at;
+  if (picture == NULL || !picture->settings.qp_map) return 0;
+  if (find_place(picture, sample, below, &at))
+    return qp_offset(picture, at.component, at.x, at.y, width, height * at.step);
+  picture->counters.unweighted++;
+  return 0;
 }
 
 /* ---- settings and messages ------------------------------------------------------------------------------------ */
@@ -225,6 +356,12 @@ static int check_settings(const idse_settings *s, char *message)
 static int chroma_shift_x(int chroma_format_idc) { return chroma_format_idc == 1 || chroma_format_idc == 2; }
 static int chroma_shift_y(int chroma_format_idc) { return chroma_format_idc == 1; }
 static int component_count(int chroma_format_idc) { return chroma_format_idc == 0 ? 1 : IDSE_MAX_COMP; }
+
+/* Samples of all components in 16x16 luma samples. */
+static int macroblock_samples(int chroma_format_idc)
+{
+  return 256 + (chroma_format_idc ? 512 >> chroma_shift_x(chroma_format_idc) >> chroma_shift_y(chroma_format_idc) : 0);
+}
 
 /* Transform `index` is 2^(index + 2) samples wide. */
 static int has_shape(int transform_sizes, int index) { return transform_sizes >> (index + 2) & 1; }
@@ -327,6 +464,9 @@ static idse_picture *picture_allocate(const idse_settings *settings, const idse_
   if (picture == NULL) return NULL;
   picture->settings = *settings;
   picture->components = component_count(sequence->chroma_format_idc);
+  /* A cost without its fraction is an int; an eighth of its range is left to the rate. */
+  picture->sample_limit = (INT32_MAX - INT32_MAX / 8) * (int64_t)ROW_ONE /
+                          macroblock_samples(sequence->chroma_format_idc);
   picture->tau_share = (uint32_t)(settings->tau / (1 + settings->tau) * MIXED_ONE + 0.5);
   /* The offset is -12 + the number of thresholds above the mean: threshold i separates -12 + i from -11 + i. */
   for (int i = 0; i < 2 * MAX_QP_CLIP; i++)
@@ -421,18 +561,26 @@ static uint32_t read_u32(const uint8_t *p)
 static uint64_t read_u64(const uint8_t *p) { return read_u32(p) | (uint64_t)read_u32(p + 4) << 32; }
 static uint32_t read_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
-/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. */
+/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. Four bytes a step: table[t][i] is the remainder of
+ * byte i followed by t zero bytes. */
 static uint32_t crc32_add(uint32_t crc, const uint8_t *data, size_t bytes)
 {
-  uint32_t table[256];
+  uint32_t table[4][256];
   for (uint32_t i = 0; i < 256; i++)
   {
     uint32_t r = i;
     for (int bit = 0; bit < 8; bit++) r = r & 1 ? r >> 1 ^ 0xEDB88320u : r >> 1;
-    table[i] = r;
+    table[0][i] = r;
   }
+  for (int t = 1; t < 4; t++)
+    for (int i = 0; i < 256; i++) table[t][i] = table[t - 1][i] >> 8 ^ table[0][table[t - 1][i] & 255];
   crc = ~crc;
-  for (size_t i = 0; i < bytes; i++) crc = table[(crc ^ data[i]) & 255] ^ crc >> 8;
+  for (; bytes >= 4; bytes -= 4, data += 4)
+  {
+    crc ^= read_u32(data);
+    crc = table[3][crc & 255] ^ table[2][crc >> 8 & 255] ^ table[1][crc >> 16 & 255] ^ table[0][crc >> 24];
+  }
+  for (size_t i = 0; i < bytes; i++) crc = table[0][(crc ^ data[i]) & 255] ^ crc >> 8;
   return ~crc;
 }
 
@@ -682,4 +830,6 @@ void idse_print_summary(const idse_encoder *encoder, FILE *out)
           " qp_groups %" PRIu64 " qp_offset_mean %.3f qp_offset_min %d qp_offset_max %d\n",
           c.pictures, c.weighted, c.masked, c.unweighted, c.rdoq, c.qp_groups,
           c.qp_groups ? (double)c.qp_offset_sum / (double)c.qp_groups : 0.0, c.qp_offset_min, c.qp_offset_max);
+  if (c.limited > 0)
+    fprintf(out, "IDSE: warning: %" PRIu64 " distortions were limited; raise IDSETau or set IDSEClip\n", c.limited);
 }

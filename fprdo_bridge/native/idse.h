@@ -78,6 +78,7 @@ typedef struct idse_counters {
   uint64_t qp_groups;  /* quantisation groups asked about */
   int64_t  qp_offset_sum;
   int      qp_offset_min, qp_offset_max;
+  uint64_t limited;    /* distortions of idse_sse_rows*() cut to what an encoder's 32-bit costs hold */
 } idse_counters;
 
 typedef struct idse_picture idse_picture; /* the weights of one picture, ready for the hot path */
@@ -98,7 +99,8 @@ idse_picture *idse_picture_begin(idse_encoder *encoder, int poc);
 /* 1 if idse_settings.qp_map can change a QP: it is on, and some weight of the file differs from 1.0. */
 int idse_changes_qp(const idse_encoder *encoder);
 
-/* Adds up the counters of all pictures; prints them as one line "IDSE summary: key value ...". */
+/* Adds up the counters of all pictures; prints them as one line "IDSE summary: key value ...", and a line
+ * "IDSE: warning: ..." if distortions were limited. */
 void idse_counters_get(const idse_encoder *encoder, idse_counters *counters);
 void idse_print_summary(const idse_encoder *encoder, FILE *out);
 
@@ -135,6 +137,34 @@ int idse_sao(const idse_picture *picture);  /* 1 if SAO uses weights; picture ma
  * a QP map or with picture NULL. Counts. D ~ 2^(QP/3) at high rate, so this equalises w D. */
 int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height);
 
+/* ---- hot path of an encoder that hands blocks over as rows of the original picture (JM) -------------------------
+ *
+ * The address of a sample of the original says component, column and row; the address of the sample `below` it in the
+ * block says how many rows of the frame lie between two rows of the block: one, or two in a field. What lies outside
+ * the planes is counted as unweighted. */
+
+/* Where a plane of the original lies: `rows` rows, `stride` bytes apart. For every picture after idse_picture_begin();
+ * picture may be NULL. `sample_bytes` is 1 or 2. */
+void idse_set_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows,
+                       int sample_bytes);
+
+/* *distortion = floor(sum of w (original - coded)^2 / 256 * 32), 5 fraction bits, for a block of rows whose samples
+ * begin at column x and coded_x. Positive wherever an error is; limited so that the distortions of a macroblock and
+ * its rate fit into 32 bits without the fraction, but never below the plain squared error. Returns 0, and leaves
+ * *distortion alone, if `decision` on this component does not use weights or the rows are not of the original. */
+int idse_sse_rows8(idse_picture *picture, int decision, uint8_t *const *original, int x, uint8_t *const *coded,
+                   int coded_x, int width, int height, int64_t *distortion);
+int idse_sse_rows16(idse_picture *picture, int decision, uint16_t *const *original, int x, uint16_t *const *coded,
+                    int coded_x, int width, int height, int64_t *distortion);
+
+/* idse_tu_weights() of the block at `sample`: IDSE_FREQUENCIES in a frame; in a field, whose vertical frequencies the
+ * map does not know, the mean weight for all. `weights` may be NULL; then the block may also be other than square. */
+double idse_tu_weights_rows(idse_picture *picture, const void *sample, const void *below, int width, int height,
+                            double *weights);
+
+/* idse_qp_offset() of the block at `sample`, from the weights of the component that it lies in. */
+int idse_qp_offset_rows(idse_picture *picture, const void *sample, const void *below, int width, int height);
+
 #ifdef __cplusplus
 }
 
@@ -150,6 +180,12 @@ inline uint64_t idse_sse(const idse_picture *picture, int component, int x, int 
 {
   return idse_sse32(picture, component, x, y, width, height, a, stride_a, b, stride_b, shift);
 }
+#elif __STDC_VERSION__ >= 201112L
+
+/* One name for both sample types of JM (IMGTYPE). */
+#define idse_sse_rows(picture, decision, original, ...)                                                                \
+  _Generic((original), uint8_t **: idse_sse_rows8, uint16_t **: idse_sse_rows16)(picture, decision, original,          \
+                                                                                 __VA_ARGS__)
 #endif
 
 #endif

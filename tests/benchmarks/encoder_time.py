@@ -24,9 +24,9 @@ from fprdo_bridge.importance.weighting import WeightSettings, write_weights
 from fprdo_bridge.sequence import open_sequence
 
 
-def cpu_seconds(command: list[str]) -> float:
-    """User and system time of a command that must succeed."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def cpu_seconds(command: list[str], folder: Path) -> float:
+    """User and system time of a command that must succeed, run in `folder`."""
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
@@ -56,7 +56,7 @@ def main() -> None:
                                 config=(config,), weights=weights,
                                 options=codec.weighted_options(IdseOptions()) if label == "IDSE" else {})
                 commands[label] = codec.command(job, tools.encoder if weights else tools.stock_encoder)
-            runs = [{label: cpu_seconds(command) for label, command in commands.items()} for _ in range(options.pairs)]
+            runs = [{label: cpu_seconds(command, folder) for label, command in commands.items()} for _ in range(options.pairs)]
             stock = statistics.median(run["stock"] for run in runs)
             print(f"{sequence.name} {sequence.fmt.width}x{sequence.fmt.height}, QP {qp}: stock {stock:.3f} s", end="")
             for label in ("weights 1.0", "IDSE"):

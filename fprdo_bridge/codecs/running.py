@@ -1,0 +1,224 @@
+"""Runs an encoder on a job: checks, a working folder, progress, outputs that appear whole or not at all."""
+
+import re
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from fprdo_bridge.atomic import replacing
+from fprdo_bridge.codecs.encode_log import EncodeLog, PictureLog
+from fprdo_bridge.codecs.job import EncodeJob
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import VideoFormat, coded_format, count_frames, crop_frame, pad_frame, read_yuv, write_yuv
+
+LOCAL_WEIGHTS = "weights.idse"  # what `command_in` calls the weight file where it gives it a name in the run's folder
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """A finished encode; the files exist and are complete."""
+
+    bitstream: Path
+    recon: Path | None
+    log_file: Path
+    log: EncodeLog
+    command: tuple[str, ...]   # as `command` gives it; it ran with temporary names, and on a padded source where needed
+    frame_rate: Fraction
+    wall_seconds: float
+
+    @property
+    def bits(self) -> int:
+        """Rate in bits by the convention of the common test conditions, see EncodeLog.bits."""
+        return self.log.bits
+
+    @property
+    def kbps(self) -> float:
+        """Rate in kilobit per second."""
+        return float(self.bits * self.frame_rate / len(self.log.pictures) / 1000)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What a run has to know of an encoder.
+
+    Parameters
+    ----------
+    title : name in messages
+    name : what build.py calls it
+    max_bit_depth : largest depth that it codes
+    command : (job, program) -> the command line; the job's source is of format `coded_format(job.fmt)`
+    parse_log : standard output of the whole run -> EncodeLog
+    parse_picture : (line of output, number of planes) -> the picture that it reports, or None
+    command_in : (folder, job, program) -> the command line for a run in that folder, which is there for it alone;
+        `command` if there is no difference
+    check : refuses jobs that this encoder cannot do
+    finish : (bitstream, visible format) -> what is left to do with the bitstream
+    """
+
+    title: str
+    name: str
+    max_bit_depth: int
+    command: Callable[[EncodeJob, Path], list[str]]
+    parse_log: Callable[[str], EncodeLog]
+    parse_picture: Callable[[str, int], PictureLog | None]
+    command_in: Callable[[Path, EncodeJob, Path], list[str]] | None = None
+    check: Callable[[EncodeJob], None] | None = None
+    finish: Callable[[Path, VideoFormat], None] | None = None
+
+
+def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
+           progress: Callable[[PictureLog], None] | None = None) -> EncodeResult:
+    """Run `program`; the outputs of the job and its log appear when all of it has succeeded.
+
+    A picture of odd size that the chroma format cannot crop to is padded for the encoder and cut again in the
+    reconstruction (frames.coded_format).
+
+    Raises
+    ------
+    FprdoError
+        Bad input; the encoder fails, codes fewer pictures or writes less than it should; weights that were asked for
+        but not used in every mode decision. Then none of the outputs is touched.
+    """
+    _check(encoder, job, stock)
+    coded = coded_format(job.fmt)
+    with ExitStack() as stack:
+        # The bitstream is renamed last: where it stands, the job's other outputs do.
+        bitstream = stack.enter_context(replacing(job.bitstream))
+        log_file = stack.enter_context(replacing(job.log))
+        recon = stack.enter_context(replacing(job.recon)) if job.recon else None
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=job.bitstream.parent, prefix=".fprdo-")))
+        run = replace(job, bitstream=bitstream, recon=recon)
+        if coded != job.fmt:
+            padded = (pad_frame(frame, job.fmt, coded) for frame in read_yuv(job.source, job.fmt, count=job.frames))
+            write_yuv(work / "padded.yuv", padded, coded)
+            run = replace(run, source=work / "padded.yuv", fmt=coded, recon=work / "recon.yuv" if recon else None)
+        arguments = encoder.command(job, program)
+        place = work / "run"
+        place.mkdir()
+        started = time.monotonic()
+        here = encoder.command_in(place, run, program) if encoder.command_in else encoder.command(run, program)
+        status, output = _run(encoder, here, place, work / "errors.txt", progress, planes=len(coded.plane_shapes))
+        wall_seconds = time.monotonic() - started
+        errors = (work / "errors.txt").read_text(encoding="utf-8", errors="replace")
+        if status:
+            raise FprdoError(_failure(encoder, job, arguments, status, errors, output))
+        log = encoder.parse_log(output)
+        _verify(encoder, job, run, log, arguments)
+        if recon and run.recon != recon:
+            cropped = (crop_frame(frame, job.fmt) for frame in read_yuv(run.recon, coded))
+            write_yuv(recon, cropped, job.fmt)
+        if encoder.finish:
+            encoder.finish(bitstream, job.fmt)
+        log_file.write_text(f"{shlex.join(arguments)}\n{errors}{output}", encoding="utf-8")
+    return EncodeResult(job.bitstream, job.recon, job.log, log, tuple(arguments), Fraction(job.frame_rate),
+                        wall_seconds)
+
+
+def _check(encoder: Encoder, job: EncodeJob, stock: bool) -> None:
+    """Refuse what the encoder would refuse late, silently or with a message about something else."""
+    fmt = job.fmt
+    if fmt.bit_depth > encoder.max_bit_depth:
+        raise FprdoError(f"{job.source}: {encoder.title} codes up to {encoder.max_bit_depth} bits, not "
+                         f"{fmt.bit_depth}; reduce the depth")
+    lowest = -6 * (fmt.bit_depth - 8)  # -QpBdOffsetY, H.265 clause 7.4.3.2.1 and H.264 clause 7.4.2.1.1
+    if not lowest <= job.qp <= 51:
+        raise FprdoError(f"QP {job.qp}: use {lowest} to 51 for {fmt.bit_depth} bits")
+    for name in job.options:
+        if not re.fullmatch(r"[A-Za-z]\w*", name):
+            raise FprdoError(f"encoder option {name!r}: give its name only, like SAO")
+    if not job.config:
+        raise FprdoError(f"{job.bitstream}: no encoder configuration file given; name one")
+    if stock and job.weights:
+        raise FprdoError(f"{job.weights}: the stock encoder takes no weights; use the patched one")
+    for path in (*job.config, *([job.weights] if job.weights else [])):
+        if not path.is_file():
+            raise FprdoError(f"{path}: no such file; check the name")
+    if encoder.check:
+        encoder.check(job)
+    available = count_frames(job.source, fmt)
+    if available < job.frames:
+        raise FprdoError(f"{job.source}: has {available} frames, {job.frames} asked for")
+    outputs = [path.absolute() for path in (job.bitstream, job.log, job.recon) if path]
+    inputs = [path.absolute() for path in (job.source, job.weights, *job.config) if path]
+    for index, path in enumerate(outputs):
+        if path in inputs or path in outputs[:index]:
+            raise FprdoError(f"{path}: is written and used otherwise in one encode; give another name")
+        if path.is_dir():
+            raise FprdoError(f"{path}: is a folder; give a file name")
+
+
+def _run(encoder: Encoder, arguments: list[str], folder: Path, errors: Path,
+         progress: Callable[[PictureLog], None] | None, planes: int) -> tuple[int, str]:
+    """Run a program in `folder` to its end; returns its exit status and standard output, its standard error goes to a
+    file.
+
+    Two streams, as HM flushes its standard output late and an error message would get lost amid its banner.
+    """
+    lines = []
+    with open(errors, "wb") as error_file:
+        try:
+            process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=error_file, encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise FprdoError(f"{arguments[0]}: cannot be run ({error.strerror}); "
+                             f"run python3 build.py {encoder.name}") from error
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                picture = encoder.parse_picture(line, planes) if progress else None
+                if picture:
+                    progress(picture)
+            status = process.wait()
+        except BaseException:  # a keyboard interrupt above all
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            process.stdout.close()
+    return status, "".join(lines)
+
+
+def _failure(encoder: Encoder, job: EncodeJob, arguments: list[str], status: int, errors: str, output: str) -> str:
+    """One line that says why the encoder stopped."""
+    ours = re.search(r"^IDSE: error: (.*)$", errors, re.MULTILINE)
+    if ours:  # names the weight file as the encoder was given it
+        return re.sub(rf"^{re.escape(LOCAL_WEIGHTS)}(?=: )", lambda _: str(job.weights), ours[1].strip())
+    how = f"exit status {status}"
+    if status < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        how = f"killed by {names.get(-status, f'signal {-status}')}"
+    said = [line.strip() for line in (errors + "\n" + output).splitlines() if line.strip()]
+    complaints = [line for line in said if re.search(r"error|fail|assert", line, re.IGNORECASE)]
+    reason = "; ".join(complaints[:3] or said[-3:]) or "no message"
+    return f"{encoder.title} failed, {how}: {reason} (command: {shlex.join(arguments)})"
+
+
+def _verify(encoder: Encoder, job: EncodeJob, run: EncodeJob, log: EncodeLog, arguments: list[str]) -> None:
+    """An encoder may end with status 0 though its input could not be read or the disk is full: look at what it left."""
+    ran = f"(command: {shlex.join(arguments)})"
+    if len(log.pictures) != job.frames or log.bytes_written is None:
+        raise FprdoError(f"{job.source}: {encoder.title} coded {len(log.pictures)} of {job.frames} pictures {ran}")
+    sizes = [(job.bitstream, run.bitstream, log.bytes_written)]
+    if run.recon:
+        sizes.append((job.recon, run.recon, job.frames * run.fmt.frame_bytes))
+    for name, path, expected in sizes:
+        size = path.stat().st_size if path.exists() else 0
+        if size != expected:
+            raise FprdoError(f"{name}: {encoder.title} wrote {size} of {expected} bytes; check that the disk has room "
+                             f"{ran}")
+    if not job.weights:
+        return
+    build = f"python3 build.py {encoder.name}"
+    if log.idse is None:
+        raise FprdoError(f"{job.weights}: the encoder did not report its use of the weights, so it is not the patched "
+                         f"one: run {build} {ran}")
+    if log.idse.unweighted or log.idse.pictures != job.frames:
+        raise FprdoError(f"{job.weights}: {log.idse.unweighted} distortions were computed without weights and "
+                         f"{log.idse.pictures} of {job.frames} pictures with; this is a bug of the patches {ran}")
