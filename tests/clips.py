@@ -1,10 +1,12 @@
 """Small clips and the encodes of them."""
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from fprdo_bridge.codecs import hm
+from fprdo_bridge.codecs.job import EncodeJob
 from fprdo_bridge.frames import Frame, VideoFormat, load_picture, write_yuv
 from fprdo_bridge.toolchain import Toolchain
 
@@ -25,9 +27,9 @@ def clip(fmt: VideoFormat, count: int) -> list[Frame]:
 
 
 def make_job(folder: Path, fmt: VideoFormat, tools: Toolchain, *, kind: str = "intra", frames: int = 1,
-             **arguments) -> hm.EncodeJob:
+             codec: ModuleType = hm, **arguments) -> EncodeJob:
     """An encode of `clip` into `folder`/out, at QP 32; `arguments` are fields of the job."""
     write_yuv(folder / "source.yuv", clip(fmt, frames), fmt)
-    return hm.EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "qp": 32,
-                           "bitstream": folder / "out" / "clip.bin", "recon": folder / "out" / "recon.yuv",
-                           "config": (hm.config_for(kind, fmt, tools),)} | arguments)
+    return EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "qp": 32,
+                        "bitstream": folder / "out" / "clip.bin", "recon": folder / "out" / "recon.yuv",
+                        "config": (codec.config_for(kind, fmt, tools),)} | arguments)

@@ -1,73 +1,27 @@
-"""What the patched encoder owes: the stock bitstream where weights say nothing, a decodable one where they do, less error
-where they are high, and one line about every file that it cannot use."""
+"""What the patched encoder owes: the stock bitstream where weights say nothing, a decodable one where they do, less
+error where they are high, and one line about every file that it cannot use."""
 
 import itertools
 import re
 import struct
 import subprocess
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import clip, make_job
+from clips import make_job
+from oracles import random_map, region_map, run, run_all, same, write_maps
 from scipy.fft import dctn
 
 from fprdo_bridge.codecs import hm
 from fprdo_bridge.codecs.decoders import decode_hm, decode_libav, supported_by_libav
-from fprdo_bridge.codecs.hm_log import EncodeLog
 from fprdo_bridge.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
-from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
+from fprdo_bridge.importance.idse_file import WeightMap, ones
 
 SIZES = (4, 8, 16, 32)
 OFF = hm.IdseOptions(rdoq=0, qp_map=False, sao=False, decisions=0)
-
-
-def mean1_blocks(rng: np.random.Generator, rows: int, columns: int, n: int) -> np.ndarray:
-    shape = rng.exponential(1, (rows // n, n, columns // n, n))
-    return (shape / shape.mean(axis=(1, 3), keepdims=True)).reshape(rows, columns).astype(np.float32)
-
-
-def random_map(fmt: VideoFormat, seed: int) -> WeightMap:
-    """Weights that differ from 16x16 block to block by up to a hundred times, and from sample to sample; random shapes."""
-    rng = np.random.default_rng(seed)
-    whole = ones(fmt)
-    planes = []
-    for plane in whole.planes:
-        blocks = np.exp(rng.normal(0, 1, [-(-side // 16) for side in plane.shape])).repeat(16, 0).repeat(16, 1)
-        weights = blocks[:plane.shape[0], :plane.shape[1]] * rng.uniform(0.5, 1.5, plane.shape)
-        planes.append((weights / weights.mean()).astype(np.float32))
-    shapes = {n: tuple(mean1_blocks(rng, *shape.shape, n) for shape in group) for n, group in whole.shapes.items()}
-    return WeightMap(tuple(planes), shapes, whole.plane_gain)
-
-
-def write_maps(path: Path, maps: list[WeightMap], fmt: VideoFormat, **arguments) -> Path:
-    write_idse(path, maps, fmt, **{"frame_count": len(maps)} | arguments)
-    return path
-
-
-def run(job: hm.EncodeJob, encoder: Path, name: str) -> EncodeLog:
-    """Run the encoder itself, so that its bitstream is seen as it wrote it; outputs name.bin and name.yuv."""
-    folder = job.source.parent
-    this = replace(job, bitstream=folder / f"{name}.bin", recon=folder / f"{name}.yuv")
-    done = subprocess.run(hm.command(this, encoder), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr + done.stdout[-500:]
-    return hm.parse_log(done.stdout)
-
-
-def run_all(jobs: dict[str, tuple[hm.EncodeJob, Path]]) -> dict[str, EncodeLog]:
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(jobs, pool.map(lambda name: run(*jobs[name], name), jobs)))
-
-
-def same(folder: Path, one: str, other: str) -> bool:
-    """Whether bitstreams and reconstructions of two runs are equal."""
-    bitstreams, reconstructions = ([(folder / f"{name}.{suffix}").read_bytes() for name in (one, other)]
-                                   for suffix in ("bin", "yuv"))
-    assert all(bitstreams) and all(reconstructions)
-    return bitstreams[0] == bitstreams[1] and reconstructions[0] == reconstructions[1]
 
 
 def check_decoders(folder: Path, name: str, fmt: VideoFormat, tools) -> None:
@@ -159,7 +113,8 @@ def test_stock_without_a_say_and_decodable_with_one(tmp_path, tools, case):
 @pytest.mark.parametrize("qp", [0, 51])
 def test_qp_offsets_stay_in_the_range_of_qp(tmp_path, tools, qp):
     fmt = VideoFormat(72, 72)
-    job = make_job(tmp_path, fmt, tools, qp=qp, options={"MaxCuDQPDepth": "2"}, idse=hm.IdseOptions(tau=0, qp_map_clip=12),
+    job = make_job(tmp_path, fmt, tools, qp=qp, options={"MaxCuDQPDepth": "2"},
+                   idse=hm.IdseOptions(tau=0, qp_map_clip=12),
                    weights=write_maps(tmp_path / "random.idse", [random_map(fmt, 1)], fmt))
     summary = run(job, tools.encoder, "random").idse
     assert summary.qp_offset_min < -3 and summary.qp_offset_max > 3
@@ -176,8 +131,9 @@ def test_every_setting_acts_alone(tmp_path, tools):
     settings = {"off": OFF, "rdoq1": replace(OFF, rdoq=1), "rdoq2": replace(OFF, rdoq=2),
                 "qp": replace(OFF, qp_map=True), "qp1": replace(OFF, qp_map=True, qp_map_clip=1),
                 "sao": replace(OFF, sao=True), "intra": replace(OFF, decisions=1), "skip": replace(OFF, decisions=2),
-                "residual": replace(OFF, decisions=4), "inter": replace(OFF, decisions=8), "all": replace(OFF, decisions=31),
-                "luma": replace(OFF, decisions=15), "chroma": replace(OFF, decisions=16)}
+                "residual": replace(OFF, decisions=4), "inter": replace(OFF, decisions=8),
+                "all": replace(OFF, decisions=31), "luma": replace(OFF, decisions=15),
+                "chroma": replace(OFF, decisions=16)}
     logs = run_all({"stock": (replace(job, weights=None), tools.stock_encoder)}
                    | {name: (replace(job, idse=idse), tools.encoder) for name, idse in settings.items()})
     assert same(tmp_path, "stock", "off")
@@ -269,21 +225,8 @@ def test_temporal_subsampling_uses_the_maps_of_the_frames_it_codes(tmp_path, too
 
 # ---- weights move error ------------------------------------------------------------------------------------------
 
-def region_map(fmt: VideoFormat, rows: slice, columns: slice, weight: float) -> tuple[WeightMap, np.ndarray]:
-    """`weight` times as much in a region of the luma plane and what lies there of the others, and the luma mask."""
-    whole = ones(fmt)
-    sub_width, sub_height = fmt.subsampling
-    for component, plane in enumerate(whole.planes):
-        across, down = (1, 1) if component == 0 else (sub_width, sub_height)
-        plane[rows.start // down:rows.stop // down, columns.start // across:columns.stop // across] *= weight
-        plane /= plane.mean()
-    mask = np.zeros(whole.planes[0].shape, bool)
-    mask[rows, columns] = True
-    return whole, mask
-
-
 @pytest.mark.parametrize("rows, columns", [(slice(96, 192), slice(0, 128)), (slice(64, 128), slice(64, 160))])
-@pytest.mark.parametrize("idse", [hm.IdseOptions(tau=0), hm.IdseOptions(tau=0, qp_map=False)], ids=["qp-map", "no-qp-map"])
+@pytest.mark.parametrize("idse", [hm.IdseOptions(tau=0), hm.IdseOptions(tau=0, qp_map=False)], ids=["map", "no-map"])
 @pytest.mark.parametrize("qp", [27, 37])
 def test_a_region_gains_what_the_rest_loses(tmp_path, tools, rows, columns, idse, qp):
     """Twice the weight, a photograph, the rate of the stock encoder within 5 %."""
@@ -319,7 +262,7 @@ def directional_map(fmt: VideoFormat, horizontal: bool) -> WeightMap:
 
 @pytest.mark.parametrize("qp", [27, 37])
 def test_shapes_favour_the_orientation_that_they_weigh(tmp_path, tools, qp):
-    """On a texture that equals its transpose, more weight on horizontal frequencies lowers their error, and so for vertical."""
+    """On a texture that equals its transpose, weight on horizontal frequencies lowers their error; so for vertical."""
     fmt = VideoFormat(128, 128, "400")
     noise = np.random.default_rng(0).normal(0, 1, (130, 130))
     smooth = sum(noise[i:i + 128, j:j + 128] for i in range(3) for j in range(3))
@@ -327,9 +270,9 @@ def test_shapes_favour_the_orientation_that_they_weigh(tmp_path, tools, qp):
     plane = np.clip(128 + 30 * smooth / smooth.std(), 0, 255).astype(np.uint8)
     job = make_job(tmp_path, fmt, tools, qp=qp, idse=hm.IdseOptions(tau=0, rdoq=2, qp_map=False))
     write_yuv(job.source, [(plane,)], fmt)
-    logs = run_all({name: (replace(job, weights=write_maps(tmp_path / f"{name}.idse",
-                                                           [directional_map(fmt, name == "horizontal")], fmt)), tools.encoder)
-                    for name in ("horizontal", "vertical")})
+    files = {name: write_maps(tmp_path / f"{name}.idse", [directional_map(fmt, name == "horizontal")], fmt)
+             for name in ("horizontal", "vertical")}
+    logs = run_all({name: (replace(job, weights=path), tools.encoder) for name, path in files.items()})
     energy = {}
     for name in logs:
         difference = next(read_yuv(tmp_path / f"{name}.yuv", fmt))[0].astype(float) - plane
@@ -338,6 +281,97 @@ def test_shapes_favour_the_orientation_that_they_weigh(tmp_path, tools, qp):
     assert energy["vertical"]["horizontal"] > 1.2 * energy["horizontal"]["horizontal"]
     assert energy["horizontal"]["vertical"] > 1.2 * energy["vertical"]["vertical"]
     assert logs["horizontal"].bits == pytest.approx(logs["vertical"].bits, rel=0.03)
+
+
+# ---- weights lie where their samples are -------------------------------------------------------------------------
+
+SMALL_BLOCKS = {"MaxCUWidth": "16", "MaxCUHeight": "16", "MaxPartitionDepth": "2", "QuadtreeTULog2MaxSize": "2",
+                "QuadtreeTULog2MinSize": "2", "QuadtreeTUMaxDepthInter": "3", "QuadtreeTUMaxDepthIntra": "3",
+                "TransformSkip": "0"}
+
+ONE_SIZE = {"MaxCUWidth": "16", "MaxCUHeight": "16", "MaxPartitionDepth": "1", "QuadtreeTULog2MaxSize": "4"}
+
+
+def stripes(fmt: VideoFormat, axis: int, size: int) -> WeightMap:
+    """Every plane in stripes of so many of its samples, across rows or columns: 1.9 and 0.1 by turns."""
+    whole = ones(fmt)
+    for plane in whole.planes:
+        odd = np.arange(plane.shape[axis]) // size % 2 == 1
+        plane[:] = np.expand_dims(np.where(odd, 0.1, 1.9), 1 - axis)
+    return whole
+
+
+def contrast(folder: Path, name: str, job: hm.EncodeJob, axis: int, size: int) -> np.ndarray:
+    """Per plane, the error of the last picture in the stripes of low weight by that in the others."""
+    ratios = []
+    for a, b in zip(list(read_yuv(job.source, job.fmt))[-1], list(read_yuv(folder / f"{name}.yuv", job.fmt))[-1]):
+        error = np.square(a.astype(float) - b).mean(axis=1 - axis)
+        odd = np.arange(len(error)) // size % 2 == 1
+        ratios.append(error[odd].mean() / error[~odd].mean())
+    return np.array(ratios)
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
+@pytest.mark.parametrize("chroma, kind, size, options, expected", [
+    ("420", "intra", 4, SMALL_BLOCKS, {"rdoq": (1.6, 1.6, 1.6), "intra": (1.15, 1.1, 1.1)}),
+    ("444", "intra", 4, SMALL_BLOCKS, {"rdoq": (1.6, 1.6, 1.6), "intra": (1.15, 1.1, 1.1)}),
+    ("422", "intra", 4, SMALL_BLOCKS, {"rdoq": (1.6, 1.6, 1.6)}),
+    ("420", "lowdelay", 4, SMALL_BLOCKS, {"rdoq": (1.3, 2.5, 2.5), "residual": (0, 1.6, 1.6), "skip": (1.3, 3, 3)}),
+    ("444", "lowdelay", 4, SMALL_BLOCKS, {"rdoq": (1.25, 1.25, 1.25)}),
+    ("444", "lowdelay", 16, {}, {"rdoq": (1.2, 1.2, 1.2), "residual": (1.15, 1.15, 1.15), "skip": (1.8, 1.8, 1.8)}),
+    ("420", "intra", 16, ONE_SIZE, {"qp": (1.5, 0, 0)})],
+    ids=["intra-420", "intra-444", "intra-422", "inter-420", "inter-444", "inter-444-wide", "qp-map"])
+def test_weights_lie_where_their_samples_are(tmp_path, tools, chroma, kind, size, options, axis, expected):
+    """Where stripes are as wide as the blocks, a position that is off by a block takes the wrong weight: errors must go
+    by the weights, against the stock encoder's. Inter pictures predict from one without weights, else motion moves its
+    stripes. Expected are lower bounds for Y, Cb and Cr, about halfway from 1 to what was found."""
+    fmt = VideoFormat(128, 96, chroma)
+    frames = 2 if kind == "lowdelay" else 1
+    weights = write_maps(tmp_path / "w.idse", [ones(fmt)] * (frames - 1) + [stripes(fmt, axis, size)], fmt)
+    job = make_job(tmp_path, fmt, tools, kind=kind, frames=frames, qp=22 if kind == "lowdelay" else 32, options=options)
+    idse = {"rdoq": replace(OFF, tau=0, rdoq=1), "intra": replace(OFF, tau=0, decisions=1 + 16),
+            "skip": replace(OFF, tau=0, decisions=2 + 16), "residual": replace(OFF, tau=0, decisions=4 + 16),
+            "qp": replace(OFF, tau=0, qp_map=True)}
+    run_all({"stock": (job, tools.stock_encoder)}
+            | {name: (replace(job, weights=weights, idse=idse[name]), tools.encoder) for name in expected})
+    stock = contrast(tmp_path, "stock", job, axis, size)
+    for name, bounds in expected.items():
+        found = contrast(tmp_path, name, job, axis, size) / stock
+        assert (found > bounds).all(), (name, found)
+
+
+def quarters(fmt: VideoFormat, block: int, shift: int) -> WeightMap:
+    """Blocks of so many luma samples with a mean weight of exactly 1.0: a quarter weighs 2.5, in one corner or, in
+    every second block, in the other, and the rest 0.5. The grid is moved by `shift` luma samples."""
+    whole = ones(fmt)
+    for component, plane in enumerate(whole.planes):
+        sub_width, sub_height = fmt.subsampling if component else (1, 1)
+        y, x = (np.arange(side) * step - shift for side, step in zip(plane.shape, (sub_height, sub_width)))
+        second = (np.add.outer(y // block, x // block) % 2).astype(bool)
+        top, left = y[:, None] % block < block // 2, x[None] % block < block // 2
+        plane[:] = np.where(np.where(second, ~top & ~left, top & left), 2.5, 0.5)
+    return whole
+
+
+@pytest.mark.parametrize("ctu, options", [
+    (64, {}), (32, {"MaxCUWidth": "32", "MaxCUHeight": "32", "MaxPartitionDepth": "3"})])
+@pytest.mark.parametrize("chroma", ["420", "422", "444"])
+def test_sao_and_qp_map_take_the_means_of_their_own_blocks(tmp_path, tools, chroma, ctu, options):
+    """Weights whose mean is 1.0 in every CTU change neither; the same ones on another grid do."""
+    fmt = VideoFormat(192, 128, chroma)
+    job = make_job(tmp_path, fmt, tools, qp=32, options=options)
+    maps = {name: write_maps(tmp_path / f"{name}.idse", [quarters(fmt, ctu, shift)], fmt)
+            for name, shift in (("aligned", 0), ("moved", 3 * ctu // 8))}
+    idse = {"sao": replace(OFF, tau=0, sao=True), "qp": replace(OFF, tau=0, qp_map=True, qp_map_clip=12)}
+    logs = run_all({"stock": (job, tools.stock_encoder)}
+                   | {f"{what}-{name}": (replace(job, weights=path, idse=idse[what]), tools.encoder)
+                      for what in idse for name, path in maps.items()})
+    assert same(tmp_path, "stock", "sao-aligned")
+    stock, moved = (next(read_yuv(tmp_path / f"{name}.yuv", fmt)) for name in ("stock", "sao-moved"))
+    assert all((a != b).any() for a, b in zip(stock[1:], moved[1:]))
+    aligned, moved = logs["qp-aligned"].idse, logs["qp-moved"].idse
+    assert aligned.qp_groups >= 6 and aligned.qp_offset_min == aligned.qp_offset_max == 0
+    assert moved.qp_offset_min < moved.qp_offset_max
 
 
 # ---- configuration file ----------------------------------------------------------------------------------------------
@@ -365,7 +399,8 @@ def test_the_configuration_file_makes_the_same_bitstream(tmp_path, tools):
 
     def with_files(name: str, *configs: Path) -> None:
         one = replace(bare, config=configs, bitstream=tmp_path / f"{name}.bin", recon=tmp_path / f"{name}.yuv")
-        subprocess.run([*hm.command(one, tools.encoder), f"--IDSEWeightFile={weights}"], check=True, capture_output=True)
+        arguments = [*hm.command(one, tools.encoder), f"--IDSEWeightFile={weights}"]
+        subprocess.run(arguments, check=True, capture_output=True)
     with_files("files", *job.config, OVERLAY)
     with_files("without", *job.config)
     assert same(tmp_path, "command", "files") and not same(tmp_path, "command", "without")
@@ -390,7 +425,8 @@ def refusal(job: hm.EncodeJob, tools, *options: str) -> str:
 @pytest.fixture
 def bad_job(tmp_path, tools):
     """An encode of two frames with a good file, to be spoiled."""
-    weights = write_maps(tmp_path / "w.idse", [random_map(BAD, seed) for seed in range(2)], BAD, metadata={"name": "bad"})
+    maps = [random_map(BAD, seed) for seed in range(2)]
+    weights = write_maps(tmp_path / "w.idse", maps, BAD, metadata={"name": "bad"})
     return make_job(tmp_path, BAD, tools, frames=2, weights=weights)
 
 
@@ -424,7 +460,8 @@ DAMAGE = {
     "cut-8": (lambda data: data[:8], "not an .idse weight file"),
     "cut-12": (lambda data: data[:12], f"truncated, 12 bytes where the header alone has 96; {REMAKE}"),
     "cut-95": (lambda data: data[:95], "truncated, 95 bytes where the header alone has 96"),
-    "cut-96": (lambda data: data[:96], r"truncated, 96 bytes where the header promises \d+; copy it again or make"),
+    "cut-96": (lambda data: data[:96],
+               r"truncated, 96 bytes where the header promises \d+ maps of \d+ bytes from byte \d+ on; copy it again or make"),
     "cut-half": (lambda data: data[:len(data) // 2], r"truncated, \d+ bytes where the header promises \d+"),
     "cut-1": (lambda data: data[:-1], r"truncated, \d+ bytes where the header promises \d+"),
     "longer": (lambda data: data + b"\0", r"too long, \d+ bytes where the header promises \d+"),
@@ -449,7 +486,7 @@ def test_damaged_weight_files(bad_job, tools, damage):
 
 def test_weight_files_of_something_else(bad_job, tools, tmp_path):
     for other, frames, message in (
-            (VideoFormat(24, 40), 2, "weights for 24x40, the pictures are 40x24; make the map again with: fprdo weights on"),
+            (VideoFormat(24, 40), 2, "weights for 24x40, the pictures are 40x24; make the map again with: fprdo"),
             (VideoFormat(40, 24, "444"), 2, "weights for 4:4:4, the pictures are coded as 4:2:0; make the map"),
             (VideoFormat(40, 24, "400"), 2, "weights for 4:0:0, the pictures are coded as 4:2:0"),
             (BAD, 1, "weights for 1 frames, 2 are needed; code fewer frames")):
@@ -464,7 +501,8 @@ def test_weight_files_of_something_else(bad_job, tools, tmp_path):
 @pytest.mark.parametrize("option, message", [
     ("IDSETau=-1", "IDSETau is -1; give a value from 0 to 1000"), ("IDSETau=1001", "IDSETau is 1001"),
     ("IDSEPower=0", "IDSEPower is 0; give a value above 0 and up to 1"), ("IDSEPower=1.5", "IDSEPower is 1.5"),
-    ("IDSEClip=0.5", "IDSEClip is 0.5; give 0 for no limit, or a value from 1 to 255"), ("IDSEClip=300", "IDSEClip is 300"),
+    ("IDSEClip=0.5", "IDSEClip is 0.5; give 0 for no limit, or a value from 1 to 255"),
+    ("IDSEClip=300", "IDSEClip is 300"),
     ("IDSERdoq=3", "IDSERdoq is 3; give a value from 0 to 2"), ("IDSERdoq=-1", "IDSERdoq is -1"),
     ("IDSEQpMap=2", "IDSEQpMap is 2; give a value from 0 to 1"),
     ("IDSEQpMapClip=13", "IDSEQpMapClip is 13; give a value from 0 to 12"), ("IDSEQpMapClip=-1", "IDSEQpMapClip is -1"),

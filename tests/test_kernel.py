@@ -35,7 +35,7 @@ def of_sum(values: np.ndarray, total: int) -> np.ndarray:
 
 
 def exact_plane(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Weights of mean exactly 1.0 over four decades, zeros too: the kernel's own normalisation leaves them as they are."""
+    """Weights of mean exactly 1.0 over four decades, zeros too: the kernel's normalisation leaves them as they are."""
     return of_sum(np.exp(rng.normal(0, 2, shape)), ONE * shape[0] * shape[1]).clip(0, 65535).astype(np.uint16)
 
 
@@ -128,7 +128,8 @@ def pattern(height: int, width: int, factor: int, modulus: int) -> np.ndarray:
 
 
 # Sums of both calls below, by a program of eight lines in plain integers.
-LITERALS = {4: (127008, 7936), 8: (582556, 36396), 16: (2554065, 159572), 32: (10624008, 663775), 64: (42105116, 2630675)}
+LITERALS = {4: (127008, 7936), 8: (582556, 36396), 16: (2554065, 159572), 32: (10624008, 663775),
+            64: (42105116, 2630675)}
 
 
 @pytest.mark.parametrize("size", [4, 8, 16, 32, 64])
@@ -191,7 +192,8 @@ def test_mean_of_a_large_plane():
     plane[:, 2032:2040] = 512 - 2 * 254
     total = plane.sum(dtype=np.int64)
     options = IdseOptions(tau=1000)  # weights of (w + 1000) / 1001: near 1 everywhere, the sum is 2^29 again
-    for chosen, expected in ((PLAIN, plane / (total / plane.size)), (options, (plane / (total / plane.size) + 1000) / 1001)):
+    normal = plane / (total / plane.size)
+    for chosen, expected in ((PLAIN, normal), (options, (normal + 1000) / 1001)):
         picture = WeightedPicture((plane,), {}, fmt, chosen)
         for x, y in ((0, 0), (1984, 960), (2016, 992), (960, 512)):
             assert picture.mean(0, x, y, 64, 64) == pytest.approx(expected[y:y + 64, x:x + 64].mean(), abs=1 / 512)
@@ -309,6 +311,17 @@ def test_qp_offset(target, clip, size, seed):
     assert picture.qp_offset(2 * size, size, size, size) == expected
 
 
+def test_qp_offset_of_every_weight():
+    """All weights from 1/16 to 8, one by one."""
+    fmt = VideoFormat(128, 128, "400")
+    tried = np.arange(16, 2049)
+    rest = np.ones(fmt.width * fmt.height - tried.size)
+    plane = np.concatenate([tried, of_sum(rest, ONE * fmt.width * fmt.height - tried.sum())]).reshape(128, 128)
+    picture = WeightedPicture((plane.astype(np.uint16),), {}, fmt, IdseOptions(tau=0, qp_map_clip=12))
+    found = [picture.qp_offset(index % 128, index // 128, 1, 1) for index in range(tried.size)]
+    assert found == [round(-3 * math.log2(weight / ONE)) for weight in tried]
+
+
 def test_qp_offset_literals_and_counters():
     """Weights 2^(k/3) in 8x8 blocks give -k; beyond 12 they give 12."""
     fmt = VideoFormat(8 * 33, 8 * 8, "400")
@@ -321,7 +334,8 @@ def test_qp_offset_literals_and_counters():
     found = [picture.qp_offset(8 * index, 8, 8, 8) for index in range(33)]
     assert found == [12] * 4 + list(range(12, -13, -1)) + [-12] * 4
     counters = picture.counters()
-    assert [counters[name] for name in ("qp_groups", "qp_offset_sum", "qp_offset_min", "qp_offset_max")] == [33, 0, -12, 12]
+    names = ("qp_groups", "qp_offset_sum", "qp_offset_min", "qp_offset_max")
+    assert [counters[name] for name in names] == [33, 0, -12, 12]
 
     clipped = WeightedPicture((fixed,), {}, fmt, IdseOptions(tau=0, qp_map_clip=3))
     assert {clipped.qp_offset(8 * index, 8, 8, 8) for index in range(4, 12)} == {3}
@@ -615,8 +629,8 @@ def test_a_header_field_that_contradicts_the_rest_is_noticed(tmp_path_factory, t
 
 
 def test_sizes_that_wrap_around_are_noticed(tmp_path, three_maps):
-    """Offset and count whose sum, modulo 2^64, is the size of the file: reading the checksums would leave the file. In a
-    process of its own, because that would be a crash."""
+    """Offset and count whose sum, modulo 2^64, is the size of the file: reading the checksums would leave the file. In
+    a process of its own, because that would be a crash."""
     data = three_maps.read_bytes()
     map_bytes, = struct.unpack_from("<Q", data, 40)
     maps = 10_000_000

@@ -25,8 +25,8 @@ STOCK_DECODERS = {"JM": decode_jm}
 _CONFIGS = Path(__file__).resolve().parents[2] / "cfg" / "jm"
 _SMALLEST = 16  # samples of a side; JM refuses less
 
-# LevelIDC, MaxMBPS, MaxFS, MaxDpbMbs: H.264 table A-1.
-_LEVELS = ((10, 1485, 99, 396), (11, 3000, 396, 900), (12, 6000, 396, 2376), (13, 11880, 396, 2376),
+# LevelIDC, MaxMBPS, MaxFS, MaxDpbMbs: H.264 table A-1. In the High profiles JM takes 1.1 for 1b, so it is left out.
+_LEVELS = ((10, 1485, 99, 396), (12, 6000, 396, 2376), (13, 11880, 396, 2376),
            (21, 19800, 792, 4752), (22, 20250, 1620, 8100), (30, 40500, 1620, 8100), (31, 108000, 3600, 18000),
            (32, 216000, 5120, 20480), (40, 245760, 8192, 32768), (42, 522240, 8704, 34816),
            (50, 589824, 22080, 110400), (51, 983040, 36864, 184320), (52, 2073600, 36864, 184320),
@@ -46,17 +46,17 @@ def _profile(fmt: VideoFormat) -> int:
     return 100 if fmt.bit_depth == 8 else 110
 
 
-def _level(fmt: VideoFormat, frame_rate: Fraction | int) -> int:
+def _level(fmt: VideoFormat, frame_rate: Fraction | int, interlaced: bool) -> int:
     """The lowest level whose picture size, macroblock rate and decoded picture buffer suffice (H.264 clause A.3.1); its
-    bit rate is not looked at, as a run at fixed QP does not know its own."""
+    bit rate is not looked at, as a run at fixed QP does not know its own. Levels 2.1 to 4.1 have interlaced coding."""
     sides = [-(-side // 16) for side in (fmt.width, fmt.height)]
     size = sides[0] * sides[1]
     for level, rate, picture_size, buffer in _LEVELS:
         if (size <= picture_size and size * frame_rate <= rate and max(sides) ** 2 <= 8 * picture_size
-                and _REFERENCES * size <= buffer):
+                and _REFERENCES * size <= buffer and (21 <= level <= 41 or not interlaced)):
             return level
-    raise FprdoError(f"{fmt} at {float(frame_rate):g} pictures per second: above level 6.2 of AVC; "
-                     "use smaller pictures or another encoder")
+    raise FprdoError(f"{fmt} at {float(frame_rate):g} pictures per second: above level "
+                     f"{'4.1' if interlaced else '6.2'} of AVC; use smaller pictures or another encoder")
 
 
 def config_for(kind: str, fmt: VideoFormat, tools: Toolchain) -> Path:
@@ -95,6 +95,7 @@ def _command(job: EncodeJob, encoder: Path, name: Callable[[Path, str], str]) ->
     """`command`, with every file by the name that `name(path, plain)` gives it."""
     fmt = coded_format(job.fmt)
     primaries, transfer, matrix = colour_codes(fmt)
+    interlaced = any(_setting(job, option) not in (None, "0") for option in ("PicInterlace", "MbInterlace"))
     settings = {
         "InputFile": name(job.source, "source.yuv"), "OutputFile": name(job.bitstream, "bitstream.264"),
         "ReconFile": name(job.recon, "recon.yuv") if job.recon else "", "FramesToBeEncoded": job.frames,
@@ -102,7 +103,7 @@ def _command(job: EncodeJob, encoder: Path, name: Callable[[Path, str], str]) ->
         "YUVFormat": fmt.chroma_format_idc, "SourceBitDepthLuma": fmt.bit_depth, "SourceBitDepthChroma": fmt.bit_depth,
         "OutputBitDepthLuma": fmt.bit_depth, "OutputBitDepthChroma": fmt.bit_depth,
         "FrameRate": f"{float(job.frame_rate):.6g}", "ProfileIDC": _profile(fmt),
-        "LevelIDC": _level(fmt, job.frame_rate),
+        "LevelIDC": _level(fmt, job.frame_rate, interlaced),
         "QPISlice": job.qp, "QPPSlice": min(51, job.qp + 1), "QPBSlice": min(51, job.qp + 2),
         "EnableVUISupport": 1, "VUI_video_signal_type_present_flag": 1,
         "VUI_video_full_range_flag": int(fmt.full_range),
@@ -153,6 +154,9 @@ def _check(job: EncodeJob) -> None:
     if min(job.fmt.width, job.fmt.height) < _SMALLEST:
         raise FprdoError(f"{job.source}: JM codes pictures from {_SMALLEST}x{_SMALLEST} on, not {job.fmt.width}x"
                          f"{job.fmt.height}; use another encoder")
+    if job.fmt.bit_depth > 8 and job.fmt.width % 16:  # its reader copies rows as if there were no padding
+        raise FprdoError(f"{job.source}: JM 19.1, the stock one too, misreads pictures of more than 8 bits whose width "
+                         f"is no multiple of 16, such as {job.fmt.width}; crop or pad them, or use another encoder")
     for (name, value), instead in _CRASHES.items():
         if _setting(job, name) == str(value):
             raise FprdoError(f"{name}={value}: JM 19.1 crashes with it, the stock one too; use {instead}")

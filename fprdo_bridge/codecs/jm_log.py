@@ -16,7 +16,7 @@ _BITS = re.compile(r"^ Total bits +: (\d+) ", re.MULTILINE)
 _SECONDS = re.compile(r"^ Total encoding time for the seq\. +: +(\S+) sec", re.MULTILINE)
 _UNKNOWN = re.compile(r"Parameter Name '([^']*)' not recognized")
 
-_DECODED = re.compile(r"^(\d+) frames are decoded\.", re.MULTILINE)
+_DECODED = re.compile(r"^ Total decoding time : .*\[(\d+) frm/", re.MULTILINE)
 
 
 def parse_log(text: str) -> EncodeLog:
@@ -55,6 +55,6 @@ def _picture(match: re.Match, planes: int) -> PictureLog:
 
 
 def parse_decoder_log(text: str) -> int | None:
-    """How many pictures JM's decoder says it has decoded; None if it did not come to its end."""
+    """How many frames JM's decoder says it has decoded; None if it did not come to its end."""
     match = _DECODED.search(text)
     return int(match[1]) if match else None

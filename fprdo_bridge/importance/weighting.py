@@ -31,7 +31,7 @@ class WeightSettings:
     extractor : name or plug-in `module:callable` (importance.extractors)
     layers : feature maps; None for the extractor's own choice
     probes : sketches per map
-    seed : of the sketches' signs and noise
+    seed : of the sketches' signs and noise, 0 to 2^63 - 1
     jitter : standard deviation of the noise at which probes are taken, in code values at 8 bits
     frames_per_map : frames that share the map of their first one
     """
@@ -46,6 +46,8 @@ class WeightSettings:
     def __post_init__(self) -> None:
         if self.frames_per_map < 1:
             raise FprdoError(f"{self.frames_per_map} frames per map: use 1 or more")
+        if not 0 <= self.seed < 1 << 63:
+            raise FprdoError(f"seed {self.seed}: use 0 to 2^63 - 1")
 
     def load(self) -> Extractor:
         """The extractor; FprdoError if it cannot be had."""

@@ -701,7 +701,8 @@ static idse_picture *picture_allocate(const idse_settings *settings, const idse_
   picture->settings = *settings;
   picture->components = component_count(sequence->chroma_format_idc);
   /* A cost without its fraction is an int; an eighth of its range is left to the rate. */
-  picture->sample_limit = (INT32_MAX - INT32_MAX / 8) * (int64_t)ROW_ONE / macroblock_samples(sequence->chroma_format_idc);
+  picture->sample_limit = (INT32_MAX - INT32_MAX / 8) * (int64_t)ROW_ONE /
+                          macroblock_samples(sequence->chroma_format_idc);
   picture->tau_share = (uint32_t)(settings->tau / (1 + settings->tau) * MIXED_ONE + 0.5);
   /* The offset is -12 + the number of thresholds above the mean: threshold i separates -12 + i from -11 + i. */
   for (int i = 0; i < 2 * MAX_QP_CLIP; i++)
@@ -885,11 +886,13 @@ static int parse_header(weight_file *f, const char *path, char *message)
     say(message, "%s: the header contradicts itself; %s", path, remake);
     return 0;
   }
-  const uint64_t expected = f->maps_offset + f->map_count * f->map_bytes;
-  if (f->bytes != expected)
+  /* By division: offset and count are anybody's, their sum may wrap around. */
+  const uint64_t room = f->bytes > f->maps_offset ? f->bytes - f->maps_offset : 0;
+  if (room / f->map_bytes != f->map_count || room % f->map_bytes != 0)
   {
-    say(message, "%s: %s, %zu bytes where the header promises %" PRIu64 "; copy it again or %s", path,
-        f->bytes < expected ? "truncated" : "too long", f->bytes, expected, remake);
+    say(message, "%s: %s, %zu bytes where the header promises %u maps of %" PRIu64 " bytes from byte %" PRIu64
+        " on; copy it again or %s", path, room / f->map_bytes < f->map_count ? "truncated" : "too long", f->bytes,
+        f->map_count, f->map_bytes, f->maps_offset, remake);
     return 0;
   }
   if (read_u32(h + 92) != crc32_add(crc32_add(0, h, 92), h + HEADER_BYTES, (size_t)(preamble - HEADER_BYTES)))

@@ -216,7 +216,8 @@ inline uint64_t idse_sse(const idse_picture *picture, int component, int x, int 
 
 /* One name for both sample types of JM (IMGTYPE). */
 #define idse_sse_rows(picture, decision, original, ...)                                                                \
-  _Generic((original), uint8_t **: idse_sse_rows8, uint16_t **: idse_sse_rows16)(picture, decision, original, __VA_ARGS__)
+  _Generic((original), uint8_t **: idse_sse_rows8, uint16_t **: idse_sse_rows16)(picture, decision, original,          \
+                                                                                 __VA_ARGS__)
 #endif
 
 #endif
