@@ -232,11 +232,13 @@ class Project:
         (root / "third_party").mkdir()
         self.build = load(root)
         (root / "third_party" / "sources.toml").write_text(
-            f'[jm]\ndefault = "19.1"\n[jm.versions."19.1"]\ntree_sha256 = "{"0" * 64}"\nfiles = 1\nupstream = []\n'
+            "".join(f'[{name}]\ndefault = "{version}"\n[{name}.versions."{version}"]\ntree_sha256 = "{"0" * 64}"\nfiles = 1\n'
+                    'upstream = []\n' for name, version in (("jm", "19.1"), ("x264", "0.164"))) +
             f'[hm]\ndefault = "18.0"\n[hm.versions."18.0"]\ntree_sha256 = "{self.build.tree_hash(TOY)}"\n'
             f'files = {len(TOY)}\nupstream = {json.dumps(places)}\n')
-        (root / "patches" / "jm").mkdir()
-        (root / "patches" / "jm" / "series").touch()
+        for name in ("jm", "x264"):
+            (root / "patches" / name).mkdir()
+            (root / "patches" / name / "series").touch()
         self.patches = root / "patches" / "hm"
         self.patches.mkdir()
         (self.patches / "series").write_text("# the toy's\n0001-first.patch\n0002-second.patch\n")
