@@ -319,7 +319,7 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(run=function)
         return one
 
-    source_help = "picture (PNG, JPEG, WebP), raw .yuv file, or skimage:NAME"
+    source_help = "picture (PNG, JPEG, WebP), .y4m or raw .yuv file, or skimage:NAME"
 
     one = command(weights, "compute the importance weights of a picture or sequence",
                   "fprdo weights photo.png -o photo.idse --probes 32")

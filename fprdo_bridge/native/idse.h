@@ -132,8 +132,8 @@ uint64_t idse_sse16(const idse_picture *picture, int component, int x, int y, in
 uint64_t idse_sse32(const idse_picture *picture, int component, int x, int y, int width, int height,
                     const int32_t *a, ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift);
 
-/* The same for unsigned samples of 8 or of up to 15 bits in blocks 16, 8, 4 or 2 wide and up to 16 high, every weight multiplied by
- * scale / 65536 (idse_lambda_scale()): floor(sum of w (a - b)^2 * scale / 2^24). 65536 is exact. */
+/* The same for unsigned samples of 8 or of up to 15 bits in blocks 16, 8, 4 or 2 wide and up to 16 high, every weight
+ * multiplied by scale / 65536 (idse_lambda_scale()): floor(sum of w (a - b)^2 * scale / 2^24). 65536 is exact. */
 uint64_t idse_sse_scaled8(const idse_picture *picture, int component, int x, int y, int width, int height,
                           const uint8_t *a, ptrdiff_t stride_a, const uint8_t *b, ptrdiff_t stride_b, uint32_t scale);
 uint64_t idse_sse_scaled16(const idse_picture *picture, int component, int x, int y, int width, int height,
