@@ -4,6 +4,7 @@
     python3 build.py                  everything, then the demo (fprdo quickstart)
     python3 build.py test [ARGS]      everything, then pytest ARGS
     python3 build.py hm               HM only: fetch, verify, patch, compile
+    python3 build.py x264             x264 only
     python3 build.py jm               JM only
     python3 build.py doctor           what is installed, what is missing, how to get it
 
@@ -31,6 +32,7 @@ import io
 import json
 import lzma
 import os
+import platform
 import re
 import select
 import shlex
@@ -88,6 +90,7 @@ class Recipe:
     config_dir: str                 # the encoder's own configuration files, below its top folder
     products: tuple[str, ...]       # top-level folders that a used checkout holds beside the source
     compile: Callable[[Build, Tools, Path, Path, Progress], Path]
+    machine: Callable[[], tuple[str, ...]] = tuple  # what else decides the programs on this machine: part of the hash
     optional: bool = False          # the quickstart and the tests go on without it where its source cannot be had
 
 
@@ -103,6 +106,45 @@ def compile_with_cmake(build: Build, tools: Tools, source: Path, objects: Path, 
     return source / "bin"
 
 
+# x264 as the package uses it: raw pictures in, bitstream out, 8 and 10 bits in one program.
+X264_OPTIONS = ("--bit-depth=all", "--disable-opencl", "--disable-avs", "--disable-swscale", "--disable-lavf",
+                "--disable-ffms", "--disable-gpac", "--disable-lsmash", "--disable-bashcompletion")
+
+
+def assembler() -> str | None:
+    """nasm of the version that x264 asks for (2.13)."""
+    nasm = shutil.which("nasm")
+    said = subprocess.run([nasm, "-v"], capture_output=True, text=True).stdout if nasm else ""
+    version = re.search(r"version (\d+)\.(\d+)", said)
+    return nasm if version and (int(version[1]), int(version[2])) >= (2, 13) else None
+
+
+def x264_machine() -> tuple[str, ...]:
+    """x264's assembly for x86 is written for nasm; other machines' goes through the C compiler."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i586", "i686")
+    return ("--disable-asm",) if x86 and not assembler() else ()
+
+
+def compile_with_configure(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
+    """The same for x264, whose scripts may have lost their mode bits in an archive."""
+    make, bash = shutil.which("make"), shutil.which("bash")
+    if not make or not bash:
+        raise BuildError(f"{build.pin.title}: no {'bash' if make else 'make'} found; install it")
+    machine = x264_machine()
+    if machine:
+        say(f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly: the same bitstreams, several "
+            "times slower; install nasm and run build.py x264 again")
+    for name in ("configure", "config.guess", "config.sub", "version.sh"):
+        (source / name).chmod(0o755)
+    objects.mkdir(exist_ok=True)
+    flags = " ".join(flag for flag in build.pin.recipe.flags if accepts(tools.cc, flag, "c"))
+    if not (objects / "config.mak").exists():
+        run(["env", f"CC={tools.cc}", bash, str(source / "configure"), *X264_OPTIONS, *machine,
+             f"--extra-cflags={flags}"], build.log, progress, objects)
+    run([make, f"-j{os.cpu_count() or 1}", *build.programs.values()], build.log, progress, objects)
+    return objects
+
+
 RECIPES = {
     "hm": Recipe(
         name="hm", title="HM", revision=1,
@@ -112,6 +154,10 @@ RECIPES = {
         patched={"encoder": "TAppEncoder"},
         stock={"stock_encoder": "TAppEncoder", "stock_decoder": "TAppDecoder"},
         config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake),
+    "x264": Recipe(
+        name="x264", title="x264", revision=1, flags=(), native="common",
+        patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
+        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine),
     "jm": Recipe(
         name="jm", title="JM", revision=1,
         # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
@@ -132,6 +178,7 @@ class Pin:
     files: int
     upstream: list[str]
     distribution: dict[str, str] = field(default_factory=dict)  # pool path and sha256 of the distribution's archive
+    also: tuple[str, ...] = ()  # tree_sha256 of trees that differ in nothing that is compiled or patched
 
     @property
     def title(self) -> str:
@@ -204,13 +251,13 @@ class Progress:
 STATE = re.compile(rb"^(\[ *\d+(?:/\d+|%)\]| *(?:Collecting|Downloading|Installing) [^\s(]+)", re.MULTILINE)
 
 
-def run(command: list[str], log: Path, progress: Progress) -> None:
+def run(command: list[str], log: Path, progress: Progress, folder: Path = ROOT) -> None:
     """Run a command with its output in `log`; raise BuildError with the end of the log when it fails."""
     state, rest = "", b""
     with open(log, "ab") as out:
         out.write(f"$ {shlex.join(command)}\n".encode())
         out.flush()
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, start_new_session=True)
         try:
             pipe = process.stdout.fileno()
@@ -395,7 +442,7 @@ def read_verified(archive: Path, pin: Pin, origin: str | None = None) -> Tree:
 
 def check_content(tree: Tree, pin: Pin, origin: str) -> None:
     found = tree_hash(tree)
-    if found == pin.tree_sha256:
+    if found == pin.tree_sha256 or found in pin.also:
         return
     problem = f"content hash {found[:12]}, pinned {pin.tree_sha256[:12]}; {len(tree)} files of {pin.files}"
     try:  # with a good copy at hand, name the files
@@ -579,7 +626,7 @@ def patch_folder(pin: Pin) -> Path:
 
 def plan_builds(pin: Pin, series: list[Patch]) -> list[Build]:
     recipe, native = pin.recipe, native_files()
-    common = (pin.tree_sha256, str(recipe.revision), *recipe.flags)
+    common = (pin.tree_sha256, str(recipe.revision), *recipe.flags, *recipe.machine())
     patches = [part for patch in series for part in (patch.name, patch.text)]
     return [Build(pin, "stock", digest(*common)[:12], recipe.stock),
             Build(pin, "patched", digest(*common, *patches, native["idse.c"], native["idse.h"])[:12], recipe.patched)]
@@ -831,6 +878,8 @@ def doctor() -> int:
             row(f"{language} compiler", None, str(error))
     for name in ("cmake", "ninja"):
         row(name, find_program(name), "build.py installs it into .venv", needed=False)
+    row("nasm", assembler(), "x264's assembly for x86 needs it; without, x264 is several times slower; install nasm",
+        needed=False)
     row("package", package_installed() and f"installed in {VENV.name}", f"build.py installs it; {NO_CUDA}",
         needed=False)
     for name in RECIPES:

@@ -73,9 +73,13 @@ def encode(options: argparse.Namespace) -> None:
         job = EncodeJob(source=sequence.yuv(Path(folder)), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp,
                         bitstream=options.output, recon=options.recon, config=(config,),
                         options=extra | dict(options.option), weights=weight_file, idse=idse,
-                        frame_rate=sequence.frame_rate)
+                        frame_rate=sequence.frame_rate, rate=options.rate_control)
+        for line in codecs.remarks(options.encoder, job.config, job.options):
+            say(line)
         many = sequence.frames > 1
         result = codec.encode(job, tools, progress=(lambda p: say(f"POC {p.poc}: {p.bits} bits")) if many else None)
+    for note in result.log.notes:
+        say(f"{options.encoder}: {note}")
     summary = {"bitstream": str(result.bitstream), "bits": result.bits,
                "psnr": [value if math.isfinite(value) else None for value in result.log.psnr],  # JSON has no infinity
                "seconds": result.log.seconds, "log": str(result.log_file),
@@ -83,8 +87,8 @@ def encode(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(summary))
     else:
-        psnr = ", ".join(f"{name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
-        print(f"{result.bitstream}: {result.bits} bits, {psnr}, {result.log.seconds:.1f} s")
+        psnr = "".join(f", {name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
+        print(f"{result.bitstream}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s")
 
 
 def decode(options: argparse.Namespace) -> None:
@@ -96,7 +100,8 @@ def decode(options: argparse.Namespace) -> None:
     _keep_inputs([options.output], [options.bitstream])
     fmt = _format_request(options).apply(bitstream_format(options.bitstream))
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
-        decoder = options.decoder or {"hevc": "hm", "h264": "jm"}[bitstream_codec(options.bitstream)]
+        decoder = options.decoder or {"hevc": "hm", "h264": "jm" if toolchain.built(["jm"]) else "libavcodec"}[
+            bitstream_codec(options.bitstream)]
         if decoder in ("hm", "jm"):
             raw = Path(folder) / "decoded.yuv"
             {"hm": decode_hm, "jm": decode_jm}[decoder](options.bitstream, toolchain.find(decoder), raw, fmt)
@@ -125,7 +130,7 @@ def compare(options: argparse.Namespace) -> None:
     settings = CompareSettings(
         qps=tuple(options.qp), config=options.config, options=dict(options.option), idse=_idse_options(options),
         idse_options=dict(options.idse_option), weights=_weight_settings(options), measure=tuple(options.measure or ()),
-        encoder=options.encoder)
+        encoder=options.encoder, rate=options.rate_control)
     tools = toolchain.find(options.encoder)
     request = _format_request(options)
     sequences = [open_sequence(source, request, options.frames, options.frame_rate) for source in options.source]
@@ -289,6 +294,8 @@ def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0], help="(default %(default)s)")
     group.add_argument("--config", default="intra", metavar="NAME|FILE",
                        help="intra (default), lowdelay, randomaccess, or an encoder configuration file")
+    group.add_argument("--rate-control", choices=("qp", "crf", "abr"), default="qp",
+                       help="what -q is: QP (default), or with x264 constant rate factor, or kilobit per second in two passes")
     group.add_argument("--option", type=_assignment, action="append", default=[], metavar="NAME=VALUE",
                        help="further encoder option, repeatable, like --option SAO=0")
 
@@ -338,7 +345,7 @@ def _parser() -> argparse.ArgumentParser:
                   "fprdo decode photo.bin -o photo-decoded.png --decoder libavcodec")
     one.add_argument("bitstream", type=Path)
     one.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".yuv, or a picture by its suffix")
-    one.add_argument("--decoder", choices=("hm", "jm", "libavcodec"), help="default: hm for HEVC, jm for AVC")
+    one.add_argument("--decoder", choices=("hm", "jm", "libavcodec"), help="default: hm for HEVC; for AVC jm if it is built, else libavcodec")
     _format_arguments(one, frames=False)
 
     one = command(compare, "SSE against IDSE: rate, PSNR, feature distance, BD-rate",

@@ -23,7 +23,7 @@ from fprdo_bridge.frames import first_difference, read_yuv
 from fprdo_bridge.importance.weighting import WeightSettings, weights_key, write_weights
 from fprdo_bridge.progress import percentage
 from fprdo_bridge.sequence import Sequence
-from fprdo_bridge.toolchain import Toolchain
+from fprdo_bridge.toolchain import TITLES, Toolchain
 
 MODES = ("sse", "idse")
 
@@ -41,6 +41,7 @@ class CompareSettings:
     idse : run-time settings of the weights
     weights : how weights are computed
     measure : extractors by whose features the decoded pictures are judged; empty: the one of the weights
+    rate : what `qps` are, see EncodeJob.rate
     """
 
     qps: tuple[int, ...] = (27, 32, 37, 42)
@@ -51,6 +52,7 @@ class CompareSettings:
     weights: WeightSettings = WeightSettings()
     measure: tuple[str, ...] = ()
     encoder: str = "hm"
+    rate: str = "qp"
 
     def __post_init__(self) -> None:
         if len(set(self.qps)) < 4:
@@ -123,6 +125,9 @@ def compare(sequences: list[Sequence], settings: CompareSettings, tools: Toolcha
         plan = [(sequence, mode, qp) for sequence in sequences for mode in MODES for qp in sorted(set(settings.qps))]
         for sequence in sequences:
             run.prepare(sequence, say)
+        some = run.job(sequences[0], MODES[0], settings.qps[0], work)
+        for line in codecs.remarks(settings.encoder, some.config, some.options):
+            say(line)
         points, waiting = {}, []
         for task in plan:
             point = run.finished(*task)
@@ -139,6 +144,8 @@ def compare(sequences: list[Sequence], settings: CompareSettings, tools: Toolcha
                     point = future.result()
                     points[point.sequence, point.mode, point.qp] = point
                     say(f"[{len(points):{len(str(len(plan)))}}/{len(plan)}] {_progress_line(point, settings)}")
+                    while run.notes:
+                        say(run.notes.pop(0))
             except BaseException:
                 run.stopping.set()
                 pool.shutdown(cancel_futures=True)
@@ -176,6 +183,8 @@ class _Run:
                            else WeightSettings(name).load() for name in {*settings.judges, settings.weights.extractor}}
         self.judging = threading.Lock()  # one network at a time: memory, and torch has its own threads
         self.stopping = threading.Event()
+        self.noted: set[str] = set()    # what the encoder said, and
+        self.notes: list[str] = []      # what of it is still to be passed on
         self.sources: dict[str, Path] = {}
         self.weights: dict[str, Path] = {}
         self.identity: dict[str, str] = {}
@@ -208,12 +217,13 @@ class _Run:
         return EncodeJob(source=self.sources[sequence.name], fmt=sequence.fmt, frames=sequence.frames, qp=qp,
                          bitstream=folder / f"{sequence.name}-{mode}-qp{qp}.bin", recon=folder / "recon.yuv",
                          config=(config,), options=options, frame_rate=sequence.frame_rate,
-                         weights=self.weights[sequence.name] if weighted else None, idse=self.settings.idse)
+                         weights=self.weights[sequence.name] if weighted else None, idse=self.settings.idse,
+                         rate=self.settings.rate)
 
     def key(self, sequence: Sequence, mode: str, qp: int) -> str:
         """Hash of everything that the point depends on."""
         job = self.job(sequence, mode, qp, Path())
-        inputs = [__version__, self.tools.key, self.identity[sequence.name], mode, qp, str(job.frame_rate),
+        inputs = [__version__, self.tools.key, self.identity[sequence.name], mode, job.rate, qp, str(job.frame_rate),
                   dict(job.options), [hashlib.sha256(_bytes(path)).hexdigest() for path in job.config],
                   {name: self.extractors[name].description() for name in self.settings.judges}]
         if job.weights:
@@ -243,9 +253,11 @@ class _Run:
         work.mkdir()
         job = self.job(sequence, mode, qp, work)
         result = self.codec.encode(job, self.tools, stock=mode == "sse")
+        self.notes += [note for note in dict.fromkeys(result.log.notes) if note not in self.noted]
+        self.noted |= set(result.log.notes)
         decoders = self._check_decoders(job, work)
         psnr = metrics.sequence_psnr(zip(sequence.read(), read_yuv(job.recon, sequence.fmt)), sequence.fmt)
-        point = Point(sequence=sequence.name, encoder=f"{self.settings.encoder.upper()} {self.tools.version}", mode=mode,
+        point = Point(sequence=sequence.name, encoder=f"{TITLES[self.settings.encoder]} {self.tools.version}", mode=mode,
                       qp=qp, frames=sequence.frames, width=sequence.fmt.width, height=sequence.fmt.height, bits=result.bits, psnr=psnr,
                       distance={judge: self._distance(sequence, job.recon, judge) for judge in self.settings.judges},
                       encoder_seconds=result.log.seconds, decoders=decoders,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
 
+TITLES = {"hm": "HM", "jm": "JM", "x264": "x264"}
 _DEFAULT = Path(__file__).resolve().parent.parent / "third_party" / "build" / "tools.json"
 
 
@@ -25,12 +26,12 @@ class Toolchain:
     key: str                # names sources and patches; equal keys mean equal programs
     encoder: Path           # patched
     stock_encoder: Path     # from the untouched tree
-    stock_decoder: Path     # from the untouched tree
     config_dir: Path        # the stock tree's cfg/
+    stock_decoder: Path | None = None  # from the untouched tree, if the encoder brings one
 
 
 def find(name: str) -> Toolchain:
-    """The tools of encoder `name` ("hm" or "jm").
+    """The tools of encoder `name`, one of TITLES.
 
     Raises
     ------
@@ -42,20 +43,22 @@ def find(name: str) -> Toolchain:
     try:
         entries = json.loads(listing.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FprdoError(f"{name.upper()} is not built (looked for {listing}): {remedy}") from None
+        raise FprdoError(f"{TITLES.get(name, name)} is not built (looked for {listing}): {remedy}") from None
     except (OSError, ValueError) as error:
         raise FprdoError(f"{listing}: not a readable list of tools ({error}): {remedy}") from None
     if not isinstance(entries, dict) or name not in entries:
-        raise FprdoError(f"{name.upper()} is not built ({listing} has no entry {name!r}): {remedy}")
+        raise FprdoError(f"{TITLES.get(name, name)} is not built ({listing} has no entry {name!r}): {remedy}")
     entry = entries[name]
     values: dict[str, str | Path] = {}
     for field in fields(Toolchain):
         value = entry.get(field.name) if isinstance(entry, dict) else None
+        if value is None and field.default is None:
+            continue
         if not isinstance(value, str):
             raise FprdoError(f"{listing}: entry {name!r} has no {field.name!r}: {remedy}")
-        values[field.name] = listing.parent / value if field.type is Path else value
-        if field.type is Path and not values[field.name].exists():
-            raise FprdoError(f"{name.upper()} is not complete ({field.name} {values[field.name]} is missing): {remedy}")
+        values[field.name] = listing.parent / value if field.type is not str else value
+        if field.type is not str and not values[field.name].exists():
+            raise FprdoError(f"{TITLES.get(name, name)} is not complete ({field.name} {values[field.name]} is missing): {remedy}")
     return Toolchain(**values)
 
 

@@ -5,13 +5,12 @@ QP does not have and from a table of frame rates; a bitstream would promise a bu
 put in after the encode: each SPS goes through libavcodec's hevc_metadata filter, every other byte stays.
 """
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
 from av.bitstream import BitStreamFilterContext
 
+from fprdo_bridge.codecs.byte_stream import nal_units
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import VideoFormat
 
@@ -48,7 +47,7 @@ def signal_colour(bitstream: Path, fmt: VideoFormat) -> None:
     copied = 0
     vps = b""
     rewritten: dict[tuple[bytes, bytes], bytes] = {}  # all-intra HM streams repeat the parameter sets at every picture
-    for start, end in _nal_units(data):
+    for start, end in nal_units(data):
         nal = data[start:end]
         kind = nal[0] >> 1 & 63
         if kind == _VPS:
@@ -63,16 +62,6 @@ def signal_colour(bitstream: Path, fmt: VideoFormat) -> None:
     bitstream.write_bytes(b"".join([*pieces, data[copied:]]))
 
 
-def _nal_units(data: bytes) -> Iterator[tuple[int, int]]:
-    """(start, end) of each NAL unit of a byte stream (H.265 annex B), without start codes and the zeros around them."""
-    starts = [match.end() for match in re.finditer(b"\0\0\1", data)]
-    for start, following in zip(starts, [*starts[1:], None]):
-        unit = data[start:] if following is None else data[start:following - 3]
-        length = len(unit.rstrip(b"\0"))  # the last byte of a NAL unit is never 0
-        if length >= 2:
-            yield start, start + length
-
-
 def _rewrite(vps: bytes, sps: bytes, filter_description: str, bitstream: Path) -> bytes:
     # The filter parses an SPS only after the VPS that it refers to.
     code = b"\0\0\0\1"
@@ -81,4 +70,4 @@ def _rewrite(vps: bytes, sps: bytes, filter_description: str, bitstream: Path) -
     except av.error.FFmpegError as error:
         raise FprdoError(f"{bitstream}: its sequence parameter set cannot be read ({error.strerror})") from error
     data = b"".join(map(bytes, packets))
-    return next(data[start:end] for start, end in _nal_units(data) if data[start] >> 1 & 63 == _SPS)
+    return next(data[start:end] for start, end in nal_units(data) if data[start] >> 1 & 63 == _SPS)

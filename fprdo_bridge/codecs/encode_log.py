@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from fprdo_bridge.errors import FprdoError
 
 _SUMMARY = re.compile(r"^IDSE summary: (.*)$", re.MULTILINE)
+_NOTE = re.compile(r"^IDSE: (?:note|warning): (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class EncodeLog:
     bytes_written: int | None         # of the whole bitstream; None if the run did not come to its end
     seconds: float | None             # CPU time; with JM its own wall clock
     idse: IdseSummary | None          # None without weights
+    notes: tuple[str, ...] = ()       # what the patched encoder says that its user should know
 
     @property
     def bits(self) -> int:
@@ -55,6 +57,11 @@ class EncodeLog:
     def psnr(self) -> tuple[float, ...]:
         """PSNR per plane in dB, the mean of the pictures' as in the encoder's summary; infinite if a picture's is."""
         return tuple(sum(values) / len(values) for values in zip(*(picture.psnr for picture in self.pictures)))
+
+
+def parse_notes(text: str) -> tuple[str, ...]:
+    """The notes and warnings of a patched encoder."""
+    return tuple(match[1] for match in _NOTE.finditer(text))
 
 
 def parse_summary(text: str) -> IdseSummary | None:

@@ -82,6 +82,7 @@ class EncodeJob:
     frames : int
         Pictures to code, from the first of the source on.
     qp : int
+        What `rate` says.
     bitstream : Path
         Output; the encoder's log goes beside it, with the suffix .log.
     config : tuple of Path
@@ -96,6 +97,9 @@ class EncodeJob:
         Only used with `weights`.
     frame_rate : Fraction or int, optional
         Pictures per second.
+    rate : {"qp", "crf", "abr"}, optional
+        What rules the rate: a quantisation parameter, a constant quality of the encoder's own scale, or an average
+        bit rate in kilobit per second (two passes). Not every encoder has all of them.
     """
 
     source: Path
@@ -109,6 +113,7 @@ class EncodeJob:
     weights: Path | None = None
     idse: IdseOptions = IdseOptions()
     frame_rate: Fraction | int = 30
+    rate: str = "qp"
 
     def __post_init__(self) -> None:
         if self.frames < 1:

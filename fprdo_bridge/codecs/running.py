@@ -1,5 +1,6 @@
 """Runs an encoder on a job: checks, a working folder, progress, outputs that appear whole or not at all."""
 
+import os
 import re
 import shlex
 import signal
@@ -58,8 +59,11 @@ class Encoder:
     parse_picture : (line of output, number of planes) -> the picture that it reports, or None
     command_in : (folder, job, program) -> the command line for a run in that folder, which is there for it alone;
         `command` if there is no difference
+    first_pass : the same for a run that goes before that one in the folder, None if the job needs none
     check : refuses jobs that this encoder cannot do
     finish : (bitstream, visible format) -> what is left to do with the bitstream
+    rates : what it knows of EncodeJob.rate
+    logs_on_stderr : its standard error is what `parse_log` reads
     """
 
     title: str
@@ -69,8 +73,11 @@ class Encoder:
     parse_log: Callable[[str], EncodeLog]
     parse_picture: Callable[[str, int], PictureLog | None]
     command_in: Callable[[Path, EncodeJob, Path], list[str]] | None = None
+    first_pass: Callable[[Path, EncodeJob, Path], list[str] | None] | None = None
     check: Callable[[EncodeJob], None] | None = None
     finish: Callable[[Path, VideoFormat], None] | None = None
+    rates: tuple[str, ...] = ("qp",)
+    logs_on_stderr: bool = False
 
 
 def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
@@ -104,12 +111,19 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
         place.mkdir()
         started = time.monotonic()
         here = encoder.command_in(place, run, program) if encoder.command_in else encoder.command(run, program)
-        status, output = _run(encoder, here, place, work / "errors.txt", progress, planes=len(coded.plane_shapes))
+        first = encoder.first_pass(place, run, program) if encoder.first_pass else None
+        seconds = 0.0
+        for this in ([first] if first else []) + [here]:
+            status, output, used = _run(encoder, this, place, work / "errors.txt", progress if this is here else None,
+                                        planes=len(coded.plane_shapes))
+            seconds += used
+            errors = (work / "errors.txt").read_text(encoding="utf-8", errors="replace")
+            if status:
+                raise FprdoError(_failure(encoder, job, arguments, status, errors, output))
         wall_seconds = time.monotonic() - started
-        errors = (work / "errors.txt").read_text(encoding="utf-8", errors="replace")
-        if status:
-            raise FprdoError(_failure(encoder, job, arguments, status, errors, output))
         log = encoder.parse_log(output)
+        if log.seconds is None:
+            log = replace(log, seconds=seconds)
         _verify(encoder, job, run, log, arguments)
         if recon and run.recon != recon:
             cropped = (crop_frame(frame, job.fmt) for frame in read_yuv(run.recon, coded))
@@ -127,11 +141,15 @@ def _check(encoder: Encoder, job: EncodeJob, stock: bool) -> None:
     if fmt.bit_depth > encoder.max_bit_depth:
         raise FprdoError(f"{job.source}: {encoder.title} codes up to {encoder.max_bit_depth} bits, not "
                          f"{fmt.bit_depth}; reduce the depth")
+    if job.rate not in encoder.rates:
+        raise FprdoError(f"rate control {job.rate!r}: {encoder.title} has {', '.join(encoder.rates)} here")
     lowest = -6 * (fmt.bit_depth - 8)  # -QpBdOffsetY, H.265 clause 7.4.3.2.1 and H.264 clause 7.4.2.1.1
-    if not lowest <= job.qp <= 51:
-        raise FprdoError(f"QP {job.qp}: use {lowest} to 51 for {fmt.bit_depth} bits")
+    if job.rate == "abr" and job.qp < 1:
+        raise FprdoError(f"bit rate {job.qp}: use 1 kbit/s or more")
+    if job.rate != "abr" and not lowest <= job.qp <= 51:
+        raise FprdoError(f"{job.rate.upper()} {job.qp}: use {lowest} to 51 for {fmt.bit_depth} bits")
     for name in job.options:
-        if not re.fullmatch(r"[A-Za-z]\w*", name):
+        if not re.fullmatch(r"[A-Za-z][\w-]*", name):
             raise FprdoError(f"encoder option {name!r}: give its name only, like SAO")
     if not job.config:
         raise FprdoError(f"{job.bitstream}: no encoder configuration file given; name one")
@@ -155,39 +173,42 @@ def _check(encoder: Encoder, job: EncodeJob, stock: bool) -> None:
 
 
 def _run(encoder: Encoder, arguments: list[str], folder: Path, errors: Path,
-         progress: Callable[[PictureLog], None] | None, planes: int) -> tuple[int, str]:
-    """Run a program in `folder` to its end; returns its exit status and standard output, its standard error goes to a
-    file.
+         progress: Callable[[PictureLog], None] | None, planes: int) -> tuple[int, str, float]:
+    """Run a program in `folder` to its end; returns its exit status, its log and its CPU time. The log is its standard
+    output, and its standard error goes to a file, or the other way round.
 
     Two streams, as HM flushes its standard output late and an error message would get lost amid its banner.
     """
     lines = []
     with open(errors, "wb") as error_file:
         try:
-            process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                       stderr=error_file, encoding="utf-8", errors="replace")
+            log, other = ("stderr", "stdout") if encoder.logs_on_stderr else ("stdout", "stderr")
+            process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.DEVNULL, encoding="utf-8",
+                                       errors="replace", **{log: subprocess.PIPE, other: error_file})
         except OSError as error:
             raise FprdoError(f"{arguments[0]}: cannot be run ({error.strerror}); "
                              f"run python3 build.py {encoder.name}") from error
+        pipe = getattr(process, log)
         try:
-            for line in process.stdout:
+            for line in pipe:
                 lines.append(line)
                 picture = encoder.parse_picture(line, planes) if progress else None
                 if picture:
                     progress(picture)
-            status = process.wait()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
         except BaseException:  # a keyboard interrupt above all
             process.kill()
             process.wait()
             raise
         finally:
-            process.stdout.close()
-    return status, "".join(lines)
+            pipe.close()
+    return process.returncode, "".join(lines), usage.ru_utime + usage.ru_stime
 
 
 def _failure(encoder: Encoder, job: EncodeJob, arguments: list[str], status: int, errors: str, output: str) -> str:
     """One line that says why the encoder stopped."""
-    ours = re.search(r"^IDSE: error: (.*)$", errors, re.MULTILINE)
+    ours = re.search(r"^IDSE: error: (.*)$", f"{errors}\n{output}", re.MULTILINE)
     if ours:  # names the weight file as the encoder was given it
         return re.sub(rf"^{re.escape(LOCAL_WEIGHTS)}(?=: )", lambda _: str(job.weights), ours[1].strip())
     how = f"exit status {status}"

@@ -34,8 +34,26 @@ typedef struct plane {
   uint16_t *weight;        /* padded_height rows of padded_width, settings applied, edges replicated */
   uint32_t *integral;      /* (height + 1) x (width + 1) sums of visible weights, modulo 2^32: exact for any block whose
                               sum stays below that, 65536 samples at the largest weight */
-  uint16_t *shape[IDSE_TRANSFORMS]; /* laid out like weight; NULL where the map has none */
+  const uint16_t *shape[IDSE_TRANSFORMS]; /* whole blocks that cover the visible part; NULL where there are none */
+  uint16_t *own_shape[IDSE_TRANSFORMS];   /* what `shape` points to, unless to the map itself */
 } plane;
+
+/* Weights of one map, settings applied. Any number of pictures and threads read them; they change only while nobody
+ * does. */
+typedef struct loaded_map {
+  struct loaded_map *next;
+  int64_t            number; /* of the map in the file, -1: none yet */
+  int                users;
+  plane              planes[IDSE_MAX_COMP];
+} loaded_map;
+
+/* Settings in the form in which they are applied while a map is loaded. */
+typedef struct weighting {
+  idse_settings settings;
+  int           transform_sizes;        /* shapes that are wanted and there, bit n: 2^n x 2^n */
+  uint32_t     *powered;                /* w^power of every weight, MIXED_BITS; NULL for power 1 */
+  uint16_t      result[WEIGHT_MAX + 1]; /* of the plane being loaded: the weight that becomes of each, 0: not known yet */
+} weighting;
 
 /* Where a plane of the encoder's original picture lies. */
 typedef struct original {
@@ -45,15 +63,17 @@ typedef struct original {
 } original;
 
 struct idse_picture {
+  idse_encoder *encoder;
+  idse_picture *next;                               /* in the encoder's list */
+  loaded_map   *map;
+  const plane  *planes;                             /* of the map */
   idse_settings settings;
   int           components;
   int64_t       sample_limit;                       /* largest distortion of a sample in idse_sse_rows*() */
   original      originals[IDSE_MAX_COMP];
   uint32_t      tau_share;                          /* tau / (1 + tau), MIXED_BITS */
   uint32_t      qp_threshold[2 * MAX_QP_CLIP];      /* mean weights at which the QP offset changes, descending */
-  plane         planes[IDSE_MAX_COMP];
-  idse_counters counters;
-  uint32_t      powered[WEIGHT_MAX + 1];            /* w^power of every weight, MIXED_BITS */
+  idse_counters counters;                           /* of whoever holds this picture: one thread */
 };
 
 /* ---- hot path ------------------------------------------------------------------------------------------------- */
@@ -100,6 +120,90 @@ int idse_decides(idse_picture *picture, int decision, int component)
 DEFINE_SSE(idse_sse16, int16_t, uint32_t, uint32_t)
 DEFINE_SSE(idse_sse32, int32_t, int64_t, uint64_t)
 
+/* On x86 every compiler may use SSE2 alone; the kernels are there a second time for AVX2, which halves their time. */
+#if defined(__GNUC__) && defined(__x86_64__)
+#define WIDE __attribute__((target("avx2")))
+#define HAS_WIDE __builtin_cpu_supports("avx2")
+#else
+#define WIDE
+#define HAS_WIDE 0
+#endif
+
+/* Sum of w e^2 over a block of unsigned samples. Loops over constant widths, and over arrays, are what compilers turn
+ * into vector code.
+ *
+ * 8 bits: a product has 32 bits; its halves are summed apart, which is exact for up to 65536 samples and takes less work
+ * than sums in 64 bits. */
+#define DEFINE_SUM8(name, target, columns)                                                                             \
+  target static uint64_t name(const uint16_t *w, ptrdiff_t stride_w, const uint8_t *a, ptrdiff_t stride_a,             \
+                              const uint8_t *b, ptrdiff_t stride_b, int rows)                                          \
+  {                                                                                                                    \
+    uint16_t  square[16 * columns], weight[16 * columns];                                                              \
+    const int count = rows * columns;                                                                                  \
+    for (int row = 0; row < rows; row++, w += stride_w, a += stride_a, b += stride_b)                                  \
+      for (int i = 0; i < columns; i++)                                                                                \
+      {                                                                                                                \
+        const int e = a[i] - b[i];                                                                                     \
+        square[row * columns + i] = (uint16_t)(e * e);                                                                 \
+        weight[row * columns + i] = w[i];                                                                              \
+      }                                                                                                                \
+    uint32_t low = 0, high = 0;                                                                                        \
+    for (int i = 0; i < count; i++)                                                                                    \
+    {                                                                                                                  \
+      low += (uint16_t)(weight[i] * (uint32_t)square[i]);                                                              \
+      high += (uint16_t)(weight[i] * (uint32_t)square[i] >> 16);                                                       \
+    }                                                                                                                  \
+    return ((uint64_t)high << 16) + low;                                                                               \
+  }
+
+/* Up to 15 bits. */
+#define DEFINE_SUM16(name, target, columns)                                                                            \
+  target static uint64_t name(const uint16_t *w, ptrdiff_t stride_w, const uint16_t *a, ptrdiff_t stride_a,            \
+                              const uint16_t *b, ptrdiff_t stride_b, int rows)                                         \
+  {                                                                                                                    \
+    uint64_t column[columns] = { 0 }, sum = 0;                                                                         \
+    for (; rows > 0; rows--, w += stride_w, a += stride_a, b += stride_b)                                              \
+      for (int i = 0; i < columns; i++)                                                                                \
+      {                                                                                                                \
+        const int e = a[i] - b[i];                                                                                     \
+        column[i] += w[i] * (uint64_t)(uint32_t)(e * e);                                                               \
+      }                                                                                                                \
+    for (int i = 0; i < columns; i++) sum += column[i];                                                                \
+    return sum;                                                                                                        \
+  }
+
+#define DEFINE_SSE_SCALED(name, define, sample)                                                                        \
+  define(name##_2, , 2)                                                                                                \
+  define(name##_4, , 4)                                                                                                \
+  define(name##_8, , 8)                                                                                                \
+  define(name##_16, , 16)                                                                                              \
+  define(name##_wide_8, WIDE, 8)                                                                                       \
+  define(name##_wide_16, WIDE, 16)                                                                                     \
+  uint64_t name(const idse_picture *picture, int component, int x, int y, int width, int height, const sample *a,      \
+                ptrdiff_t stride_a, const sample *b, ptrdiff_t stride_b, uint32_t scale)                               \
+  {                                                                                                                    \
+    const plane    *p = &picture->planes[component];                                                                   \
+    const uint16_t *w = p->weight + (size_t)y * p->padded_width + x;                                                   \
+    const ptrdiff_t stride_w = p->padded_width;                                                                        \
+    uint64_t        sum;                                                                                               \
+    if (width == 16)                                                                                                   \
+      sum = (HAS_WIDE ? name##_wide_16 : name##_16)(w, stride_w, a, stride_a, b, stride_b, height);                    \
+    else if (width == 8)                                                                                               \
+      sum = (HAS_WIDE ? name##_wide_8 : name##_8)(w, stride_w, a, stride_a, b, stride_b, height);                      \
+    else                                                                                                               \
+      sum = (width == 4 ? name##_4 : name##_2)(w, stride_w, a, stride_a, b, stride_b, height);                         \
+    return scaled(sum, scale) / IDSE_ONE;                                                                              \
+  }
+
+/* sum * scale / 2^16, rounded down; `sum` may have 60 bits. */
+static uint64_t scaled(uint64_t sum, uint32_t scale)
+{
+  return (sum >> MIXED_BITS) * scale + ((sum & (MIXED_ONE - 1)) * scale >> MIXED_BITS);
+}
+
+DEFINE_SSE_SCALED(idse_sse_scaled8, DEFINE_SUM8, uint8_t)
+DEFINE_SSE_SCALED(idse_sse_scaled16, DEFINE_SUM16, uint16_t)
+
 static int min_int(int a, int b) { return a < b ? a : b; }
 static int max_int(int a, int b) { return a > b ? a : b; }
 
@@ -125,6 +229,14 @@ static int transform_index(int size)
   return size == 4 ? 0 : size == 8 ? 1 : size == 16 ? 2 : size == 32 ? 3 : -1;
 }
 
+/* The shape of the block at (x, y); blocks that lie in the padding alone repeat the last one. */
+static const uint16_t *block_shape(const plane *p, int index, int x, int y, ptrdiff_t *stride)
+{
+  const int size = 4 << index, columns = (p->width + size - 1) / size, rows = (p->height + size - 1) / size;
+  *stride = (ptrdiff_t)columns * size;
+  return p->shape[index] + min_int(y / size, rows - 1) * *stride * size + (ptrdiff_t)min_int(x / size, columns - 1) * size;
+}
+
 double idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *weights)
 {
   const plane   *p = &picture->planes[component];
@@ -132,11 +244,11 @@ double idse_tu_weights(idse_picture *picture, int component, int x, int y, int s
   const int      index = transform_index(size);
   const int      per_coefficient = picture->settings.rdoq == 2 && index >= 0 && p->shape[index] != NULL;
   const double   unit = 1.0 / MIXED_ONE;
-  const size_t   at = (size_t)y * p->padded_width + x;
 
   picture->counters.rdoq++;
   if (per_coefficient && order == IDSE_SAMPLES)
   {
+    const size_t at = (size_t)y * p->padded_width + x;
     for (int v = 0; v < size; v++)
       for (int u = 0; u < size; u++) *weights++ = p->weight[at + (size_t)v * p->padded_width + u] * (1.0 / IDSE_ONE);
   }
@@ -146,11 +258,10 @@ double idse_tu_weights(idse_picture *picture, int component, int x, int y, int s
      * together, so that every operation here is exact and no compiler can make it differ. */
     const uint32_t tau_part = mean < picture->tau_share ? mean : picture->tau_share;
     const double   flat = tau_part * unit, level = (mean - tau_part) * (unit / IDSE_ONE);
-    for (int v = 0; v < size; v++)
-    {
-      const uint16_t *shape = p->shape[index] + at + (size_t)v * p->padded_width;
+    ptrdiff_t       stride;
+    const uint16_t *shape = block_shape(p, index, x, y, &stride);
+    for (int v = 0; v < size; v++, shape += stride)
       for (int u = 0; u < size; u++) *weights++ = flat + level * shape[u];
-    }
   }
   else
   {
@@ -159,18 +270,44 @@ double idse_tu_weights(idse_picture *picture, int component, int x, int y, int s
   return mean * unit;
 }
 
+int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
+                             uint32_t scale, uint32_t *weights)
+{
+  const plane   *p = &picture->planes[component];
+  const uint32_t mean = mean_weight(p, x, y, width, height);
+  const int      index = transform_index(size);
+
+  picture->counters.rdoq++;
+  if (index < 0 || p->shape[index] == NULL)
+  {
+    for (int i = 0; i < count * count; i++) weights[i] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
+    return 1;
+  }
+  const uint32_t  flat = mean < picture->tau_share ? mean : picture->tau_share; /* see idse_tu_weights() */
+  ptrdiff_t       stride;
+  const uint16_t *shape = block_shape(p, index, x, y, &stride);
+  for (int v = 0; v < count; v++, shape += stride)
+    for (int u = 0; u < count; u++)
+      weights[u * count + v] =
+        (uint32_t)(scaled(((uint64_t)flat << 8) + (uint64_t)(mean - flat) * shape[u], scale) >> MIXED_BITS);
+  return 0;
+}
+
 int idse_rdoq(const idse_picture *picture) { return picture != NULL && picture->settings.rdoq != 0; }
 
 int idse_sao(const idse_picture *picture) { return picture != NULL && picture->settings.sao != 0; }
 
+static int offset_of_mean(const idse_picture *picture, uint32_t mean)
+{
+  const int clip = picture->settings.qp_map_clip;
+  int       offset = -MAX_QP_CLIP;
+  for (int i = 0; i < 2 * MAX_QP_CLIP && mean < picture->qp_threshold[i]; i++) offset++;
+  return offset < -clip ? -clip : offset > clip ? clip : offset;
+}
+
 static int qp_offset(idse_picture *picture, int component, int x, int y, int width, int height)
 {
-  const uint32_t mean = mean_weight(&picture->planes[component], x, y, width, height);
-  int            offset = -MAX_QP_CLIP;
-  for (int i = 0; i < 2 * MAX_QP_CLIP && mean < picture->qp_threshold[i]; i++) offset++;
-  const int clip = picture->settings.qp_map_clip;
-  offset = offset < -clip ? -clip : offset > clip ? clip : offset;
-
+  const int      offset = offset_of_mean(picture, mean_weight(&picture->planes[component], x, y, width, height));
   idse_counters *c = &picture->counters;
   c->qp_offset_min = c->qp_groups ? min_int(c->qp_offset_min, offset) : offset;
   c->qp_offset_max = c->qp_groups ? max_int(c->qp_offset_max, offset) : offset;
@@ -302,6 +439,13 @@ int idse_qp_offset_rows(idse_picture *picture, const void *sample, const void *b
   return 0;
 }
 
+uint32_t idse_lambda_scale(int qp_offset)
+{
+  static const uint32_t third[3] = { 65536, 82570, 104032 }; /* 2^(n / 3) */
+  const int             octave = (qp_offset + MAX_QP_CLIP) / 3;
+  return (uint32_t)(((uint64_t)third[(qp_offset + MAX_QP_CLIP) % 3] << octave) >> (MAX_QP_CLIP / 3));
+}
+
 /* ---- settings and messages ------------------------------------------------------------------------------------ */
 
 static void say(char *message, const char *format, ...)
@@ -380,85 +524,177 @@ static uint32_t raise_to(double value, double power)
   return (uint32_t)((power == 1.0 ? value : power == 0.5 ? sqrt(value) : pow(value, power)) * MIXED_ONE + 0.5);
 }
 
-/* Power, clip, mean 1, tau, in this order; then the padding and the integral image. */
-static void fill_pixel_weights(plane *p, const uint16_t *source, const uint32_t *table, const idse_settings *s)
+static uint32_t powered(const weighting *g, uint16_t weight)
 {
-  const uint64_t tau = (uint64_t)(s->tau * MIXED_ONE + 0.5);
-  const size_t   count = (size_t)p->width * p->height;
-  uint64_t       sum = 0, limit = UINT32_MAX;
+  return g->powered != NULL ? g->powered[weight] : (uint32_t)weight * (MIXED_ONE / IDSE_ONE);
+}
 
-  for (size_t i = 0; i < count; i++) sum += table[source[i]];
-  if (s->clip > 0)
+static uint64_t sum_powered(const weighting *g, const uint16_t *source, size_t count)
+{
+  uint64_t sum = 0;
+  if (g->powered != NULL)
+    for (size_t i = 0; i < count; i++) sum += g->powered[source[i]];
+  else
+    for (size_t i = 0; i < count; i++) sum += (uint64_t)source[i] * (MIXED_ONE / IDSE_ONE);
+  return sum;
+}
+
+/* What becomes of a weight in a plane of `count` powered weights whose sum is `sum`: clip, mean 1, tau, in this order. */
+static uint16_t apply_settings(const weighting *g, uint16_t weight, uint64_t limit, uint64_t sum, size_t count)
+{
+  const uint64_t tau = (uint64_t)(g->settings.tau * MIXED_ONE + 0.5);
+  const uint64_t value = powered(g, weight) < limit ? powered(g, weight) : limit;
+  /* sum / count is at most 2^24, so value / mean is taken in two steps that stay within 64 bits. */
+  const uint64_t mean1 = sum ? (uint64_t)((double)value * count / (double)sum * MIXED_ONE + 0.5) : MIXED_ONE;
+  const uint64_t mixed = ((mean1 + tau) * MIXED_ONE + (MIXED_ONE + tau) / 2) / (MIXED_ONE + tau);
+  const uint64_t result = (mixed + IDSE_ONE / 2) / IDSE_ONE;
+  return (uint16_t)(result < 1 ? 1 : result > WEIGHT_MAX ? WEIGHT_MAX : result);
+}
+
+/* The weights with settings applied, the padding and the integral image. */
+static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
+{
+  const int      width = p->width;
+  const size_t   count = (size_t)width * p->height;
+  uint16_t *const known = g->result;
+  uint64_t       sum = sum_powered(g, source, count), limit = UINT32_MAX;
+
+  if (g->settings.clip > 0)
   {
-    limit = (uint64_t)(s->clip * ((double)sum / (double)count) + 0.5);
+    limit = (uint64_t)(g->settings.clip * ((double)sum / (double)count) + 0.5);
     sum = 0;
-    for (size_t i = 0; i < count; i++) sum += table[source[i]] < limit ? table[source[i]] : limit;
+    for (size_t i = 0; i < count; i++) sum += powered(g, source[i]) < limit ? powered(g, source[i]) : limit;
   }
-  for (int y = 0; y < p->height; y++)
+  memset(g->result, 0, sizeof g->result);
+  memset(p->integral, 0, sizeof(uint32_t) * ((size_t)width + 1));
+  for (int y = 0; y < p->height; y++, source += width)
   {
-    uint16_t *row = p->weight + (size_t)y * p->padded_width;
-    for (int x = 0; x < p->width; x++)
+    uint16_t       *row = p->weight + (size_t)y * p->padded_width;
+    const uint32_t *above = p->integral + (size_t)y * (width + 1);
+    uint32_t       *here = p->integral + (size_t)(y + 1) * (width + 1);
+    uint32_t        line = 0;
+    here[0] = 0;
+    for (int x = 0; x < width; x++)
     {
-      const uint64_t powered = table[source[(size_t)y * p->width + x]];
-      const uint64_t value = powered < limit ? powered : limit;
-      /* sum / count is at most 2^24, so value / mean is taken in two steps that stay within 64 bits. */
-      const uint64_t mean1 = sum ? (uint64_t)((double)value * count / (double)sum * MIXED_ONE + 0.5) : MIXED_ONE;
-      const uint64_t mixed = ((mean1 + tau) * MIXED_ONE + (MIXED_ONE + tau) / 2) / (MIXED_ONE + tau);
-      const uint64_t weight = (mixed + IDSE_ONE / 2) / IDSE_ONE;
-      row[x] = (uint16_t)(weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight);
+      const uint16_t from = source[x];
+      uint16_t       w = known[from];
+      if (w == 0) w = known[from] = apply_settings(g, from, limit, sum, count); /* a map has few different weights */
+      row[x] = w;
+      line += w;
+      here[x + 1] = above[x + 1] + line;
     }
-    for (int x = p->width; x < p->padded_width; x++) row[x] = row[p->width - 1];
+    for (int x = width; x < p->padded_width; x++) row[x] = row[width - 1];
   }
   for (int y = p->height; y < p->padded_height; y++)
     memcpy(p->weight + (size_t)y * p->padded_width, p->weight + (size_t)(p->height - 1) * p->padded_width,
            sizeof(uint16_t) * p->padded_width);
-
-  memset(p->integral, 0, sizeof(uint32_t) * ((size_t)p->width + 1));
-  for (int y = 0; y < p->height; y++)
-  {
-    const uint16_t *row = p->weight + (size_t)y * p->padded_width;
-    const uint32_t *above = p->integral + (size_t)y * (p->width + 1);
-    uint32_t       *here = p->integral + (size_t)(y + 1) * (p->width + 1);
-    uint32_t        line = 0;
-    here[0] = 0;
-    for (int x = 0; x < p->width; x++)
-    {
-      line += row[x];
-      here[x + 1] = above[x + 1] + line;
-    }
-  }
 }
 
-/* Copies the shapes of one transform size, raised to the power and brought back to mean 1 block by block. Blocks that
- * lie in the padding alone repeat the last one. */
-static void fill_shapes(plane *p, int index, const uint16_t *source, const uint32_t *table, int powered)
+/* Copies the shapes of one transform size, raised to the power and brought back to mean 1 block by block. */
+static void fill_shapes(plane *p, int index, const uint16_t *source, const weighting *g)
 {
-  const int size = 4 << index;
-  const int columns = (p->width + size - 1) / size, rows = (p->height + size - 1) / size;
-  const int stride = p->padded_width, padded_rows = p->padded_height / size;
+  const int    size = 4 << index;
+  const size_t columns = (p->width + size - 1) / size, rows = (p->height + size - 1) / size, stride = columns * size;
 
-  for (int by = 0; by < padded_rows; by++)
-    for (int bx = 0; bx < stride / size; bx++)
+  if (g->powered == NULL)
+  {
+    memcpy(p->own_shape[index], source, sizeof(uint16_t) * stride * rows * size);
+    return;
+  }
+  for (size_t by = 0; by < rows; by++)
+    for (size_t bx = 0; bx < columns; bx++)
     {
-      const uint16_t *from = source + ((size_t)min_int(by, rows - 1) * columns * size + min_int(bx, columns - 1)) * size;
-      uint16_t       *to = p->shape[index] + (size_t)by * size * stride + (size_t)bx * size;
+      const uint16_t *from = source + (by * stride + bx) * size;
+      uint16_t       *to = p->own_shape[index] + (by * stride + bx) * size;
       uint64_t        sum = 0;
       for (int v = 0; v < size; v++)
-        for (int u = 0; u < size; u++) sum += table[from[(size_t)v * columns * size + u]];
+        for (int u = 0; u < size; u++) sum += g->powered[from[v * stride + u]];
       for (int v = 0; v < size; v++)
         for (int u = 0; u < size; u++)
         {
-          const uint16_t w = from[(size_t)v * columns * size + u];
-          const uint64_t s = powered && sum ? ((uint64_t)table[w] * IDSE_ONE * size * size + sum / 2) / sum : w;
-          to[(size_t)v * stride + u] = (uint16_t)(s > WEIGHT_MAX ? WEIGHT_MAX : s);
+          const uint16_t w = from[v * stride + u];
+          const uint64_t s = sum ? ((uint64_t)g->powered[w] * IDSE_ONE * size * size + sum / 2) / sum : w;
+          to[v * stride + u] = (uint16_t)(s > WEIGHT_MAX ? WEIGHT_MAX : s);
         }
     }
 }
 
 static int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
 
-/* `transform_sizes`: bit n set where maps have shapes of 2^n x 2^n. NULL if memory is exhausted. */
-static idse_picture *picture_allocate(const idse_settings *settings, const idse_sequence *sequence, int transform_sizes)
+static int weighting_init(weighting *g, const idse_settings *settings, int transform_sizes)
+{
+  g->settings = *settings;
+  g->transform_sizes = settings->rdoq == 2 ? transform_sizes : 0;
+  g->powered = NULL;
+  if (settings->power == 1.0) return 1;
+  g->powered = malloc(sizeof(uint32_t) * (WEIGHT_MAX + 1));
+  if (g->powered == NULL) return 0;
+  for (uint32_t w = 0; w <= WEIGHT_MAX; w++) g->powered[w] = raise_to(w / (double)IDSE_ONE, settings->power);
+  return 1;
+}
+
+static void plane_free(plane *p)
+{
+  free(p->weight);
+  free(p->integral);
+  for (int t = 0; t < IDSE_TRANSFORMS; t++) free(p->own_shape[t]);
+}
+
+/* `copied`: bit n set where shapes of 2^n x 2^n are not read from the map itself. */
+static int plane_allocate(plane *p, const idse_sequence *s, int component, int copied)
+{
+  const int shift_x = chroma_shift_x(s->chroma_format_idc), shift_y = chroma_shift_y(s->chroma_format_idc);
+  p->width = component_size(s->width, component, shift_x);
+  p->height = component_size(s->height, component, shift_y);
+  p->padded_width = round_up(component_size(max_int(s->coded_width, s->width), component, shift_x), PAD);
+  p->padded_height = round_up(component_size(max_int(s->coded_height, s->height), component, shift_y), PAD);
+  p->weight = malloc(sizeof(uint16_t) * (size_t)p->padded_width * p->padded_height);
+  p->integral = malloc(sizeof(uint32_t) * ((size_t)p->width + 1) * ((size_t)p->height + 1));
+  int complete = p->weight != NULL && p->integral != NULL;
+  for (int t = 0; t < IDSE_TRANSFORMS; t++)
+    if (has_shape(copied, t))
+    {
+      p->own_shape[t] = malloc(sizeof(uint16_t) * (size_t)round_up(p->width, 4 << t) * round_up(p->height, 4 << t));
+      complete = complete && p->own_shape[t] != NULL;
+    }
+  return complete;
+}
+
+static void map_free(loaded_map *m)
+{
+  if (m == NULL) return;
+  for (int c = 0; c < IDSE_MAX_COMP; c++) plane_free(&m->planes[c]);
+  free(m);
+}
+
+static loaded_map *map_allocate(const idse_sequence *sequence, int copied)
+{
+  loaded_map *m = calloc(1, sizeof *m);
+  if (m == NULL) return NULL;
+  m->number = -1;
+  int complete = 1;
+  for (int c = 0; c < component_count(sequence->chroma_format_idc); c++)
+    complete = plane_allocate(&m->planes[c], sequence, c, copied) && complete;
+  if (complete) return m;
+  map_free(m);
+  return NULL;
+}
+
+static void map_load(loaded_map *m, const idse_map *map, weighting *g)
+{
+  for (int c = 0; c < IDSE_MAX_COMP && m->planes[c].weight != NULL; c++)
+  {
+    plane *p = &m->planes[c];
+    fill_pixel_weights(p, map->pixel[c], g);
+    for (int t = 0; t < IDSE_TRANSFORMS; t++)
+    {
+      if (p->own_shape[t] != NULL) fill_shapes(p, t, map->shape[c][t], g);
+      p->shape[t] = !has_shape(g->transform_sizes, t) ? NULL : p->own_shape[t] != NULL ? p->own_shape[t] : map->shape[c][t];
+    }
+  }
+}
+
+static idse_picture *picture_allocate(const idse_settings *settings, const idse_sequence *sequence)
 {
   idse_picture *picture = calloc(1, sizeof *picture);
   if (picture == NULL) return NULL;
@@ -471,43 +707,15 @@ static idse_picture *picture_allocate(const idse_settings *settings, const idse_
   /* The offset is -12 + the number of thresholds above the mean: threshold i separates -12 + i from -11 + i. */
   for (int i = 0; i < 2 * MAX_QP_CLIP; i++)
     picture->qp_threshold[i] = (uint32_t)(pow(2.0, (MAX_QP_CLIP - i - 0.5) / 3) * MIXED_ONE + 0.5);
-  for (uint32_t w = 0; w <= WEIGHT_MAX; w++) picture->powered[w] = raise_to(w / (double)IDSE_ONE, settings->power);
-
-  for (int c = 0; c < picture->components; c++)
-  {
-    plane    *p = &picture->planes[c];
-    const int shift_x = chroma_shift_x(sequence->chroma_format_idc), shift_y = chroma_shift_y(sequence->chroma_format_idc);
-    p->width = component_size(sequence->width, c, shift_x);
-    p->height = component_size(sequence->height, c, shift_y);
-    p->padded_width = round_up(component_size(max_int(sequence->coded_width, sequence->width), c, shift_x), PAD);
-    p->padded_height = round_up(component_size(max_int(sequence->coded_height, sequence->height), c, shift_y), PAD);
-    p->weight = malloc(sizeof(uint16_t) * (size_t)p->padded_width * p->padded_height);
-    p->integral = malloc(sizeof(uint32_t) * ((size_t)p->width + 1) * ((size_t)p->height + 1));
-    int complete = p->weight != NULL && p->integral != NULL;
-    for (int t = 0; t < IDSE_TRANSFORMS; t++)
-      if (settings->rdoq == 2 && has_shape(transform_sizes, t))
-      {
-        p->shape[t] = malloc(sizeof(uint16_t) * (size_t)p->padded_width * p->padded_height);
-        complete = complete && p->shape[t] != NULL;
-      }
-    if (!complete)
-    {
-      idse_picture_destroy(picture);
-      return NULL;
-    }
-  }
   return picture;
 }
 
-static void picture_load(idse_picture *picture, const idse_map *map)
+/* Gives a picture its weights; m has one user more. */
+static void picture_use(idse_picture *picture, loaded_map *m)
 {
-  for (int c = 0; c < picture->components; c++)
-  {
-    plane *p = &picture->planes[c];
-    fill_pixel_weights(p, map->pixel[c], picture->powered, &picture->settings);
-    for (int t = 0; t < IDSE_TRANSFORMS; t++)
-      if (p->shape[t] != NULL) fill_shapes(p, t, map->shape[c][t], picture->powered, picture->settings.power != 1.0);
-  }
+  m->users++;
+  picture->map = m;
+  picture->planes = m->planes;
 }
 
 idse_picture *idse_picture_create(const idse_map *map, const idse_settings *settings, const idse_sequence *sequence,
@@ -518,26 +726,31 @@ idse_picture *idse_picture_create(const idse_map *map, const idse_settings *sett
   int transform_sizes = 0;
   for (int t = 0; t < IDSE_TRANSFORMS; t++)
     if (map->shape[0][t] != NULL) transform_sizes |= 4 << t;
-  idse_picture *picture = picture_allocate(settings, sequence, transform_sizes);
-  if (picture == NULL)
+  weighting    *g = calloc(1, sizeof *g);
+  idse_picture *picture = picture_allocate(settings, sequence);
+  loaded_map   *m = NULL;
+  if (g != NULL && picture != NULL && weighting_init(g, settings, transform_sizes) &&
+      (m = map_allocate(sequence, g->transform_sizes)) != NULL)
+  {
+    map_load(m, map, g);
+    picture_use(picture, m);
+    picture->counters.pictures = 1;
+  }
+  else
   {
     say_no_memory(sequence, message);
-    return NULL;
+    free(picture);
+    picture = NULL;
   }
-  picture_load(picture, map);
-  picture->counters.pictures = 1;
+  if (g != NULL) free(g->powered);
+  free(g);
   return picture;
 }
 
 void idse_picture_destroy(idse_picture *picture)
 {
   if (picture == NULL) return;
-  for (int c = 0; c < IDSE_MAX_COMP; c++)
-  {
-    free(picture->planes[c].weight);
-    free(picture->planes[c].integral);
-    for (int t = 0; t < IDSE_TRANSFORMS; t++) free(picture->planes[c].shape[t]);
-  }
+  map_free(picture->map);
   free(picture);
 }
 
@@ -561,24 +774,28 @@ static uint32_t read_u32(const uint8_t *p)
 static uint64_t read_u64(const uint8_t *p) { return read_u32(p) | (uint64_t)read_u32(p + 4) << 32; }
 static uint32_t read_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
-/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. Four bytes a step: table[t][i] is the remainder of
- * byte i followed by t zero bytes. */
+/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. 16 bytes a step, a table for each ("slicing"): a whole
+ * file is checked before the first picture, which has to be quick beside an encoder of hundreds of pictures a second. */
 static uint32_t crc32_add(uint32_t crc, const uint8_t *data, size_t bytes)
 {
-  uint32_t table[4][256];
+  enum { STEP = 16 };
+  uint32_t table[STEP][256];
   for (uint32_t i = 0; i < 256; i++)
   {
     uint32_t r = i;
     for (int bit = 0; bit < 8; bit++) r = r & 1 ? r >> 1 ^ 0xEDB88320u : r >> 1;
     table[0][i] = r;
   }
-  for (int t = 1; t < 4; t++)
-    for (int i = 0; i < 256; i++) table[t][i] = table[t - 1][i] >> 8 ^ table[0][table[t - 1][i] & 255];
+  for (int k = 1; k < STEP; k++)
+    for (uint32_t i = 0; i < 256; i++) table[k][i] = table[k - 1][i] >> 8 ^ table[0][table[k - 1][i] & 255];
   crc = ~crc;
-  for (; bytes >= 4; bytes -= 4, data += 4)
+  for (; bytes >= STEP; bytes -= STEP, data += STEP)
   {
-    crc ^= read_u32(data);
-    crc = table[3][crc & 255] ^ table[2][crc >> 8 & 255] ^ table[1][crc >> 16 & 255] ^ table[0][crc >> 24];
+    const uint32_t a = read_u32(data) ^ crc, b = read_u32(data + 4), c = read_u32(data + 8), d = read_u32(data + 12);
+    crc = table[15][a & 255] ^ table[14][a >> 8 & 255] ^ table[13][a >> 16 & 255] ^ table[12][a >> 24] ^
+          table[11][b & 255] ^ table[10][b >> 8 & 255] ^ table[9][b >> 16 & 255] ^ table[8][b >> 24] ^
+          table[7][c & 255] ^ table[6][c >> 8 & 255] ^ table[5][c >> 16 & 255] ^ table[4][c >> 24] ^
+          table[3][d & 255] ^ table[2][d >> 8 & 255] ^ table[1][d >> 16 & 255] ^ table[0][d >> 24];
   }
   for (size_t i = 0; i < bytes; i++) crc = table[0][(crc ^ data[i]) & 255] ^ crc >> 8;
   return ~crc;
@@ -761,9 +978,15 @@ static void file_close(weight_file *f)
 
 struct idse_encoder {
   idse_sequence sequence;
+  weighting     weighting;
   weight_file   file;
-  idse_picture *picture;
-  int64_t       loaded_map; /* the map that `picture` holds, -1: none yet */
+  loaded_map   *maps;     /* every one that was ever loaded; those without users serve the next pictures */
+  idse_picture *pictures; /* begun and not ended */
+  idse_picture *ended;    /* to be used again */
+  idse_counters counters; /* of the pictures that ended */
+  idse_picture *qp_constants; /* for idse_qp_offsets(): thresholds and settings, */
+  plane         qp_luma;      /* and the luma weights of qp_map_number */
+  int64_t       qp_map_number;
 };
 
 idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_settings *settings,
@@ -782,44 +1005,160 @@ idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_setting
            check_maps(&encoder->file, weight_file_name, message))
   {
     encoder->sequence = *sequence;
-    encoder->loaded_map = -1;
-    encoder->picture = picture_allocate(settings, sequence, encoder->file.transform_sizes);
-    if (encoder->picture != NULL) return encoder;
+    encoder->qp_map_number = -1;
+    if (weighting_init(&encoder->weighting, settings, encoder->file.transform_sizes)) return encoder;
     say_no_memory(sequence, message);
   }
   idse_encoder_close(encoder);
   return NULL;
 }
 
+static void free_pictures(idse_picture *picture)
+{
+  while (picture != NULL)
+  {
+    idse_picture *next = picture->next;
+    free(picture);
+    picture = next;
+  }
+}
+
 void idse_encoder_close(idse_encoder *encoder)
 {
   if (encoder == NULL) return;
-  idse_picture_destroy(encoder->picture);
+  free_pictures(encoder->pictures);
+  free_pictures(encoder->ended);
+  for (loaded_map *m = encoder->maps, *next; m != NULL; m = next)
+  {
+    next = m->next;
+    map_free(m);
+  }
+  free(encoder->qp_constants);
+  plane_free(&encoder->qp_luma);
   file_close(&encoder->file);
+  free(encoder->weighting.powered);
   free(encoder);
+}
+
+/* Number of the map of a coded picture, -1 if the file has none. */
+static int64_t map_of_picture(const idse_encoder *encoder, int poc)
+{
+  const int64_t number = (int64_t)poc * encoder->sequence.frame_step / encoder->file.frames_per_map;
+  return poc < 0 || number >= encoder->file.map_count ? -1 : number;
+}
+
+/* The weights of map `number`: as they were loaded for another picture, else in the place of a map that nobody uses. */
+static loaded_map *map_acquire(idse_encoder *encoder, int64_t number)
+{
+  loaded_map *free_map = NULL;
+  for (loaded_map *m = encoder->maps; m != NULL; m = m->next)
+  {
+    if (m->number == number) return m;
+    if (m->users == 0) free_map = m;
+  }
+  if (free_map == NULL)
+  {
+    const weighting *g = &encoder->weighting;
+    free_map = map_allocate(&encoder->sequence, g->powered != NULL ? g->transform_sizes : 0);
+    if (free_map == NULL) return NULL;
+    free_map->next = encoder->maps;
+    encoder->maps = free_map;
+  }
+  idse_map map;
+  file_map(&encoder->file, (uint32_t)number, &map);
+  map_load(free_map, &map, &encoder->weighting);
+  free_map->number = number;
+  return free_map;
+}
+
+/* A picture that reads `m`, in the encoder's list. */
+static idse_picture *picture_open(idse_encoder *encoder, loaded_map *m)
+{
+  idse_picture *picture = encoder->ended;
+  if (picture != NULL)
+    encoder->ended = picture->next;
+  else if ((picture = picture_allocate(&encoder->weighting.settings, &encoder->sequence)) == NULL)
+    return NULL;
+  picture_use(picture, m);
+  picture->encoder = encoder;
+  picture->next = encoder->pictures;
+  encoder->pictures = picture;
+  return picture;
 }
 
 idse_picture *idse_picture_begin(idse_encoder *encoder, int poc)
 {
-  const int64_t number = (int64_t)poc * encoder->sequence.frame_step / encoder->file.frames_per_map;
-  if (poc < 0 || number >= encoder->file.map_count) return NULL;
-  if (number != encoder->loaded_map)
+  const int64_t number = map_of_picture(encoder, poc);
+  loaded_map   *m = number < 0 ? NULL : map_acquire(encoder, number);
+  idse_picture *picture = m == NULL ? NULL : picture_open(encoder, m);
+  if (picture != NULL) picture->counters.pictures = 1;
+  return picture;
+}
+
+idse_picture *idse_picture_share(const idse_picture *picture) { return picture_open(picture->encoder, picture->map); }
+
+static void add_counters(idse_counters *sum, const idse_counters *c)
+{
+  if (c->qp_groups > 0)
+  {
+    sum->qp_offset_min = sum->qp_groups ? min_int(sum->qp_offset_min, c->qp_offset_min) : c->qp_offset_min;
+    sum->qp_offset_max = sum->qp_groups ? max_int(sum->qp_offset_max, c->qp_offset_max) : c->qp_offset_max;
+  }
+  sum->pictures += c->pictures;
+  sum->weighted += c->weighted;
+  sum->masked += c->masked;
+  sum->unweighted += c->unweighted;
+  sum->limited += c->limited;
+  sum->rdoq += c->rdoq;
+  sum->qp_groups += c->qp_groups;
+  sum->qp_offset_sum += c->qp_offset_sum;
+}
+
+void idse_picture_end(idse_picture *picture)
+{
+  if (picture == NULL) return;
+  idse_encoder  *encoder = picture->encoder;
+  idse_picture **link = &encoder->pictures;
+  while (*link != picture) link = &(*link)->next;
+  *link = picture->next;
+  picture->map->users--;
+  add_counters(&encoder->counters, &picture->counters);
+  memset(&picture->counters, 0, sizeof picture->counters);
+  picture->next = encoder->ended;
+  encoder->ended = picture;
+}
+
+int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int rows, float *offsets)
+{
+  const int64_t number = map_of_picture(encoder, poc);
+  plane        *p = &encoder->qp_luma;
+  if (number < 0) return 0;
+  if (encoder->qp_constants == NULL)
+    encoder->qp_constants = picture_allocate(&encoder->weighting.settings, &encoder->sequence);
+  if (encoder->qp_constants == NULL || (p->weight == NULL && !plane_allocate(p, &encoder->sequence, 0, 0))) return 0;
+  if (number != encoder->qp_map_number)
   {
     idse_map map;
     file_map(&encoder->file, (uint32_t)number, &map);
-    picture_load(encoder->picture, &map);
-    encoder->loaded_map = number;
+    fill_pixel_weights(p, map.pixel[0], &encoder->weighting);
+    encoder->qp_map_number = number;
   }
-  encoder->picture->counters.pictures++;
-  return encoder->picture;
+  for (int y = 0; y < rows; y++)
+    for (int x = 0; x < columns; x++)
+      *offsets++ += (float)offset_of_mean(encoder->qp_constants, mean_weight(p, x * size, y * size, size, size));
+  return 1;
 }
 
 int idse_changes_qp(const idse_encoder *encoder)
 {
-  return encoder != NULL && encoder->picture->settings.qp_map && !encoder->file.all_one;
+  return encoder != NULL && encoder->weighting.settings.qp_map && !encoder->file.all_one;
 }
 
-void idse_counters_get(const idse_encoder *encoder, idse_counters *counters) { *counters = encoder->picture->counters; }
+void idse_counters_get(const idse_encoder *encoder, idse_counters *counters)
+{
+  *counters = encoder->counters;
+  for (const idse_picture *p = encoder->pictures; p != NULL; p = p->next) add_counters(counters, &p->counters);
+}
 
 void idse_print_summary(const idse_encoder *encoder, FILE *out)
 {

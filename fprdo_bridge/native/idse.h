@@ -81,7 +81,7 @@ typedef struct idse_counters {
   uint64_t limited;    /* distortions of idse_sse_rows*() cut to what an encoder's 32-bit costs hold */
 } idse_counters;
 
-typedef struct idse_picture idse_picture; /* the weights of one picture, ready for the hot path */
+typedef struct idse_picture idse_picture; /* the weights of one picture, ready for the hot path of one thread */
 typedef struct idse_encoder idse_encoder; /* settings, an open map and the counters of one encode */
 
 void idse_settings_default(idse_settings *settings);
@@ -92,9 +92,19 @@ idse_encoder *idse_encoder_open(const char *weight_file, const idse_settings *se
                                 char *message);
 void idse_encoder_close(idse_encoder *encoder); /* NULL is allowed */
 
-/* The weights of the coded picture number `poc` (0 for the first). The handle is valid until the next call for the
- * same encoder or its close. NULL if poc is beyond the frames that idse_encoder_open() was asked for. */
+/* The weights of the coded picture number `poc` (0 for the first), until idse_picture_end() or the encoder's close. As
+ * many pictures as the encoder codes at once live side by side, each with counters of its own; pictures of the same map
+ * share its memory. NULL if the file has no map for poc, or memory is exhausted.
+ *
+ * Calls for one encoder from its opening to its close, these three and idse_qp_offsets() among them, come from one thread
+ * at a time; the hot path may run in other threads meanwhile, a thread per picture handle. */
 idse_picture *idse_picture_begin(idse_encoder *encoder, int poc);
+idse_picture *idse_picture_share(const idse_picture *picture); /* for another thread that codes a part of the picture */
+void idse_picture_end(idse_picture *picture);                  /* adds its counters to the encoder's; NULL is allowed */
+
+/* Adds the QP offset (idse_qp_offset()) of each luma block of size x size of picture `poc` to offsets[columns * rows],
+ * row by row, without counting: for encoders that plan rate before they code. 0 if idse_picture_begin() would fail. */
+int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int rows, float *offsets);
 
 /* 1 if idse_settings.qp_map can change a QP: it is on, and some weight of the file differs from 1.0. */
 int idse_changes_qp(const idse_encoder *encoder);
@@ -122,6 +132,13 @@ uint64_t idse_sse16(const idse_picture *picture, int component, int x, int y, in
 uint64_t idse_sse32(const idse_picture *picture, int component, int x, int y, int width, int height,
                     const int32_t *a, ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift);
 
+/* The same for unsigned samples of 8 or of up to 15 bits in blocks 16, 8, 4 or 2 wide and up to 16 high, every weight multiplied by
+ * scale / 65536 (idse_lambda_scale()): floor(sum of w (a - b)^2 * scale / 2^24). 65536 is exact. */
+uint64_t idse_sse_scaled8(const idse_picture *picture, int component, int x, int y, int width, int height,
+                          const uint8_t *a, ptrdiff_t stride_a, const uint8_t *b, ptrdiff_t stride_b, uint32_t scale);
+uint64_t idse_sse_scaled16(const idse_picture *picture, int component, int x, int y, int width, int height,
+                           const uint16_t *a, ptrdiff_t stride_a, const uint16_t *b, ptrdiff_t stride_b, uint32_t scale);
+
 /* Mean weight of the visible part of a block; 1.0 is exact. */
 double idse_mean(const idse_picture *picture, int component, int x, int y, int width, int height);
 
@@ -130,12 +147,27 @@ double idse_mean(const idse_picture *picture, int component, int x, int y, int w
  * Only to be called where idse_rdoq() is 1. */
 double idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *weights);
 
+/* idse_tu_weights() for encoders that quantise in integers: factors with 8 fraction bits, times scale / 65536, for the
+ * count x count lowest frequencies of the size x size transform of the block, frequency (v, u) at weights[u * count + v].
+ * A size that is no transform of the map, 0 for one, gives all of them the mean weight of the width x height block.
+ * Returns 1 if all are the same. Counts one RDOQ call. Only to be called where idse_rdoq() is 1. */
+int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
+                             uint32_t scale, uint32_t *weights);
+
 int idse_rdoq(const idse_picture *picture); /* 1 if RDOQ uses weights; picture may be NULL */
 int idse_sao(const idse_picture *picture);  /* 1 if SAO uses weights; picture may be NULL */
 
 /* QP offset of the luma block of a quantisation group: round(-3 log2(mean weight)) clipped to qp_map_clip, 0 without
  * a QP map or with picture NULL. Counts. D ~ 2^(QP/3) at high rate, so this equalises w D. */
 int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height);
+
+/* 2^(qp_offset / 3) with 16 fraction bits, for -12 to 12: what lambda is multiplied by where QP is raised by qp_offset.
+ *
+ * For encoders whose lambda follows the QP of the block. With weights w, offset o and the slice's lambda L a decision
+ * minimises sum(w e^2) + L R. Multiplied by s = 2^(o/3) that is sum(s w e^2) + (s L) R, and s L is the block's lambda: the
+ * weights are to be scaled by s, and every decision is the same. Since o is round(-3 log2(mean of w)), s w has mean 1 but
+ * for the rounding: what such an encoder decides by plain SAD or SATD with the block's lambda is weighted as well. */
+uint32_t idse_lambda_scale(int qp_offset);
 
 /* ---- hot path of an encoder that hands blocks over as rows of the original picture (JM) -------------------------
  *
