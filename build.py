@@ -157,7 +157,7 @@ RECIPES = {
     "x264": Recipe(
         name="x264", title="x264", revision=1, flags=(), native="common",
         patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
-        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine),
+        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine, optional=True),
     "jm": Recipe(
         name="jm", title="JM", revision=1,
         # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
