@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import clip
+from oracles import random_map, same, write_maps
 from scipy.fft import dctn
-from test_hm_oracles import random_map, write_maps
 
 from fprdo_bridge import toolchain
 from fprdo_bridge.codecs import x264
@@ -37,9 +37,9 @@ def make_job(folder: Path, fmt: VideoFormat, kind: str, frames: int, tools, **ar
 
 
 def run(job: x264.EncodeJob, program: Path, name: str) -> x264.EncodeLog:
-    """Run the program itself, so that its bitstream is seen as it wrote it; outputs name.264 and name.yuv."""
+    """Run the program itself, so that its bitstream is seen as it wrote it; outputs name.bin and name.yuv."""
     folder = job.source.parent
-    this = replace(job, bitstream=folder / f"{name}.264", recon=folder / f"{name}.yuv")
+    this = replace(job, bitstream=folder / f"{name}.bin", recon=folder / f"{name}.yuv")
     commands = [x264.command(this, program)]
     if job.rate == "abr":
         stats = ["--stats", str(folder / f"{name}.stats")]
@@ -55,16 +55,9 @@ def run_all(jobs: dict[str, tuple[x264.EncodeJob, Path]]) -> dict[str, x264.Enco
         return dict(zip(jobs, pool.map(lambda name: run(*jobs[name], name), jobs)))
 
 
-def same(folder: Path, one: str, other: str) -> bool:
-    pairs = ([(folder / f"{name}.{suffix}").read_bytes() for name in (one, other)] for suffix in ("264", "yuv"))
-    (first, second), (recon, other_recon) = pairs
-    assert first and recon
-    return first == second and recon == other_recon
-
-
 def check_decoder(folder: Path, name: str, fmt: VideoFormat) -> None:
     assert supported_by_libav(fmt, "h264")
-    assert first_difference(read_yuv(folder / f"{name}.yuv", fmt), decode_libav(folder / f"{name}.264", fmt)) is None
+    assert first_difference(read_yuv(folder / f"{name}.yuv", fmt), decode_libav(folder / f"{name}.bin", fmt)) is None
 
 
 # ---- stock bitstreams, and decodable ones ----------------------------------------------------------------------------
