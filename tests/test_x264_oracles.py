@@ -25,8 +25,8 @@ OFF = x264.IdseOptions(rdoq=0, qp_map=False, decisions=0)
 
 
 @pytest.fixture(scope="session")
-def tools() -> toolchain.Toolchain:
-    return toolchain.find("x264")
+def tools(x264_tools) -> toolchain.Toolchain:
+    return x264_tools
 
 
 def make_job(folder: Path, fmt: VideoFormat, kind: str, frames: int, tools, **arguments) -> x264.EncodeJob:
