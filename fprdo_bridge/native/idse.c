@@ -28,6 +28,17 @@ enum {
   HEADER_BYTES = 96
 };
 
+/* On x86-64 a compiler may use SSE2 alone; what the processor has beyond it is asked for where it pays. IDSE_PORTABLE leaves
+ * the plain C alone, for tests. */
+#if defined(__GNUC__) && defined(__x86_64__) && !defined(IDSE_PORTABLE)
+#define X86
+#define AVX2 __attribute__((target("avx2")))
+#define HAS_AVX2 __builtin_cpu_supports("avx2")
+#define CLMUL __attribute__((target("pclmul,sse4.1")))
+#define HAS_CLMUL (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1"))
+#include <immintrin.h>
+#endif
+
 typedef struct plane {
   int       width, height; /* visible */
   int       padded_width, padded_height;
@@ -120,15 +131,6 @@ int idse_decides(idse_picture *picture, int decision, int component)
 DEFINE_SSE(idse_sse16, int16_t, uint32_t, uint32_t)
 DEFINE_SSE(idse_sse32, int32_t, int64_t, uint64_t)
 
-/* On x86 every compiler may use SSE2 alone; the kernels are there a second time for AVX2, which halves their time. */
-#if defined(__GNUC__) && defined(__x86_64__)
-#define WIDE __attribute__((target("avx2")))
-#define HAS_WIDE __builtin_cpu_supports("avx2")
-#else
-#define WIDE
-#define HAS_WIDE 0
-#endif
-
 /* Sum of w e^2 over a block of unsigned samples. Loops over constant widths, and over arrays, are what compilers turn
  * into vector code.
  *
@@ -172,13 +174,50 @@ DEFINE_SSE(idse_sse32, int32_t, int64_t, uint64_t)
     return sum;                                                                                                        \
   }
 
+#ifdef X86
+/* What the loops for 16 and 8 columns of 8 bits come to with AVX2, in half the time of what a compiler makes of them:
+ * 16 samples a step, a row or two. */
+#define DEFINE_SUM8_AVX2(name, ROWS, SAMPLES, WEIGHTS)                                                                 \
+  AVX2 static uint64_t name(const uint16_t *w, ptrdiff_t stride_w, const uint8_t *a, ptrdiff_t stride_a,               \
+                            const uint8_t *b, ptrdiff_t stride_b, int rows)                                            \
+  {                                                                                                                    \
+    const __m256i even = _mm256_set1_epi32(0xffff);                                                                    \
+    __m256i       low = _mm256_setzero_si256(), high = _mm256_setzero_si256();                                         \
+    for (; rows > 0; rows -= ROWS, w += ROWS * stride_w, a += ROWS * stride_a, b += ROWS * stride_b)                   \
+    {                                                                                                                  \
+      const __m256i e = _mm256_sub_epi16(_mm256_cvtepu8_epi16(SAMPLES(a, stride_a)), _mm256_cvtepu8_epi16(SAMPLES(b, stride_b))); \
+      const __m256i square = _mm256_mullo_epi16(e, e), weight = WEIGHTS(w, stride_w);                                  \
+      const __m256i l = _mm256_mullo_epi16(weight, square), h = _mm256_mulhi_epu16(weight, square);                    \
+      low = _mm256_add_epi32(low, _mm256_add_epi32(_mm256_and_si256(l, even), _mm256_srli_epi32(l, 16)));              \
+      high = _mm256_add_epi32(high, _mm256_add_epi32(_mm256_and_si256(h, even), _mm256_srli_epi32(h, 16)));            \
+    }                                                                                                                  \
+    uint32_t lows[8], highs[8];                                                                                        \
+    uint64_t sum = 0;                                                                                                  \
+    _mm256_storeu_si256((__m256i *)lows, low);                                                                         \
+    _mm256_storeu_si256((__m256i *)highs, high);                                                                       \
+    for (int i = 0; i < 8; i++) sum += ((uint64_t)highs[i] << 16) + lows[i];                                           \
+    return sum;                                                                                                        \
+  }
+#define LOAD8(p) _mm_loadl_epi64((const __m128i *)(p))
+#define LOAD16(p) _mm_loadu_si128((const __m128i *)(p))
+#define SAMPLES_16(p, stride) LOAD16(p)
+#define SAMPLES_8(p, stride) _mm_unpacklo_epi64(LOAD8(p), LOAD8((p) + (stride)))
+#define WEIGHTS_16(p, stride) _mm256_loadu_si256((const __m256i *)(p))
+#define WEIGHTS_8(p, stride) _mm256_inserti128_si256(_mm256_castsi128_si256(LOAD16(p)), LOAD16((p) + (stride)), 1)
+DEFINE_SUM8_AVX2(idse_sse_scaled8_avx2_16, 1, SAMPLES_16, WEIGHTS_16)
+DEFINE_SUM8_AVX2(idse_sse_scaled8_avx2_8, 2, SAMPLES_8, WEIGHTS_8)
+DEFINE_SUM16(idse_sse_scaled16_avx2_16, AVX2, 16)
+DEFINE_SUM16(idse_sse_scaled16_avx2_8, AVX2, 8)
+#define PICK(name, columns) (HAS_AVX2 ? name##_avx2_##columns : name##_##columns)
+#else
+#define PICK(name, columns) name##_##columns
+#endif
+
 #define DEFINE_SSE_SCALED(name, define, sample)                                                                        \
   define(name##_2, , 2)                                                                                                \
   define(name##_4, , 4)                                                                                                \
   define(name##_8, , 8)                                                                                                \
   define(name##_16, , 16)                                                                                              \
-  define(name##_wide_8, WIDE, 8)                                                                                       \
-  define(name##_wide_16, WIDE, 16)                                                                                     \
   uint64_t name(const idse_picture *picture, int component, int x, int y, int width, int height, const sample *a,      \
                 ptrdiff_t stride_a, const sample *b, ptrdiff_t stride_b, uint32_t scale)                               \
   {                                                                                                                    \
@@ -187,9 +226,9 @@ DEFINE_SSE(idse_sse32, int32_t, int64_t, uint64_t)
     const ptrdiff_t stride_w = p->padded_width;                                                                        \
     uint64_t        sum;                                                                                               \
     if (width == 16)                                                                                                   \
-      sum = (HAS_WIDE ? name##_wide_16 : name##_16)(w, stride_w, a, stride_a, b, stride_b, height);                    \
+      sum = PICK(name, 16)(w, stride_w, a, stride_a, b, stride_b, height);                    \
     else if (width == 8)                                                                                               \
-      sum = (HAS_WIDE ? name##_wide_8 : name##_8)(w, stride_w, a, stride_a, b, stride_b, height);                      \
+      sum = PICK(name, 8)(w, stride_w, a, stride_a, b, stride_b, height);                      \
     else                                                                                                               \
       sum = (width == 4 ? name##_4 : name##_2)(w, stride_w, a, stride_a, b, stride_b, height);                         \
     return scaled(sum, scale) / IDSE_ONE;                                                                              \
@@ -280,7 +319,7 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
   picture->counters.rdoq++;
   if (index < 0 || p->shape[index] == NULL)
   {
-    for (int i = 0; i < count * count; i++) weights[i] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
+    weights[0] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
     return 1;
   }
   const uint32_t  flat = mean < picture->tau_share ? mean : picture->tau_share; /* see idse_tu_weights() */
@@ -551,6 +590,23 @@ static uint16_t apply_settings(const weighting *g, uint16_t weight, uint64_t lim
   return (uint16_t)(result < 1 ? 1 : result > WEIGHT_MAX ? WEIGHT_MAX : result);
 }
 
+/* A row of weights and of the integral image from column x on, up to a weight that is not known yet; returns its column, or
+ * the width. A loop of its own so that all of it stays in registers. */
+static int fill_known(int x, int width, const uint16_t *source, const uint16_t *known, uint16_t *row, const uint32_t *above,
+                      uint32_t *here)
+{
+  uint32_t line = here[x] - above[x];
+  for (; x < width; x++)
+  {
+    const uint16_t w = known[source[x]];
+    if (w == 0) break;
+    row[x] = w;
+    line += w;
+    here[x + 1] = above[x + 1] + line;
+  }
+  return x;
+}
+
 /* The weights with settings applied, the padding and the integral image. */
 static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
 {
@@ -572,17 +628,9 @@ static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
     uint16_t       *row = p->weight + (size_t)y * p->padded_width;
     const uint32_t *above = p->integral + (size_t)y * (width + 1);
     uint32_t       *here = p->integral + (size_t)(y + 1) * (width + 1);
-    uint32_t        line = 0;
     here[0] = 0;
-    for (int x = 0; x < width; x++)
-    {
-      const uint16_t from = source[x];
-      uint16_t       w = known[from];
-      if (w == 0) w = known[from] = apply_settings(g, from, limit, sum, count); /* a map has few different weights */
-      row[x] = w;
-      line += w;
-      here[x + 1] = above[x + 1] + line;
-    }
+    for (int x = 0; (x = fill_known(x, width, source, known, row, above, here)) < width;) /* a map has few different weights */
+      known[source[x]] = apply_settings(g, source[x], limit, sum, count);
     for (int x = width; x < p->padded_width; x++) row[x] = row[width - 1];
   }
   for (int y = p->height; y < p->padded_height; y++)
@@ -774,6 +822,28 @@ static uint32_t read_u32(const uint8_t *p)
 static uint64_t read_u64(const uint8_t *p) { return read_u32(p) | (uint64_t)read_u32(p + 4) << 32; }
 static uint32_t read_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
+#ifdef X86
+/* One step of Intel's "Fast CRC computation using PCLMULQDQ": a * x^n mod P of both halves, n being what `by` was made for. */
+CLMUL static __m128i crc_fold(__m128i a, __m128i by)
+{
+  return _mm_xor_si128(_mm_clmulepi64_si128(a, by, 0x00), _mm_clmulepi64_si128(a, by, 0x11));
+}
+
+/* Folds 64 bytes or more, a multiple of 64, into 16 bytes of the same CRC continued from 0; `crc` is that before them. */
+CLMUL static void crc_fold_to_16(uint32_t crc, const uint8_t *data, size_t bytes, uint8_t out[16])
+{
+  const __m128i  by512 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4), by128 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
+  const __m128i *at = (const __m128i *)(const void *)data;
+  __m128i        x[4];
+  for (int i = 0; i < 4; i++) x[i] = _mm_loadu_si128(at++);
+  x[0] = _mm_xor_si128(x[0], _mm_cvtsi32_si128((int)crc));
+  for (bytes -= 64; bytes > 0; bytes -= 64)
+    for (int i = 0; i < 4; i++) x[i] = _mm_xor_si128(crc_fold(x[i], by512), _mm_loadu_si128(at++));
+  for (int i = 1; i < 4; i++) x[i] = _mm_xor_si128(crc_fold(x[i - 1], by128), x[i]);
+  _mm_storeu_si128((__m128i *)(void *)out, x[3]);
+}
+#endif
+
 /* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. 16 bytes a step, a table for each ("slicing"): a whole
  * file is checked before the first picture, which has to be quick beside an encoder of hundreds of pictures a second. */
 static uint32_t crc32_add(uint32_t crc, const uint8_t *data, size_t bytes)
@@ -789,6 +859,16 @@ static uint32_t crc32_add(uint32_t crc, const uint8_t *data, size_t bytes)
   for (int k = 1; k < STEP; k++)
     for (uint32_t i = 0; i < 256; i++) table[k][i] = table[k - 1][i] >> 8 ^ table[0][table[k - 1][i] & 255];
   crc = ~crc;
+#ifdef X86
+  uint8_t folded[STEP];
+  if (bytes >= 64 && bytes % 64 == 0 && HAS_CLMUL)
+  {
+    crc_fold_to_16(crc, data, bytes, folded);
+    crc = 0;
+    data = folded;
+    bytes = STEP;
+  }
+#endif
   for (; bytes >= STEP; bytes -= STEP, data += STEP)
   {
     const uint32_t a = read_u32(data) ^ crc, b = read_u32(data + 4), c = read_u32(data + 8), d = read_u32(data + 12);

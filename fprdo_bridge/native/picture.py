@@ -100,8 +100,8 @@ class WeightedPicture:
 
     def coefficient_weights(self, component: int, x: int, y: int, size: int, count: int, scale: int) -> tuple[np.ndarray, bool]:
         """Weights (count, count) uint32, 8 fraction bits, of the lowest frequencies of a size x size block, vertical frequency
-        first; whether they are one and the same."""
-        weights = np.empty((count, count), np.uint32)
+        first; whether they are one and the same, which is then the first of them."""
+        weights = np.zeros((count, count), np.uint32)
         same = _lib.idse_coefficient_weights(self._picture, component, x, y, size, size, size, count, scale,
                                              _ffi.cast("uint32_t *", weights.ctypes.data))
         return weights.T, bool(same)
