@@ -132,8 +132,8 @@ def compile_with_configure(build: Build, tools: Tools, source: Path, objects: Pa
         raise BuildError(f"{build.pin.title}: no {'bash' if make else 'make'} found; install it")
     machine = x264_machine()
     if machine:
-        say(f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly: the same bitstreams, several "
-            "times slower; install nasm and run build.py x264 again")
+        say(f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly and is several times slower; "
+            "install nasm and run build.py x264 again")
     for name in ("configure", "config.guess", "config.sub", "version.sh"):
         (source / name).chmod(0o755)
     objects.mkdir(exist_ok=True)
