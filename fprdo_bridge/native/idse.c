@@ -24,6 +24,7 @@ enum {
   WEIGHT_MAX   = 65535,
   PAD          = 64, /* a plane reaches at least this far beyond the last visible sample: one CTU */
   MAX_QP_CLIP  = 12,
+  COEFFICIENT_MAX = 8192 * IDSE_ONE, /* largest result of idse_coefficient_weights() */
   ROW_ONE      = 32, /* the squared error 1 in distortions of idse_sse_rows*(): 5 fraction bits */
   HEADER_BYTES = 96
 };
@@ -322,13 +323,16 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
     weights[0] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
     return 1;
   }
-  const uint32_t  flat = mean < picture->tau_share ? mean : picture->tau_share; /* see idse_tu_weights() */
+  const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share; /* see idse_tu_weights() */
+  const uint64_t  flat = scaled(tau_part, scale) << 8, level = scaled(mean - tau_part, scale);
   ptrdiff_t       stride;
   const uint16_t *shape = block_shape(p, index, x, y, &stride);
   for (int v = 0; v < count; v++, shape += stride)
     for (int u = 0; u < count; u++)
-      weights[u * count + v] =
-        (uint32_t)(scaled(((uint64_t)flat << 8) + (uint64_t)(mean - flat) * shape[u], scale) >> MIXED_BITS);
+    {
+      const uint64_t weight = (flat + level * shape[u]) >> MIXED_BITS;
+      weights[u * count + v] = weight < COEFFICIENT_MAX ? (uint32_t)weight : COEFFICIENT_MAX;
+    }
   return 0;
 }
 
