@@ -134,8 +134,8 @@ def compile_with_configure(build: Build, tools: Tools, source: Path, objects: Pa
         raise BuildError(f"{build.pin.title}: no {'bash' if make else 'make'} found; install it")
     machine = x264_machine()
     if machine:
-        say(f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly: the same bitstreams, several "
-            "times slower; install nasm and run build.py x264 again")
+        say(f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly and is several times slower; "
+            "install nasm and run build.py x264 again")
     for name in ("configure", "config.guess", "config.sub", "version.sh"):
         (source / name).chmod(0o755)
     objects.mkdir(exist_ok=True)
@@ -159,7 +159,7 @@ RECIPES = {
     "x264": Recipe(
         name="x264", title="x264", revision=1, flags=(), native="common",
         patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
-        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine),
+        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine, optional=True),
     "jm": Recipe(
         name="jm", title="JM", revision=1,
         # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.

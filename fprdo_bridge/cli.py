@@ -87,8 +87,8 @@ def encode(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(summary))
     else:
-        psnr = ", ".join(f"{name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
-        print(f"{result.bitstream}: {result.bits} bits, {psnr}, {result.log.seconds:.1f} s")
+        psnr = "".join(f", {name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
+        print(f"{result.bitstream}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s")
 
 
 def decode(options: argparse.Namespace) -> None:
@@ -319,7 +319,7 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(run=function)
         return one
 
-    source_help = "picture (PNG, JPEG, WebP), raw .yuv file, or skimage:NAME"
+    source_help = "picture (PNG, JPEG, WebP), .y4m or raw .yuv file, or skimage:NAME"
 
     one = command(weights, "compute the importance weights of a picture or sequence",
                   "fprdo weights photo.png -o photo.idse --probes 32")

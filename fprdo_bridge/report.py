@@ -50,10 +50,10 @@ def format_bd_rates(points: list[Point], judges: tuple[str, ...]) -> str:
     psnr = {name: rates[1] for name, rates in tables[judges[0]].items()}
     columns = {f"features {judge}": {name: rates[0] for name, rates in table.items()} for judge, table in tables.items()}
     columns["PSNR Y"] = psnr
-    lines = [points[0].encoder, f"{'BD-rate, %':14}" + "".join(f"{title:>{len(title) + 3}}" for title in columns)]
+    lines = [f"{f'{points[0].encoder} BD-rate, %':22}" + "".join(f"{title:>{len(title) + 3}}" for title in columns)]
     for name in [*psnr, "mean"]:
         values = [_mean(column) if name == "mean" else column[name] for column in columns.values()]
-        lines.append(f"{name:14}" + "".join(f"{value:{len(title) + 3}.2f}" for title, value in zip(columns, values)))
+        lines.append(f"{name:22}" + "".join(f"{value:{len(title) + 3}.2f}" for title, value in zip(columns, values)))
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fprdo_bridge import y4m
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import (Frame, VideoFormat, count_frames, guess_format, guess_frame_rate, load_picture,
                                  read_yuv, write_yuv)
@@ -54,14 +55,23 @@ class Sequence:
 
     def read(self) -> Iterator[Frame]:
         """The frames, one in memory at a time."""
-        return iter([self.picture]) if self.picture else read_yuv(self.source, self.fmt, count=self.frames)
+        if self.picture:
+            return iter([self.picture])
+        if self.is_y4m:
+            return y4m.read_frames(self.source, self.fmt, self.frames)
+        return read_yuv(self.source, self.fmt, count=self.frames)
+
+    @property
+    def is_y4m(self) -> bool:
+        """Whether the source is a file with headers, not raw samples."""
+        return Path(self.source).suffix.lower() == ".y4m"
 
     def yuv(self, folder: Path) -> Path:
-        """A raw file with (at least) these frames: the source itself, or a picture's samples written into `folder`."""
-        if self.picture is None:
+        """A raw file with (at least) these frames: the source itself, or samples of a picture or .y4m written into `folder`."""
+        if self.picture is None and not self.is_y4m:
             return Path(self.source)
         path = folder / f"{self.name}.yuv"
-        write_yuv(path, [self.picture], self.fmt)
+        write_yuv(path, self.read(), self.fmt)
         return path
 
     def sha256(self) -> str:
@@ -75,14 +85,15 @@ class Sequence:
 
 def open_sequence(source: str, request: FormatRequest = FormatRequest(), frames: int | None = None,
                   frame_rate: Fraction | None = None) -> Sequence:
-    """A picture (PNG, JPEG, WebP, `skimage:NAME`) converted to Y'CbCr, or a raw .yuv file.
+    """A picture (PNG, JPEG, WebP, `skimage:NAME`) converted to Y'CbCr, a raw .yuv file or a .y4m file.
 
     Parameters
     ----------
     source : path or `skimage:NAME`
-    request : for a picture, what to convert to, its size is its own; for a raw file, what it holds
+    request : for a picture, what to convert to, its size is its own; for a raw file, what it holds; for a .y4m file what
+        its header does not say: matrix, range, siting
     frames : use only the first frames; None for all
-    frame_rate : None: from the file's name, else 30
+    frame_rate : None: from the file's header or name, else 30
 
     Raises
     ------
@@ -96,6 +107,16 @@ def open_sequence(source: str, request: FormatRequest = FormatRequest(), frames:
         if frames is not None and not 1 <= frames <= available:
             raise FprdoError(f"{source}: has {available} frames, {frames} asked for; use --frames 1 to {available}")
         return Sequence(Path(source).stem, source, fmt, frames or available, rate)
+
+    if Path(source).suffix.lower() == ".y4m":
+        own, own_rate = y4m.read_header(source)
+        fmt = request.apply(own)
+        if (fmt.width, fmt.height, fmt.chroma, fmt.bit_depth) != (own.width, own.height, own.chroma, own.bit_depth):
+            raise FprdoError(f"{source}: holds {own}, not {fmt}; leave size, chroma format and bit depth out for a .y4m file")
+        available = y4m.count_frames(source)
+        if frames is not None and not 1 <= frames <= available:
+            raise FprdoError(f"{source}: has {available} frames, {frames} asked for; use --frames 1 to {available}")
+        return Sequence(Path(source).stem, source, fmt, frames or available, frame_rate or own_rate or rate)
 
     rgb = load_picture(source)
     height, width = rgb.shape[:2]

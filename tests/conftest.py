@@ -21,13 +21,23 @@ def tools() -> toolchain.Toolchain:
     return toolchain.find("hm")
 
 
+def optional_tools(name: str) -> toolchain.Toolchain:
+    """An encoder as build.py made it. Where its source cannot be had, the tests that need it are skipped and say why;
+    where FPRDO_<NAME>_SOURCE names it, it has to be there."""
+    variable = f"FPRDO_{name.upper()}_SOURCE"
+    try:
+        return toolchain.find(name)
+    except FprdoError as error:
+        if os.environ.get(variable):
+            raise
+        pytest.skip(f"{error}; if its source cannot be had, name a copy: {variable}=DIR python3 build.py test")
+
+
 @pytest.fixture(scope="session")
 def jm_tools() -> toolchain.Toolchain:
-    """JM as build.py made it. Where its source cannot be had, the tests that need it are skipped and say why; where
-    FPRDO_JM_SOURCE names it, JM has to be there."""
-    try:
-        return toolchain.find("jm")
-    except FprdoError as error:
-        if os.environ.get("FPRDO_JM_SOURCE"):
-            raise
-        pytest.skip(f"{error}; if its source cannot be had, name a copy: FPRDO_JM_SOURCE=DIR python3 build.py test")
+    return optional_tools("jm")
+
+
+@pytest.fixture(scope="session")
+def x264_tools() -> toolchain.Toolchain:
+    return optional_tools("x264")

@@ -21,7 +21,7 @@ def mean1_blocks(rng: np.random.Generator, rows: int, columns: int, n: int) -> n
 
 
 def random_map(fmt: VideoFormat, seed: int) -> WeightMap:
-    """Weights that differ from 16x16 block to block by up to a hundred times, and from sample to sample; random shapes."""
+    """Weights that differ by up to a hundred times between 16x16 blocks, and from sample to sample; random shapes."""
     rng = np.random.default_rng(seed)
     whole = ones(fmt)
     planes = []

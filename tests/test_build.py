@@ -233,9 +233,15 @@ class Project:
                         ignore=shutil.ignore_patterns("*.so", "*.o", "__pycache__"))
         (root / "third_party").mkdir()
         self.build = load(root)
-        (root / "third_party" / "sources.toml").write_text(
+        others = [name for name in self.build.RECIPES if name != "hm"]  # their sources are nowhere
+        (root / "third_party" / "sources.toml").write_text("".join(
+            f'[{name}]\ndefault = "0"\n[{name}.versions."0"]\ntree_sha256 = "{"0" * 64}"\nfiles = 1\nupstream = []\n'
+            for name in others) +
             f'[hm]\ndefault = "18.0"\n[hm.versions."18.0"]\ntree_sha256 = "{self.build.tree_hash(TOY)}"\n'
             f'files = {len(TOY)}\nupstream = {json.dumps(places)}\n')
+        for name in others:
+            (root / "patches" / name).mkdir()
+            (root / "patches" / name / "series").touch()
         self.patches = root / "patches" / "hm"
         self.patches.mkdir()
         (self.patches / "series").write_text("# the toy's\n0001-first.patch\n0002-second.patch\n")
@@ -587,6 +593,20 @@ def test_build_happens_once_and_a_changed_patch_gets_a_tree_of_its_own(fetched):
     assert tools()["stock_encoder"] == old["stock_encoder"]
 
 
+def test_without_the_source_of_an_optional_encoder_the_rest_is_built(fetched, capsys, monkeypatch):
+    monkeypatch.delenv("FPRDO_JM_SOURCE", raising=False)
+    tools = fetched.root / "third_party" / "build" / "tools.json"
+    tools.parent.mkdir()
+    tools.write_text('{"jm": {"encoder": "of an older series"}}')
+    fetched.build.build_all()
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("JM 0: ")]
+    assert len(said) == 1 and "name it: --source DIR|ARCHIVE, or FPRDO_JM_SOURCE; going on without JM" in said[0]
+    assert list(json.loads(tools.read_text())) == ["hm"]
+    monkeypatch.setenv("FPRDO_JM_SOURCE", str(fetched.root))  # a source that was named has to be right
+    with pytest.raises(fetched.build.BuildError, match="not the source of JM 0"):
+        fetched.build.build_all()
+
+
 def test_build_key_covers_the_bridge(fetched):
     keys = []
     for name in ("idse.c", "idse.h", "weighted_sse.h"):
@@ -664,3 +684,4 @@ def test_doctor_says_what_is_missing(fetched):
     assert ill.returncode == 1 and "Traceback" not in ill.stderr
     assert re.search(r"^MISSING +C\+\+ compiler +no C\+\+ compiler found", ill.stdout, re.MULTILINE)
     assert re.search(r"^MISSING +HM 18.0 source +no cached copy", ill.stdout, re.MULTILINE)
+    assert re.search(r"^later +JM 0 source +no cached copy", ill.stdout, re.MULTILINE)

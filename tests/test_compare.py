@@ -70,7 +70,7 @@ def same_but_for_time(points: list[Point]) -> list[Point]:
 
 # ---- what is measured ------------------------------------------------------------------------------------------------
 
-def test_points(finished, sequence):
+def test_points(finished, sequence, tools):
     folder, points = finished
     assert [(p.mode, p.qp) for p in points] == list(itertools.product(("sse", "idse"), (27, 32, 37, 42)))
     fmt, extractor = sequence.fmt, SETTINGS.weights.load()
@@ -83,7 +83,10 @@ def test_points(finished, sequence):
         assert point.psnr == pytest.approx(psnr(sequence.picture, decoded, fmt))
         distance = feature_distance(extractor, frame_to_rgb(sequence.picture, fmt), frame_to_rgb(decoded, fmt))
         assert point.distance == {JUDGE: pytest.approx(distance, rel=1e-4)}
-        assert ("IDSEWeightFile" in bitstream.with_suffix(".log").read_text()) == (point.mode == "idse")
+        command = bitstream.with_suffix(".log").read_text().splitlines()[0].split()
+        assert command[0] == str(tools.stock_encoder if point.mode == "sse" else tools.encoder)
+        for word in ("--IDSEWeightFile", "--MaxCuDQPDepth=1"):
+            assert any(argument.startswith(word) for argument in command) == (point.mode == "idse")
         if point.mode == "sse":
             assert point.qp_offset_mean == 0
     for mode in MODES:

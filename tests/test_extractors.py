@@ -225,3 +225,19 @@ def test_feature_distance_refuses(chain):
     with pytest.raises(FprdoError, match="all zero"):
         feature_distance(extractor, torch.zeros(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
     assert feature_distance(extractor, torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)) == 0
+
+
+def test_what_a_plug_in_raises_is_said_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "broken_plug_in.py").write_text(
+        "import torch\n"
+        "def unmade():\n    raise KeyError('weights')\n"
+        "class Network(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.layer = torch.nn.Identity()\n"
+        "    def forward(self, rgb):\n        return {}['head']\n"
+        "def network():\n    return Network()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(FprdoError, match="broken_plug_in:unmade cannot be made: KeyError: 'weights'; correct unmade"):
+        load_extractor("broken_plug_in:unmade")
+    extractor = load_extractor("broken_plug_in:network", ["layer"])
+    with pytest.raises(FprdoError, match="fails on a 8x4 picture: KeyError: 'head'; try another size or correct"):
+        extractor(torch.zeros(1, 3, 4, 8))

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import clip, make_job
-from oracles import mean1_blocks, random_map, region_map, run, run_all, same, write_maps
+from clips import make_job
+from oracles import random_map, region_map, run, run_all, same, write_maps
 from scipy.fft import dctn
 
 from fprdo_bridge.codecs import hm
 from fprdo_bridge.codecs.decoders import decode_hm, decode_libav, supported_by_libav
 from fprdo_bridge.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
-from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
+from fprdo_bridge.importance.idse_file import WeightMap, ones
 
 SIZES = (4, 8, 16, 32)
 OFF = hm.IdseOptions(rdoq=0, qp_map=False, sao=False, decisions=0)

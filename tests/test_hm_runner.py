@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import av
 import numpy as np
 import pytest
 from clips import make_job
+from limits import file_size_limit
 
 from fprdo_bridge import codecs, toolchain
 from fprdo_bridge.codecs import hm
@@ -302,33 +302,20 @@ def test_an_old_output_survives_a_failure(tmp_path, tools):
     assert job.bitstream.read_bytes() == b"old" and left_over(job) == ["clip.bin"]
 
 
-@pytest.fixture
-def file_size_limit():
-    """No file of this process and its children may grow beyond a few kilobytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def limit(size: int) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    yield limit
-    limit(soft)
-
-
-def test_a_killed_encoder_is_told_by_its_signal(tmp_path, tools, file_size_limit):
+def test_a_killed_encoder_is_told_by_its_signal(tmp_path, tools):
     job = make_job(tmp_path, VideoFormat(64, 64), tools)
-    file_size_limit(1024)  # the kernel kills who writes more
-    with pytest.raises(FprdoError, match="killed by SIGXFSZ"):
+    with file_size_limit(1024), pytest.raises(FprdoError, match="killed by SIGXFSZ"):  # who writes more is killed
         hm.encode(job, tools)
     assert left_over(job) == []
 
 
-def test_a_full_disk_is_noticed(tmp_path, tools, file_size_limit):
+def test_a_full_disk_is_noticed(tmp_path, tools):
     """HM does not look whether its writes succeed, and ends with status 0."""
     script = tmp_path / "encoder"
     script.write_text(f"#!/bin/sh\ntrap '' XFSZ\nexec '{tools.encoder}' \"$@\"\n")  # writes fail instead
     script.chmod(0o755)
     job = make_job(tmp_path, VideoFormat(64, 64), tools, qp=20)
-    file_size_limit(1024)
-    with pytest.raises(FprdoError, match="check that the disk has room"):
+    with file_size_limit(1024), pytest.raises(FprdoError, match="check that the disk has room"):
         hm.encode(job, replace(tools, encoder=script))
     assert left_over(job) == []
 

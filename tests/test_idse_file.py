@@ -3,13 +3,13 @@
 import json
 import math
 import re
-import resource
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from limits import file_size_limit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -352,14 +352,9 @@ def test_bad_maps_leave_no_file(tmp_path):
 
 def test_full_disk_leaves_no_file(tmp_path):
     """A file size limit fails the write as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     fmt = VideoFormat(200, 200, "400")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, before[1]))
-    try:
-        with pytest.raises(FprdoError, match="a.idse: cannot be written"):
-            write_idse(tmp_path / "a.idse", [ones(fmt, ())], fmt, frame_count=1, transform_sizes=())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with file_size_limit(20000), pytest.raises(FprdoError, match="a.idse: cannot be written"):
+        write_idse(tmp_path / "a.idse", [ones(fmt, ())], fmt, frame_count=1, transform_sizes=())
     assert list(tmp_path.iterdir()) == []
 
 

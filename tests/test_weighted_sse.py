@@ -92,6 +92,20 @@ def test_largest_sum(sample):
         assert values[0] == largest
 
 
+@pytest.mark.parametrize("machine", ["native", "aarch64"])
+def test_kernels_in_c(tmp_path, machine):
+    """What encoders are compiled of, without Python between; AArch64 in an emulator."""
+    compiler, run = {"native": ("cc", []), "aarch64": ("aarch64-linux-gnu-gcc", ["qemu-aarch64"])}[machine]
+    missing = [name for name in (compiler, *run) if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"no {' and no '.join(missing)}")
+    program = tmp_path / "kernels"
+    subprocess.run([compiler, "-O2", "-std=gnu99", "-static", f"-I{ROOT / 'fprdo_bridge' / 'native'}",
+                    str(ROOT / "tests" / "kernels.c"), "-o", str(program)], check=True)
+    result = subprocess.run([*run, str(program)], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "0 of 15000 differ\n")
+
+
 def sanitizer_flags(folder: Path) -> list[str] | None:
     """What a compiler needs for both sanitizers, None where it or their runtime is missing."""
     flags = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]

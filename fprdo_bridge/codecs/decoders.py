@@ -224,7 +224,8 @@ def bitstream_format(bitstream: Path) -> VideoFormat:
             name = context.pix_fmt or "unknown"
             size, colorspace, full_range = (context.width, context.height), context.colorspace, context.color_range == 2
     except (av.error.FFmpegError, IndexError) as error:
-        raise FprdoError(f"{bitstream}: no {_LIBAV_TITLES[codec]} bitstream ({getattr(error, 'strerror', None) or error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise FprdoError(f"{bitstream}: no {_LIBAV_TITLES[codec]} bitstream ({reason})") from error
     if name not in _LIBAV_FORMATS:
         raise FprdoError(f"{bitstream}: libavcodec decodes it to pixel format {name}, which is not supported here")
     chroma, depth = _LIBAV_FORMATS[name]

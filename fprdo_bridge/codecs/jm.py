@@ -25,7 +25,7 @@ STOCK_DECODERS = {"JM": decode_jm}
 _CONFIGS = Path(__file__).resolve().parents[2] / "cfg" / "jm"
 _SMALLEST = 16  # samples of a side; JM refuses less
 
-# LevelIDC, MaxMBPS, MaxFS, MaxDpbMbs: H.264 table A-1. JM takes 1.1 for 1b in the High profiles, so that it is left out.
+# LevelIDC, MaxMBPS, MaxFS, MaxDpbMbs: H.264 table A-1. In the High profiles JM takes 1.1 for 1b, so it is left out.
 _LEVELS = ((10, 1485, 99, 396), (12, 6000, 396, 2376), (13, 11880, 396, 2376),
            (21, 19800, 792, 4752), (22, 20250, 1620, 8100), (30, 40500, 1620, 8100), (31, 108000, 3600, 18000),
            (32, 216000, 5120, 20480), (40, 245760, 8192, 32768), (42, 522240, 8704, 34816),
@@ -55,8 +55,8 @@ def _level(fmt: VideoFormat, frame_rate: Fraction | int, interlaced: bool) -> in
         if (size <= picture_size and size * frame_rate <= rate and max(sides) ** 2 <= 8 * picture_size
                 and _REFERENCES * size <= buffer and (21 <= level <= 41 or not interlaced)):
             return level
-    raise FprdoError(f"{fmt} at {float(frame_rate):g} pictures per second: above level {'4.1' if interlaced else '6.2'} "
-                     "of AVC; use smaller pictures or another encoder")
+    raise FprdoError(f"{fmt} at {float(frame_rate):g} pictures per second: above level "
+                     f"{'4.1' if interlaced else '6.2'} of AVC; use smaller pictures or another encoder")
 
 
 def config_for(kind: str, fmt: VideoFormat, tools: Toolchain) -> Path:
@@ -154,6 +154,9 @@ def _check(job: EncodeJob) -> None:
     if min(job.fmt.width, job.fmt.height) < _SMALLEST:
         raise FprdoError(f"{job.source}: JM codes pictures from {_SMALLEST}x{_SMALLEST} on, not {job.fmt.width}x"
                          f"{job.fmt.height}; use another encoder")
+    if job.fmt.bit_depth > 8 and job.fmt.width % 16:  # its reader copies rows as if there were no padding
+        raise FprdoError(f"{job.source}: JM 19.1, the stock one too, misreads pictures of more than 8 bits whose width "
+                         f"is no multiple of 16, such as {job.fmt.width}; crop or pad them, or use another encoder")
     for (name, value), instead in _CRASHES.items():
         if _setting(job, name) == str(value):
             raise FprdoError(f"{name}={value}: JM 19.1 crashes with it, the stock one too; use {instead}")

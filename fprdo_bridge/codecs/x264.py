@@ -109,7 +109,9 @@ def command(job: EncodeJob, encoder: Path) -> list[str]:
                ("colorprim", primaries), ("transfer", transfer), ("colormatrix", matrix)]
     if fmt.chroma == "420":
         options.append(("chromaloc", str(("left", "center").index(fmt.siting))))  # H.264 figure E-1
-    options += [("verbose", ""), ("psnr", "")]
+    options.append(("verbose", ""))
+    if fmt.chroma != "400":  # it crashes on the PSNR of 4:0:0, the stock one too
+        options.append(("psnr", ""))
     for path in job.config:
         options += _read_config(path)
     options += [(name, value) for name, value, _ in _missing(job.config, job.options)]

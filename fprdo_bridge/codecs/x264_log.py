@@ -17,14 +17,15 @@ _FINISHED = re.compile(r"^encoded \d+ frames, ", re.MULTILINE)
 def parse_log(text: str) -> EncodeLog:
     """Read the standard error of x264; a run that stopped early gives the pictures that it coded.
 
-    The bits of a picture are those of its access unit, SEI messages included. x264 does not tell its CPU time.
+    The bits of a picture are those of its access unit, SEI messages included. x264 does not tell its CPU time, nor the PSNR of
+    4:0:0, which is empty.
 
     Raises
     ------
     FprdoError
         The IDSE summary is damaged.
     """
-    planes = 1 if _MONOCHROME.search(text) else 3
+    planes = 0 if _MONOCHROME.search(text) else 3
     pictures: list[PictureLog] = []
     first = 0  # number, in output order, of the IDR picture that Poc counts from: all pictures before it are out
     for match in _ENCODED.finditer(text):

@@ -103,10 +103,12 @@ class Extractor:
             self._module(rgb.contiguous(memory_format=torch.channels_last))
         except _LastLayerReached:
             pass
-        except RuntimeError as error:
+        except FprdoError:
+            raise
+        except Exception as error:  # whatever somebody's network raises
             size = f"{rgb.shape[-1]}x{rgb.shape[-2]}"
-            reason = str(error).splitlines()[0]
-            raise FprdoError(f"extractor {self.name} fails on a {size} picture: {reason}; try another size") from error
+            raise FprdoError(f"extractor {self.name} fails on a {size} picture: {_reason(error)}; try another size or "
+                             "correct the network") from error
         finally:
             for hook in hooks:
                 hook.remove()
@@ -221,7 +223,16 @@ def _call_plug_in(spec: str) -> object:
         raise FprdoError(f"extractor {spec}: {error}: use module:callable, the module on the Python path") from error
     if not callable(factory):
         raise FprdoError(f"extractor {spec}: {attribute} is not callable: name a function that returns the network")
-    return factory()
+    try:
+        return factory()
+    except FprdoError:
+        raise
+    except Exception as error:  # whatever somebody's code raises
+        raise FprdoError(f"extractor {spec} cannot be made: {_reason(error)}; correct {attribute}") from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
 
 
 def _load_efficientnet_lite(name: str, layers: Sequence[str] | None) -> Extractor:

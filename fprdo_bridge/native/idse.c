@@ -28,11 +28,13 @@ enum {
   CTU          = 1 << CTU_BITS,
   TU_MAX       = 32,
   MAX_QP_CLIP  = 12,
+  COEFFICIENT_MAX = 8192 * IDSE_ONE, /* largest result of idse_coefficient_weights() */
   ROW_ONE      = 32, /* the squared error 1 in distortions of idse_sse_rows*(): 5 fraction bits */
   HEADER_BYTES = 96
 };
 
 #define DISTORTION_END 17592186044416.0 /* 2^44: with 8 fraction bits it is far from the end of 64 bits */
+
 
 typedef struct plane {
   int       width, height; /* visible */
@@ -286,16 +288,19 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
   picture->counters.rdoq++;
   if (index < 0 || p->shape[index] == NULL)
   {
-    for (int i = 0; i < count * count; i++) weights[i] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
+    weights[0] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
     return 1;
   }
-  const uint32_t  flat = mean < picture->tau_share ? mean : picture->tau_share; /* see idse_tu_weights() */
+  const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share; /* see idse_tu_weights() */
+  const uint64_t  flat = scaled(tau_part, scale) << 8, level = scaled(mean - tau_part, scale);
   ptrdiff_t       stride;
   const uint16_t *shape = block_shape(p, index, x, y, &stride);
   for (int v = 0; v < count; v++, shape += stride)
     for (int u = 0; u < count; u++)
-      weights[u * count + v] =
-        (uint32_t)(scaled(((uint64_t)flat << 8) + (uint64_t)(mean - flat) * shape[u], scale) >> MIXED_BITS);
+    {
+      const uint64_t weight = (flat + level * shape[u]) >> MIXED_BITS;
+      weights[u * count + v] = weight < COEFFICIENT_MAX ? (uint32_t)weight : COEFFICIENT_MAX;
+    }
   return 0;
 }
 
@@ -536,11 +541,41 @@ static uint64_t sum_powered(const weighting *g, const uint16_t *source, size_t c
   return sum;
 }
 
-/* Power, clip, mean 1, tau, in this order; then the padding and the integral image. */
-static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
+/* What becomes of a weight in a plane of `count` powered weights whose sum is `sum`: clip, mean 1, tau, in this order. */
+static uint16_t apply_settings(const weighting *g, uint16_t weight, uint64_t limit, uint64_t sum, size_t count)
 {
   const uint64_t tau = (uint64_t)(g->settings.tau * MIXED_ONE + 0.5);
-  const size_t   count = (size_t)p->width * p->height;
+  const uint64_t value = powered(g, weight) < limit ? powered(g, weight) : limit;
+  /* sum / count is at most 2^24, so value / mean is taken in two steps that stay within 64 bits. */
+  const uint64_t mean1 = sum ? (uint64_t)((double)value * count / (double)sum * MIXED_ONE + 0.5) : MIXED_ONE;
+  const uint64_t mixed = ((mean1 + tau) * MIXED_ONE + (MIXED_ONE + tau) / 2) / (MIXED_ONE + tau);
+  const uint64_t result = (mixed + IDSE_ONE / 2) / IDSE_ONE;
+  return (uint16_t)(result < 1 ? 1 : result > WEIGHT_MAX ? WEIGHT_MAX : result);
+}
+
+/* A row of weights and of the integral image from column x on, up to a weight that is not known yet; returns its column, or
+ * the width. A loop of its own so that all of it stays in registers. */
+static int fill_known(int x, int width, const uint16_t *source, const uint16_t *known, uint16_t *row, const uint32_t *above,
+                      uint32_t *here)
+{
+  uint32_t line = here[x] - above[x];
+  for (; x < width; x++)
+  {
+    const uint16_t w = known[source[x]];
+    if (w == 0) break;
+    row[x] = w;
+    line += w;
+    here[x + 1] = above[x + 1] + line;
+  }
+  return x;
+}
+
+/* The weights with settings applied, the padding and the integral image. */
+static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
+{
+  const int      width = p->width;
+  const size_t   count = (size_t)width * p->height;
+  uint16_t *const known = g->result;
   uint64_t       sum = sum_powered(g, source, count), limit = UINT32_MAX;
 
   if (g->settings.clip > 0)
@@ -550,31 +585,16 @@ static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
     for (size_t i = 0; i < count; i++) sum += powered(g, source[i]) < limit ? powered(g, source[i]) : limit;
   }
   memset(g->result, 0, sizeof g->result);
-  memset(p->integral, 0, sizeof(uint32_t) * ((size_t)p->width + 1));
-  for (int y = 0; y < p->height; y++, source += p->width)
+  memset(p->integral, 0, sizeof(uint32_t) * ((size_t)width + 1));
+  for (int y = 0; y < p->height; y++, source += width)
   {
     uint16_t       *row = p->weight + (size_t)y * p->padded_width;
-    const uint32_t *above = p->integral + (size_t)y * (p->width + 1);
-    uint32_t       *here = p->integral + (size_t)(y + 1) * (p->width + 1);
-    uint32_t        line = 0;
+    const uint32_t *above = p->integral + (size_t)y * (width + 1);
+    uint32_t       *here = p->integral + (size_t)(y + 1) * (width + 1);
     here[0] = 0;
-    for (int x = 0; x < p->width; x++)
-    {
-      uint16_t w = g->result[source[x]];
-      if (w == 0) /* a map has few different weights, and divisions are slow */
-      {
-        const uint64_t value = powered(g, source[x]) < limit ? powered(g, source[x]) : limit;
-        /* sum / count is at most 2^24, so value / mean is taken in two steps that stay within 64 bits. */
-        const uint64_t mean1 = sum ? (uint64_t)((double)value * count / (double)sum * MIXED_ONE + 0.5) : MIXED_ONE;
-        const uint64_t mixed = ((mean1 + tau) * MIXED_ONE + (MIXED_ONE + tau) / 2) / (MIXED_ONE + tau);
-        const uint64_t weight = (mixed + IDSE_ONE / 2) / IDSE_ONE;
-        w = g->result[source[x]] = (uint16_t)(weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight);
-      }
-      row[x] = w;
-      line += w;
-      here[x + 1] = above[x + 1] + line;
-    }
-    for (int x = p->width; x < p->padded_width; x++) row[x] = row[p->width - 1];
+    for (int x = 0; (x = fill_known(x, width, source, known, row, above, here)) < width;) /* a map has few different weights */
+      known[source[x]] = apply_settings(g, source[x], limit, sum, count);
+    for (int x = width; x < p->padded_width; x++) row[x] = row[width - 1];
   }
   for (int y = p->height; y < p->padded_height; y++)
     memcpy(p->weight + (size_t)y * p->padded_width, p->weight + (size_t)(p->height - 1) * p->padded_width,
@@ -733,7 +753,8 @@ static idse_picture *picture_allocate(const idse_settings *settings, const idse_
   picture->settings = *settings;
   picture->components = component_count(sequence->chroma_format_idc);
   /* A cost without its fraction is an int; an eighth of its range is left to the rate. */
-  picture->sample_limit = (INT32_MAX - INT32_MAX / 8) * (int64_t)ROW_ONE / macroblock_samples(sequence->chroma_format_idc);
+  picture->sample_limit = (INT32_MAX - INT32_MAX / 8) * (int64_t)ROW_ONE /
+                          macroblock_samples(sequence->chroma_format_idc);
   picture->tau_share = (uint32_t)(settings->tau / (1 + settings->tau) * MIXED_ONE + 0.5);
   /* The offset is -12 + the number of thresholds above the mean: threshold i separates -12 + i from -11 + i. */
   for (int i = 0; i < 2 * MAX_QP_CLIP; i++)
@@ -806,7 +827,6 @@ typedef struct weight_file {
   uint64_t       map_bytes, maps_offset;
   int            chroma_format_idc, transform_sizes;
   int            all_one; /* every pixel weight of every map is 1.0 */
-  uint32_t       crc_table[8][256];
 } weight_file;
 
 static uint32_t read_u32(const uint8_t *p)
@@ -816,28 +836,63 @@ static uint32_t read_u32(const uint8_t *p)
 static uint64_t read_u64(const uint8_t *p) { return read_u32(p) | (uint64_t)read_u32(p + 4) << 32; }
 static uint32_t read_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
-/* table[n][b]: what byte b becomes when n zero bytes follow it. */
-static void crc32_prepare(uint32_t table[8][256])
+#if HAVE_X86
+#define CLMUL __attribute__((target("pclmul,sse4.1")))
+#define HAS_CLMUL (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1"))
+
+/* One step of Intel's "Fast CRC computation using PCLMULQDQ": a * x^n mod P of both halves, n being what `by` was made for. */
+CLMUL static __m128i crc_fold(__m128i a, __m128i by)
 {
+  return _mm_xor_si128(_mm_clmulepi64_si128(a, by, 0x00), _mm_clmulepi64_si128(a, by, 0x11));
+}
+
+/* Folds 64 bytes or more, a multiple of 64, into 16 bytes of the same CRC continued from 0; `crc` is that before them. */
+CLMUL static void crc_fold_to_16(uint32_t crc, const uint8_t *data, size_t bytes, uint8_t out[16])
+{
+  const __m128i  by512 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4), by128 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
+  const __m128i *at = (const __m128i *)(const void *)data;
+  __m128i        x[4];
+  for (int i = 0; i < 4; i++) x[i] = _mm_loadu_si128(at++);
+  x[0] = _mm_xor_si128(x[0], _mm_cvtsi32_si128((int)crc));
+  for (bytes -= 64; bytes > 0; bytes -= 64)
+    for (int i = 0; i < 4; i++) x[i] = _mm_xor_si128(crc_fold(x[i], by512), _mm_loadu_si128(at++));
+  for (int i = 1; i < 4; i++) x[i] = _mm_xor_si128(crc_fold(x[i - 1], by128), x[i]);
+  _mm_storeu_si128((__m128i *)(void *)out, x[3]);
+}
+#endif
+
+/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. 16 bytes a step, a table for each ("slicing"): a whole
+ * file is checked before the first picture, which has to be quick beside an encoder of hundreds of pictures a second. */
+static uint32_t crc32_add(uint32_t crc, const uint8_t *data, size_t bytes)
+{
+  enum { STEP = 16 };
+  uint32_t table[STEP][256];
   for (uint32_t i = 0; i < 256; i++)
   {
     uint32_t r = i;
     for (int bit = 0; bit < 8; bit++) r = r & 1 ? r >> 1 ^ 0xEDB88320u : r >> 1;
     table[0][i] = r;
   }
-  for (int n = 1; n < 8; n++)
-    for (int i = 0; i < 256; i++) table[n][i] = table[n - 1][i] >> 8 ^ table[0][table[n - 1][i] & 255];
-}
-
-/* CRC-32 of ISO 3309 and zlib, continued from `crc`; 0 to start. Eight bytes at a time: a map has megabytes. */
-static uint32_t crc32_add(const uint32_t table[8][256], uint32_t crc, const uint8_t *data, size_t bytes)
-{
+  for (int k = 1; k < STEP; k++)
+    for (uint32_t i = 0; i < 256; i++) table[k][i] = table[k - 1][i] >> 8 ^ table[0][table[k - 1][i] & 255];
   crc = ~crc;
-  for (; bytes >= 8; bytes -= 8, data += 8)
+#if HAVE_X86
+  uint8_t folded[STEP];
+  if (bytes >= 64 && bytes % 64 == 0 && HAS_CLMUL)
   {
-    const uint32_t low = crc ^ read_u32(data), high = read_u32(data + 4);
-    crc = table[7][low & 255] ^ table[6][low >> 8 & 255] ^ table[5][low >> 16 & 255] ^ table[4][low >> 24] ^
-          table[3][high & 255] ^ table[2][high >> 8 & 255] ^ table[1][high >> 16 & 255] ^ table[0][high >> 24];
+    crc_fold_to_16(crc, data, bytes, folded);
+    crc = 0;
+    data = folded;
+    bytes = STEP;
+  }
+#endif
+  for (; bytes >= STEP; bytes -= STEP, data += STEP)
+  {
+    const uint32_t a = read_u32(data) ^ crc, b = read_u32(data + 4), c = read_u32(data + 8), d = read_u32(data + 12);
+    crc = table[15][a & 255] ^ table[14][a >> 8 & 255] ^ table[13][a >> 16 & 255] ^ table[12][a >> 24] ^
+          table[11][b & 255] ^ table[10][b >> 8 & 255] ^ table[9][b >> 16 & 255] ^ table[8][b >> 24] ^
+          table[7][c & 255] ^ table[6][c >> 8 & 255] ^ table[5][c >> 16 & 255] ^ table[4][c >> 24] ^
+          table[3][d & 255] ^ table[2][d >> 8 & 255] ^ table[1][d >> 16 & 255] ^ table[0][d >> 24];
   }
   for (; bytes > 0; bytes--, data++) crc = table[0][(crc ^ *data) & 255] ^ crc >> 8;
   return ~crc;
@@ -881,7 +936,6 @@ static int parse_header(weight_file *f, const char *path, char *message)
   static const uint8_t magic[8] = { 'I', 'D', 'S', 'E', '\r', '\n', 0x1a, '\n' };
   const uint8_t       *h = f->data;
 
-  crc32_prepare(f->crc_table);
   if (f->bytes < 12 || memcmp(h, magic, sizeof magic) != 0)
   {
     say(message, "%s: not an .idse weight file; %s", path, remake);
@@ -922,9 +976,7 @@ static int parse_header(weight_file *f, const char *path, char *message)
       samples += plane_samples(f, c);
       for (int t = 0; t < IDSE_TRANSFORMS; t++) samples += has_shape(f->transform_sizes, t) ? shape_samples(f, c, t) : 0;
     }
-    /* The size of the whole file, which is compared next, stays within 64 bits. */
-    sound = f->map_bytes == (2 * samples + 63) / 64 * 64 && f->maps_offset <= INT64_MAX / 2 &&
-            f->map_count <= INT64_MAX / 2 / f->map_bytes;
+    sound = f->map_bytes == (2 * samples + 63) / 64 * 64;
   }
   if (!sound)
   {
@@ -940,7 +992,7 @@ static int parse_header(weight_file *f, const char *path, char *message)
         f->map_count, f->map_bytes, f->maps_offset, remake);
     return 0;
   }
-  if (read_u32(h + 92) != crc32_add(f->crc_table, crc32_add(f->crc_table, 0, h, 92), h + HEADER_BYTES, (size_t)(preamble - HEADER_BYTES)))
+  if (read_u32(h + 92) != crc32_add(crc32_add(0, h, 92), h + HEADER_BYTES, (size_t)(preamble - HEADER_BYTES)))
   {
     say(message, "%s: wrong checksum of the header; copy it again or %s", path, remake);
     return 0;
@@ -954,7 +1006,7 @@ static int check_maps(weight_file *f, const char *path, char *message)
   for (uint32_t n = 0; n < f->map_count; n++)
   {
     const uint8_t *record = f->data + f->maps_offset + n * f->map_bytes;
-    if (read_u32(f->data + HEADER_BYTES + 4 * n) != crc32_add(f->crc_table, 0, record, (size_t)f->map_bytes))
+    if (read_u32(f->data + HEADER_BYTES + 4 * n) != crc32_add(0, record, (size_t)f->map_bytes))
     {
       say(message, "%s: wrong checksum of map %u of %u; copy it again or %s", path, n, f->map_count, remake);
       return 0;

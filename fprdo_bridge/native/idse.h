@@ -187,10 +187,11 @@ double idse_mean(const idse_picture *picture, int component, int x, int y, int w
  * Counts one RDOQ call. Only to be called where idse_rdoq() is 1. */
 const double *idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *mean);
 
-/* idse_tu_weights() for encoders that quantise in integers: factors with 8 fraction bits, times scale / 65536, for the
- * count x count lowest frequencies of the size x size transform of the block, frequency (v, u) at weights[u * count + v].
- * A size that is no transform of the map, 0 for one, gives all of them the mean weight of the width x height block.
- * Returns 1 if all are the same. Counts one RDOQ call. Only to be called where idse_rdoq() is 1. */
+/* idse_tu_weights() for encoders that quantise in integers: factors with 8 fraction bits, times scale / 65536 and 8192.0 at
+ * most, for the count x count lowest frequencies of the size x size transform of the block, frequency (v, u) at
+ * weights[u * count + v]. Returns 1 if all are the mean weight of the width x height block, then weights[0] alone is set:
+ * where the map has no transform of that size, 0 for one, or RDOQ uses mean weights. Counts one RDOQ call. Only to be called
+ * where idse_rdoq() is 1. */
 int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
                              uint32_t scale, uint32_t *weights);
 
@@ -256,7 +257,8 @@ inline uint64_t idse_sse(const idse_picture *picture, int component, int x, int 
 
 /* One name for both sample types of JM (IMGTYPE). */
 #define idse_sse_rows(picture, decision, original, ...)                                                                \
-  _Generic((original), uint8_t **: idse_sse_rows8, uint16_t **: idse_sse_rows16)(picture, decision, original, __VA_ARGS__)
+  _Generic((original), uint8_t **: idse_sse_rows8, uint16_t **: idse_sse_rows16)(picture, decision, original,          \
+                                                                                 __VA_ARGS__)
 #endif
 
 #endif

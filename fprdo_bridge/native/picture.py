@@ -30,6 +30,11 @@ def default_settings() -> dict[str, float]:
     return {name: getattr(settings, name) for name, _ in _ffi.typeof("idse_settings").fields}
 
 
+def lambda_scale(qp_offset: int) -> int:
+    """What lambda is multiplied by for a QP offset of -12 to 12, times 65536."""
+    return _lib.idse_lambda_scale(qp_offset)
+
+
 class WeightedPicture:
     """The weights of one picture.
 
@@ -83,6 +88,23 @@ class WeightedPicture:
         height, width = a.shape
         pointers = [(_ffi.cast(sample, block.ctypes.data), block.strides[0] // block.itemsize) for block in (a, b)]
         return kernel(self._picture, component, x, y, width, height, *pointers[0], *pointers[1], shift)
+
+    def sse_scaled(self, component: int, x: int, y: int, a: np.ndarray, b: np.ndarray, scale: int) -> int:
+        """floor(sum w (a - b)^2 scale / 65536) of the block at (x, y); a and b uint8 or uint16, 16, 8, 4 or 2 wide, up to 16
+        high, of one type; rows may be strided."""
+        kernel, sample = {np.dtype(np.uint8): (_lib.idse_sse_scaled8, "uint8_t *"),
+                          np.dtype(np.uint16): (_lib.idse_sse_scaled16, "uint16_t *")}[a.dtype]
+        height, width = a.shape
+        pointers = [(_ffi.cast(sample, block.ctypes.data), block.strides[0] // block.itemsize) for block in (a, b)]
+        return kernel(self._picture, component, x, y, width, height, *pointers[0], *pointers[1], scale)
+
+    def coefficient_weights(self, component: int, x: int, y: int, size: int, count: int, scale: int) -> tuple[np.ndarray, bool]:
+        """Weights (count, count) uint32, 8 fraction bits, of the lowest frequencies of a size x size block, vertical frequency
+        first; whether they are one and the same, which is then the first of them."""
+        weights = np.zeros((count, count), np.uint32)
+        same = _lib.idse_coefficient_weights(self._picture, component, x, y, size, size, size, count, scale,
+                                             _ffi.cast("uint32_t *", weights.ctypes.data))
+        return weights.T, bool(same)
 
     def mean(self, component: int, x: int, y: int, width: int, height: int) -> float:
         """Mean weight of the visible part of a block."""
