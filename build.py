@@ -736,7 +736,7 @@ def pip_install(label: str, arguments: list[str]) -> None:
 
 def package_key() -> str:
     inputs = [ROOT / name for name in ("pyproject.toml", "setup.py", "constraints.txt")]
-    inputs += [NATIVE / name for name in (*native_files(), "build_idse.py")]
+    inputs += [NATIVE / name for name in (*native_files(), "build_idse.py", "quantise.cpp")]
     return digest(*(path.read_bytes() for path in inputs))
 
 
@@ -758,10 +758,10 @@ def install_package(extras: tuple[str, ...] = ()) -> None:
     PACKAGE_LOG.unlink(missing_ok=True)
     extras = tuple(sorted({*extras, *read_json(VENV_STAMP).get("extras", ())}))
     write_venv_stamp(place=str(ROOT), extras=extras)
-    for old in NATIVE.glob("_idse*.so"):  # so that the kernel is compiled from the source as it is now
+    for old in NATIVE.glob("_*.so"):  # so that they are compiled from the source as it is now
         old.unlink()
     # The build's requirements come first, pinned as the rest; then no second, unpinned set has to be fetched for it.
-    pip_install("what builds the package", ["setuptools", "cffi"])
+    pip_install("what builds the package", ["setuptools", "cffi", "pybind11"])
     pip_install("the package and what it needs",
                 ["--no-build-isolation", "-e", str(ROOT) + (f"[{','.join(extras)}]" if extras else "")])
     write_venv_stamp(place=str(ROOT), extras=extras, key=package_key())

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from multiprocessing.connection import Listener
+from multiprocessing.connection import Client, Listener
+from multiprocessing.reduction import send_handle
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,16 @@ from fprdo_bridge.codecs.encode_log import EncodeLog, PictureLog
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import Frame, VideoFormat, coded_format, read_yuv, write_yuv
-from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, Layout, WeightMap, map_record, ones
+from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, Layout, WeightMap
 from fprdo_bridge.native.in_process import Block, Reference, Setup
 from fprdo_bridge.sequence import open_sequence
+from fprdo_bridge.weight_buffer import WeightBuffer
 
 __all__ = ["Block", "Encoded", "Encoder", "Picture", "compiled"]
 
 IN_PROCESS = ("hm", "jm")
+
+Weights = WeightBuffer | WeightMap | Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,13 @@ class compiled:  # noqa: N801, reads as what it says: distortion=compiled(make)
 class _Provider:
     """Answers a worker's questions in a thread of the caller's process, so that `provider` sees all that its author sees."""
 
-    def __init__(self, folder: Path, setup: Setup, weights: Callable[[Picture], WeightMap], fmt: VideoFormat):
-        self.folder, self.setup, self.weights, self.fmt = folder, setup, weights, fmt
+    def __init__(self, address: Path, setup: Setup, weights: Callable[[Picture], Weights], fmt: VideoFormat):
+        self.address, self.setup, self.weights, self.fmt = address, setup, weights, fmt
         self.error: BaseException | None = None
-        self.listener = Listener(str(folder / "socket"), "AF_UNIX")
+        self.held: dict[int, WeightBuffer] = {}  # by source frame: what the encoder reads
+        self.own: list[WeightBuffer] = []        # to be filled with what `weights` returns
+        self.free: list[WeightBuffer] = []
+        self.listener = Listener(str(address), "AF_UNIX")
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -80,44 +87,34 @@ class _Provider:
     def _answer(self, connection, kind: str, *what) -> None:
         if kind == "raised":
             self.error = what[0]
-            return
-        path = self.folder / f"map-{what[-1]}"
-        if kind == "end":
-            path.unlink()
-            return
-        picture = Picture(*what, self.fmt)
-        where = f"weights of picture {picture.poc}"
-        record = map_record(_as_map(self.weights(picture), where), self.setup.layout, where)
-        path.write_bytes(record)
-        connection.send(str(path))
+        elif kind == "end":
+            buffer = self.held.pop(what[0])
+            if any(buffer is own for own in self.own):
+                self.free.append(buffer)
+        else:
+            picture = Picture(*what, self.fmt)
+            self.held[picture.frame] = buffer = self._buffer(self.weights(picture), f"weights of picture {picture.poc}")
+            send_handle(connection, buffer.file.fileno(), None)
+
+    def _buffer(self, given: Weights, where: str) -> WeightBuffer:
+        if isinstance(given, WeightBuffer):
+            if given.layout != self.setup.layout:
+                raise FprdoError(f"{where}: a buffer for {given.layout}, {self.setup.layout} is coded; make it for this format")
+            return given
+        if not self.free:
+            self.own.append(WeightBuffer(self.fmt, self.setup.layout.transform_sizes))
+            self.free.append(self.own[-1])
+        self.free[-1].fill(given, where)
+        return self.free.pop()
 
     def close(self) -> None:
         if self.thread.is_alive():  # still in accept(), where the worker did not come to connect
             try:
-                from multiprocessing.connection import Client
-                Client(str(self.folder / "socket"), "AF_UNIX").close()
+                Client(str(self.address), "AF_UNIX").close()
             except OSError:
                 pass
         self.thread.join(timeout=2)  # longer only if `provider` does not return, which nobody can make it
         self.listener.close()
-
-
-def _check_types(arrays: Iterable[np.ndarray], where: str) -> None:
-    for array in arrays:
-        if array.dtype.kind != "f":
-            raise FprdoError(f"{where}: {array.dtype} given; use float32, mean 1")
-
-
-def _as_map(given: object, where: str) -> WeightMap:
-    if isinstance(given, WeightMap):
-        _check_types(given.planes + tuple(plane for group in given.shapes.values() for plane in group), where)
-        return given
-    if isinstance(given, np.ndarray):
-        given = (given,)
-    if isinstance(given, (tuple, list)) and given and all(isinstance(plane, np.ndarray) for plane in given):
-        _check_types(given, where)
-        return WeightMap(tuple(given), {}, (1.0,) * len(given))
-    raise FprdoError(f"{where}: {type(given).__name__} given; give a WeightMap, or one float32 array per plane")
 
 
 class Encoder:
@@ -142,8 +139,7 @@ class Encoder:
             raise FprdoError(f"{name}: built without a library; run python3 build.py {name}")
 
     def encode(self, frames: str | os.PathLike | Iterable[Frame], qp: int, *, fmt: VideoFormat | None = None,
-               weights: WeightMap | Sequence[np.ndarray] | None = None,
-               provider: Callable[[Picture], WeightMap | Sequence[np.ndarray]] | None = None,
+               weights: Weights | None = None, provider: Callable[[Picture], Weights] | None = None,
                distortion: Callable[[Block], float] | compiled | None = None, decisions: int = 15,
                transform_sizes: Sequence[int] = TRANSFORM_SIZES, idse: IdseOptions = IdseOptions(),
                options: dict[str, str] | None = None, frame_rate: Fraction | int = 30,
@@ -152,17 +148,18 @@ class Encoder:
 
         Parameters
         ----------
-        frames : picture or .yuv file, or frames (tuples of planes) of format `fmt`
+        frames : picture, .yuv or .y4m file, or frames (tuples of planes) of format `fmt`
         qp : quantisation parameter
         fmt : needed with frames that come from no file
-        weights : the same weights for every picture: a WeightMap, or float32 arrays per plane, mean 1
-        provider : called with each Picture when it begins, in this process; returns its weights
+        weights : the same weights for every picture: a WeightBuffer, a WeightMap, or float32 arrays per plane, mean 1
+        provider : called with each Picture when it begins, in a thread of this process; returns its weights, which the
+            encoder uses until the picture ends
         distortion : called in the worker with each Block of the decisions that `decisions` names; returns what takes the
             place of sum(w e^2): finite, not negative. It runs in another process and must be importable there.
         decisions : sum of 1 (intra), 2 (inter skip), 4 (inter residual), 8 (inter)
         transform_sizes : of the shapes in the maps; () for weights of pixels only
         idse : what the weights may change
-        options : further options of the encoder
+        options : further options of the encoder; None for those that `fprdo encode` gives it with weights
         on_picture : called with each picture when it is coded
 
         Raises
@@ -175,23 +172,33 @@ class Encoder:
         with tempfile.TemporaryDirectory(prefix="fprdo-") as name:
             folder = Path(name)
             source, fmt, count = self._source(frames, fmt, folder)
-            coded = coded_format(fmt)
             config = Path(self.config) if Path(self.config).is_file() else self.codec.config_for(self.config, fmt, self.tools)
+            stock = weights is None and provider is None and distortion is None
+            if options is None:
+                options = {} if stock else self.codec.weighted_options(idse)
             job = EncodeJob(source=source, fmt=fmt, frames=count, qp=qp, bitstream=folder / "out" / "bitstream",
                             recon=folder / "out" / "recon.yuv", config=(config,), idse=idse, frame_rate=frame_rate,
-                            options=options or {})
+                            options=options)
             job.bitstream.parent.mkdir()
-            if weights is None and provider is None and distortion is None:
+            if stock:
                 result = running.encode(self.codec._ENCODER, job, self.tools.encoder, False, on_picture)
             else:
-                if weights is None and provider is None:
-                    weights = ones(coded, transform_sizes)
-                setup = Setup(Layout(coded.width, coded.height, coded.chroma, tuple(sorted(transform_sizes))), fmt.bit_depth,
-                              decisions if distortion is not None else 0,
-                              Reference.of(distortion.make if isinstance(distortion, compiled) else distortion)
-                              if distortion is not None else None, isinstance(distortion, compiled))
-                result = self._in_process(job, setup, provider or (lambda picture: weights), coded, folder, on_picture)
+                fixed = None if provider else self._fixed(weights, fmt, transform_sizes)
+                layout = fixed.layout if fixed else Layout.of(coded_format(fmt), transform_sizes)
+                function = distortion.make if isinstance(distortion, compiled) else distortion
+                setup = Setup(layout, fmt.bit_depth, decisions if function else 0, Reference.of(function) if function else None,
+                              isinstance(distortion, compiled), fixed is not None and fixed.is_flat())
+                result = self._in_process(job, setup, provider or (lambda picture: fixed), coded_format(fmt), folder, on_picture)
             return Encoded(result.bitstream.read_bytes(), tuple(read_yuv(result.recon, fmt)), result.log, result.wall_seconds)
+
+    @staticmethod
+    def _fixed(weights: Weights | None, fmt: VideoFormat, transform_sizes: Sequence[int]) -> WeightBuffer:
+        if isinstance(weights, WeightBuffer):
+            return weights
+        buffer = WeightBuffer(fmt, transform_sizes)
+        if weights is not None:
+            buffer.fill(weights)
+        return buffer
 
     @staticmethod
     def _source(frames, fmt: VideoFormat | None, folder: Path) -> tuple[Path, VideoFormat, int]:
@@ -204,16 +211,17 @@ class Encoder:
 
     def _in_process(self, job: EncodeJob, setup: Setup, weights, coded: VideoFormat, folder: Path, on_picture):
         """`running.encode` with the worker in the place of the program."""
-        socket_folder = tempfile.TemporaryDirectory(prefix="fprdo-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-        with socket_folder as shared:
-            provider = _Provider(Path(shared), setup, weights, coded)
+        # A socket's address is short: not where a temporary folder may have a long name.
+        socket_folder = tempfile.TemporaryDirectory(prefix="fprdo-", dir="/tmp" if os.path.isdir("/tmp") else None)
+        with socket_folder as name:
+            address = Path(name) / "socket"
+            provider = _Provider(address, setup, weights, coded)
             encoder, marker = self.codec._ENCODER, folder / "provided"
             marker.touch()  # where a weight file would be; a library with a provider reads none
-            start = [sys.executable, "-m", "fprdo_bridge.native", str(Path(shared) / "socket")]
+            start = [sys.executable, "-m", "fprdo_bridge.native", str(address)]
             command_in = encoder.command_in
-            encoder = replace(encoder, command=lambda *job: start + encoder_command(*job),
+            encoder = replace(encoder, command=lambda *job: start + self.codec.command(*job),
                               command_in=command_in and (lambda *job: start + command_in(*job)))
-            encoder_command = self.codec.command
             try:
                 return running.encode(encoder, replace(job, weights=marker), self.tools.library, False, on_picture)
             except FprdoError:

@@ -6,8 +6,27 @@ import signal
 import numpy as np
 
 from fprdo_bridge.encoder import Block
+from fprdo_bridge.frames import VideoFormat
 
 
+def stripes(fmt: VideoFormat) -> list[np.ndarray]:
+    """Pixel weights, 256 is 1.0, whose mean is exactly 1."""
+    planes = []
+    for rows, columns in fmt.plane_shapes:
+        plane = np.full((rows, columns), 256, np.int64)
+        plane[:, 1::4], plane[:, 3::4] = 32, 480
+        planes.append(plane[:, ::-1] if columns % 4 == 0 else np.full((rows, columns), 256))
+    return planes
+
+
+_STRIPES = [np.pad(plane, ((0, 64), (0, 64)), "edge") for plane in stripes(VideoFormat(72, 56))]
+
+
+def weighted(block: Block) -> float:
+    """What the kernels compute with these weights."""
+    error = block.original.astype(np.int64) - block.coded
+    rows, columns = error.shape
+    return float((_STRIPES[block.component][block.y:block.y + rows, block.x:block.x + columns] * error * error).sum()) / 256
 
 
 def plain(block: Block) -> float:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import VideoFormat
 from fprdo_bridge.importance.idse_file import IdseFile, WeightMap, ones, write_idse
+from fprdo_bridge.native import _quantise
 
 FMT = VideoFormat(6, 5, "420")
 
@@ -376,3 +377,40 @@ def test_writing_streams(tmp_path):
 
     write_idse(tmp_path / "a.idse", maps(), FMT, frame_count=4, transform_sizes=())
     assert len(alive) == 4
+
+
+def reference_plane(weights: np.ndarray) -> np.ndarray:
+    return np.clip(np.floor(weights.astype(np.float64) * 256 + 0.5), 1, 65535).astype(np.uint16)
+
+
+def reference_blocks(weights: np.ndarray, n: int) -> np.ndarray:
+    rows, columns = weights.shape
+    blocks = weights.reshape(rows // n, n, columns // n, n).swapaxes(1, 2).reshape(-1, n * n)
+    sums = np.floor(np.cumsum(blocks, axis=1, dtype=np.float64) * 256 + 0.5)
+    fixed = np.clip(np.diff(sums, axis=1, prepend=0), 0, 65535).astype(np.uint16)
+    return fixed.reshape(rows // n, columns // n, n, n).swapaxes(1, 2).reshape(rows, columns)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from((4, 8, 16, 32)), st.integers(1, 3), st.integers(1, 3), st.sampled_from((1e-4, 1.0, 300.0, 1e6, 1e30)),
+       st.booleans(), st.integers(0, 2 ** 32 - 1))
+def test_native_quantisation_is_numpys(n, down, across, scale, transposed, seed):
+    rng = np.random.default_rng(seed)
+    weights = (rng.gamma(0.3, 3, (down * n, across * n)) * scale).astype(np.float32)
+    weights = weights.T.copy().T if transposed else weights  # neither order of memory is taken for the other
+    out = np.zeros(weights.shape, np.uint16)
+    assert _quantise.quantise_plane(weights, out) and np.array_equal(out, reference_plane(weights))
+    assert _quantise.quantise_blocks(weights, n, out) and np.array_equal(out, reference_blocks(weights, n))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1e-30])
+def test_native_quantisation_refuses(bad):
+    weights, out = np.ones((8, 8), np.float32), np.zeros((8, 8), np.uint16)
+    weights[3, 5] = bad
+    assert not _quantise.quantise_plane(weights, out) and not _quantise.quantise_blocks(weights, 4, out)
+    with pytest.raises(ValueError, match="same two dimensions"):
+        _quantise.quantise_plane(weights, out[:4])
+    with pytest.raises(ValueError, match="whole blocks"):
+        _quantise.quantise_blocks(weights[:6].copy(), 4, np.zeros((6, 8), np.uint16))
+    with pytest.raises(TypeError):
+        _quantise.quantise_plane(weights, np.zeros((8, 8), np.float32))  # would be written to a copy

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from clips import clip
 from oracles import random_map
 
 from fprdo_bridge import Encoder, codecs, compiled, toolchain
+from fprdo_bridge.codecs.decoders import decode_libav
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, read_yuv, write_yuv
-from fprdo_bridge.importance.idse_file import ones, write_idse
+from fprdo_bridge.frames import VideoFormat, first_difference, write_yuv
+from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
+from fprdo_bridge.weight_buffer import WeightBuffer
 
 FMT = VideoFormat(72, 56)
 PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False)
@@ -37,11 +40,12 @@ def importable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))))
 
 
-def from_file(encoder: Encoder, folder: Path, maps, frames, qp: int = 32) -> bytes:
+def from_file(encoder: Encoder, folder: Path, maps, frames, qp: int = 32, idse: IdseOptions = IdseOptions()) -> bytes:
     write_yuv(folder / "source.yuv", frames, FMT)
     write_idse(folder / "maps.idse", maps, FMT, frame_count=len(maps))
     job = EncodeJob(source=folder / "source.yuv", fmt=FMT, frames=len(frames), qp=qp, bitstream=folder / "file.bin",
-                    config=(encoder.codec.config_for("intra", FMT, encoder.tools),), weights=folder / "maps.idse")
+                    config=(encoder.codec.config_for("intra", FMT, encoder.tools),), weights=folder / "maps.idse", idse=idse,
+                    options=encoder.codec.weighted_options(idse))
     return encoder.codec.encode(job, encoder.tools).bitstream.read_bytes()
 
 
@@ -60,6 +64,64 @@ def test_file_array_and_provider_make_one_bitstream(encoder, tmp_path):
     assert len(given.recon) == 2 and given.recon[0][0].shape == (56, 72)
     array = encoder.encode(frames[:1], 32, fmt=FMT, weights=maps[0])
     assert array.bitstream == from_file(encoder, tmp_path, maps[:1], frames[:1]) != given.bitstream
+
+
+def test_file_callback_and_distortion_that_computes_the_same_sum(encoder, tmp_path):
+    """Weights from a file; from a callback; from a callback, and the weighted sum of every decision from Python."""
+    frames, as_it_is = clip(FMT, 2), IdseOptions(tau=0)
+    stripes = WeightMap(tuple(plane.astype(np.float32) / 256 for plane in provided.stripes(FMT)), {}, (1.0, 1.0, 1.0))
+    shaped = replace(random_map(FMT, 3), planes=stripes.planes)
+    file = from_file(encoder, tmp_path, [shaped] * 2, frames, 27, as_it_is)
+    callback = encoder.encode(frames, 27, fmt=FMT, provider=lambda picture: shaped, idse=as_it_is)
+    both = encoder.encode(frames, 27, fmt=FMT, provider=lambda picture: shaped, idse=as_it_is, distortion=provided.weighted)
+    assert file == callback.bitstream == both.bitstream != encoder.encode(frames, 27, fmt=FMT).bitstream
+    other = encoder.encode(frames, 27, fmt=FMT, provider=lambda picture: shaped, idse=as_it_is, distortion=provided.plain)
+    assert other.bitstream != file  # it was asked
+
+
+def test_weights_of_one_are_no_weights(encoder):
+    """With every setting as it is, the QP map too."""
+    frames = clip(FMT, 2)
+    stock = encoder.encode(frames, 32, fmt=FMT)
+    assert encoder.encode(frames, 32, fmt=FMT, weights=ones(FMT), options={}).bitstream == stock.bitstream
+    assert encoder.encode(frames, 32, fmt=FMT, weights=WeightBuffer(FMT), options={}).bitstream == stock.bitstream
+    provider = encoder.encode(frames, 32, fmt=FMT, provider=lambda picture: ones(FMT), options={}, idse=IdseOptions(qp_map=False))
+    assert provider.bitstream == stock.bitstream
+
+
+def test_buffer_is_read_where_it_lies(encoder, tmp_path):
+    """One buffer, written by the provider before each picture, nothing taken over by anybody."""
+    frames, maps = clip(FMT, 2), [random_map(FMT, seed) for seed in (1, 2)]
+    buffer = WeightBuffer(FMT)
+
+    def provider(picture):
+        buffer.fill(maps[picture.frame])
+        return buffer
+    assert encoder.encode(frames, 32, fmt=FMT, provider=provider).bitstream == from_file(encoder, tmp_path, maps, frames)
+    alone = encoder.encode(frames[:1], 32, fmt=FMT, provider=provider).bitstream
+    assert alone == from_file(encoder, tmp_path, maps[:1], frames[:1])
+    buffer.planes[0][:, :36] //= 2
+    assert encoder.encode(frames[:1], 32, fmt=FMT, weights=buffer).bitstream != alone
+
+
+def test_buffer_changed_while_in_use(encoder, tmp_path):
+    """Decisions become anybody's guess, the bitstream stays what decoders read."""
+    fmt, rng, done = VideoFormat(144, 112), np.random.default_rng(0), threading.Event()
+    buffer = WeightBuffer(fmt)
+
+    def change():
+        while not done.is_set():
+            for array in (*buffer.planes, *(shape for group in buffer.shapes.values() for shape in group)):
+                array[:] = rng.integers(0, 65536, array.shape)
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        encoded = encoder.encode(clip(fmt, 2), 27, fmt=fmt, provider=lambda picture: buffer)
+    finally:
+        done.set()
+        thread.join()
+    (tmp_path / "bitstream").write_bytes(encoded.bitstream)
+    assert first_difference(encoded.recon, decode_libav(tmp_path / "bitstream", fmt)) is None
 
 
 def test_distortion_that_computes_the_same_sum(encoder, tmp_path):

@@ -125,15 +125,17 @@ def test_kernel_and_format_tests_under_sanitizers(tmp_path):
     if not os.path.isabs(runtime):
         pytest.skip("the compiler has no AddressSanitizer runtime to load before Python")
     shutil.copytree(ROOT / "fprdo_bridge", tmp_path / "fprdo_bridge", ignore=shutil.ignore_patterns("*.so", "*.o", "_idse.c"))
-    builder = (f"from fprdo_bridge.native.build_idse import ffibuilder, HERE; ffibuilder.compile(tmpdir={str(tmp_path)!r})")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "CFLAGS": " ".join(flags), "LDFLAGS": " ".join(flags[2:3])}
-    built = subprocess.run([sys.executable, "-c", builder], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    built = subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=tmp_path, env=environment,
+                           capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[-2000:]
     environment |= {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
-    where = subprocess.run([sys.executable, "-c", "import fprdo_bridge.native._idse as m; print(m.__file__)"], cwd=tmp_path,
+    where = subprocess.run([sys.executable, "-c", "from fprdo_bridge.native import _idse, _quantise; print(_idse.__file__, _quantise.__file__)"], cwd=tmp_path,
                            env=environment, capture_output=True, text=True)
-    assert where.stdout.startswith(str(tmp_path)), where.stderr[-2000:]
-    tests = [str(ROOT / "tests" / name) for name in ("test_kernel.py", "test_weighted_sse.py")]
+    assert where.stdout.count(str(tmp_path)) == 2, where.stderr[-2000:]
+    tests = [str(ROOT / "tests" / name) for name in ("test_kernel.py", "test_weighted_sse.py", "test_idse_file.py")]
     run = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k",
                           "not sanitizers and not wrap", *tests],
                          cwd=tmp_path, env=environment, capture_output=True, text=True)

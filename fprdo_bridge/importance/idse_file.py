@@ -15,6 +15,7 @@ import numpy as np
 from fprdo_bridge.atomic import replacing
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.native import _quantise
 
 MAGIC = b"IDSE\r\n\x1a\n"
 VERSION = 1
@@ -60,6 +61,11 @@ class Layout:
     chroma: str
     transform_sizes: tuple[int, ...]
 
+    @classmethod
+    def of(cls, fmt: VideoFormat, transform_sizes: Iterable[int]) -> Layout:
+        """Of the maps for pictures of a format."""
+        return cls(fmt.width, fmt.height, fmt.chroma, tuple(sorted(transform_sizes)))
+
     def arrays(self) -> list[tuple[int, tuple[int, int]]]:
         """The arrays of a record in order: (0 for pixel weights or the block size N, (rows, columns))."""
         planes = VideoFormat(self.width, self.height, self.chroma).plane_shapes
@@ -71,10 +77,18 @@ class Layout:
         """Size of a record: two bytes a weight, rounded up to a multiple of 64."""
         return _aligned(2 * sum(rows * columns for _, (rows, columns) in self.arrays()))
 
+    def views(self, record: np.ndarray) -> tuple[tuple[np.ndarray, ...], dict[int, tuple[np.ndarray, ...]]]:
+        """Planes and shapes, as in `WeightMap`, as views of a record, which is one row of uint16."""
+        arrays: dict[int, list[np.ndarray]] = {n: [] for n in (0, *self.transform_sizes)}
+        for n, (rows, columns) in self.arrays():
+            arrays[n].append(record[:rows * columns].reshape(rows, columns))
+            record = record[rows * columns:]
+        return tuple(arrays[0]), {n: tuple(arrays[n]) for n in self.transform_sizes}
+
 
 def ones(fmt: VideoFormat, transform_sizes: Iterable[int] = TRANSFORM_SIZES) -> WeightMap:
     """The map under which weighted distortion is plain SSE: all weights 1."""
-    layout = Layout(fmt.width, fmt.height, fmt.chroma, tuple(sorted(transform_sizes)))
+    layout = Layout.of(fmt, transform_sizes)
     arrays = {n: tuple(np.ones(shape, np.float32) for size, shape in layout.arrays() if size == n)
               for n in (0, *layout.transform_sizes)}
     planes = arrays.pop(0)
@@ -98,7 +112,7 @@ def write_idse(path: str | os.PathLike, maps: Iterable[WeightMap], fmt: VideoFor
     FprdoError
         Too few or too many maps; a map of other sizes; a NaN, infinite or negative weight; the disk is full.
     """
-    layout = Layout(fmt.width, fmt.height, fmt.chroma, tuple(sorted(transform_sizes)))
+    layout = Layout.of(fmt, transform_sizes)
     if frame_count < 1 or frames_per_map < 1:
         raise FprdoError(f"{path}: {frame_count} frames, {frames_per_map} per map: both must be at least 1")
     map_count = -(-frame_count // frames_per_map)
@@ -107,12 +121,13 @@ def write_idse(path: str | os.PathLike, maps: Iterable[WeightMap], fmt: VideoFor
     room = len(_json_bytes(metadata)) + _PLANE_GAIN_ROOM
     maps_offset = _aligned(_HEADER_BYTES + 4 * map_count + room)
     checksums, gains = [], []
+    record = np.zeros(layout.map_bytes // 2, "<u2")
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.seek(maps_offset)
         for weight_map in maps:
             if len(checksums) == map_count:
                 raise FprdoError(f"{path}: more maps than the {needed}: pass as many")
-            record = map_record(weight_map, layout, f"{path}: map {len(checksums)}")
+            fill_record(record, weight_map, layout, f"{path}: map {len(checksums)}")
             checksums.append(zlib.crc32(record))
             gains.append(weight_map.plane_gain)
             file.write(record)
@@ -183,12 +198,7 @@ class IdseFile:
         checksum = zlib.crc32(record)
         if checksum != self._checksums[index]:
             raise self._damaged(f"map {index} has checksum {checksum:08x}, not {self._checksums[index]:08x}")
-        values = record.view("<u2")
-        arrays: dict[int, list[np.ndarray]] = {n: [] for n in (0, *self.layout.transform_sizes)}
-        for n, (rows, columns) in self.layout.arrays():
-            arrays[n].append(values[:rows * columns].reshape(rows, columns))
-            values = values[rows * columns:]
-        return tuple(arrays[0]), {n: tuple(arrays[n]) for n in self.layout.transform_sizes}
+        return self.layout.views(record.view("<u2"))
 
     def map(self, index: int) -> WeightMap:
         """Map `index` as float32 weights; plane_gain from the metadata. Raises as `raw_map`."""
@@ -263,37 +273,20 @@ class IdseFile:
         return FprdoError(f"{self.path}: damaged .idse file, {what}: write the file again")
 
 
-def map_record(weight_map: WeightMap, layout: Layout, where: str) -> bytes:
-    """The bytes of a map's record. FprdoError, which begins with `where`, if the map does not fit the layout."""
-    parts = []
-    components = {n: 0 for n in (0, *layout.transform_sizes)}
-    for n, shape in layout.arrays():
-        kind = weight_map.planes if n == 0 else weight_map.shapes.get(n, ())
-        name = ("Y", "Cb", "Cr")[components[n]] + (f" {n}x{n} shape" if n else " plane")
-        if components[n] >= len(kind) or kind[components[n]].shape != shape:
-            got = kind[components[n]].shape if components[n] < len(kind) else "missing"
-            raise FprdoError(f"{where}: {name} is {got}, {shape} expected: compute the map for this format")
-        weights = kind[components[n]]
-        components[n] += 1
-        if not np.isfinite(weights).all() or (weights < 0).any():
-            raise FprdoError(f"{where}: {name} has NaN, infinite or negative weights: make them finite and at least 0")
-        parts.append(_quantised_shape(weights, n) if n else _quantised_plane(weights))
-    record = b"".join(parts)
-    return record + bytes(layout.map_bytes - len(record))
-
-
-def _quantised_plane(weights: np.ndarray) -> bytes:
-    """Rounded half up, at least 1 (the encoders divide by weights) and saturated."""
-    return np.clip(np.floor(weights.astype(np.float64) * ONE + 0.5), 1, LARGEST).astype("<u2").tobytes()
-
-
-def _quantised_shape(weights: np.ndarray, n: int) -> bytes:
-    """Round the running sum of each block, not each weight, so that errors do not add up: mean 1 stays exactly 1."""
-    rows, columns = weights.shape
-    blocks = weights.reshape(rows // n, n, columns // n, n).swapaxes(1, 2).reshape(-1, n * n)
-    sums = np.floor(np.cumsum(blocks, axis=1, dtype=np.float64) * ONE + 0.5)
-    quantised = np.clip(np.diff(sums, axis=1, prepend=0), 0, LARGEST).astype("<u2")
-    return quantised.reshape(rows // n, columns // n, n, n).swapaxes(1, 2).tobytes()
+def fill_record(record: np.ndarray, weight_map: WeightMap, layout: Layout, where: str) -> None:
+    """Write a map in fixed point into a record, one row of uint16. FprdoError, which begins with `where`, if the map does
+    not fit the layout or a weight is none; the record is undefined then."""
+    planes, shapes = layout.views(record)
+    for n, targets in ((0, planes), *shapes.items()):
+        given = weight_map.planes if n == 0 else weight_map.shapes.get(n, ())
+        for component, target in enumerate(targets):
+            name = ("Y", "Cb", "Cr")[component] + (f" {n}x{n} shape" if n else " plane")
+            if component >= len(given) or given[component].shape != target.shape:
+                got = given[component].shape if component < len(given) else "missing"
+                raise FprdoError(f"{where}: {name} is {got}, {target.shape} expected: compute the map for this format")
+            weights = given[component]
+            if not (_quantise.quantise_blocks(weights, n, target) if n else _quantise.quantise_plane(weights, target)):
+                raise FprdoError(f"{where}: {name} has NaN, infinite or negative weights: make them finite and at least 0")
 
 
 def _json_bytes(metadata: Mapping[str, object]) -> bytes:

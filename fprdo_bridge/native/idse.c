@@ -27,6 +27,7 @@ enum {
   CTU_BITS     = 6,
   CTU          = 1 << CTU_BITS,
   TU_MAX       = 32,
+  TU_ORDERS    = 2, /* IDSE_FREQUENCIES, IDSE_SAMPLES */
   MAX_QP_CLIP  = 12,
   COEFFICIENT_MAX = 8192 * IDSE_ONE, /* largest result of idse_coefficient_weights() */
   ROW_ONE      = 32, /* the squared error 1 in distortions of idse_sse_rows*(): 5 fraction bits */
@@ -70,7 +71,8 @@ typedef struct original {
   int       sample_shift; /* log2 of the bytes of a sample */
 } original;
 
-/* Weights of the frequencies of a block. */
+/* Weights of the coefficients of a block. They depend on its place and on nothing else, and an encoder tries the same block
+ * many times: each block of a CTU, 64x64 samples of a component, has a slot that keeps them. */
 typedef struct tu_weights {
   int     x, y; /* its place; x is -1 while there are none */
   double  mean;
@@ -91,8 +93,8 @@ struct idse_picture {
   original      originals[IDSE_MAX_COMP];
   uint32_t      tau_share;                          /* tau / (1 + tau), MIXED_BITS */
   uint32_t      qp_threshold[2 * MAX_QP_CLIP];      /* mean weights at which the QP offset changes, descending */
-  tu_weights   *tu_slots[IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* see frequency_weights() */
-  void         *tu_memory;                          /* of all of them; NULL without weights of frequencies */
+  tu_weights   *tu_slots[TU_ORDERS][IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* NULL where all coefficients weigh the same */
+  void         *tu_memory;                          /* of all slots */
   double        tu_buffer[TU_MAX * TU_MAX];
   idse_counters counters;                           /* of whoever holds this picture: one thread */
 };
@@ -218,64 +220,54 @@ static const uint16_t *block_shape(const plane *p, int index, int x, int y, ptrd
   return p->shape[index] + min_int(y / size, rows - 1) * *stride * size + (ptrdiff_t)min_int(x / size, columns - 1) * size;
 }
 
-/* The weights of a frequency depend on the place of the block and on nothing else, and an encoder tries the same block
- * many times: a slot for each block of a CTU, 64x64 samples of a component, keeps them. */
-static const tu_weights *frequency_weights(idse_picture *picture, int component, int index, int x, int y)
+/* Of every frequency of the block at (x, y). The mean holds (level + tau) / (1 + tau); only the level part has a shape.
+ * Level and shape have at most 40 bits together, so that every operation here is exact and no compiler can make it differ. */
+static void frequency_weights(const idse_picture *picture, const plane *p, int index, int x, int y, uint32_t mean,
+                              double *weights)
 {
-  const int    size = 4 << index;
-  const int    number = ((y & (CTU - 1)) >> (index + 2) << (CTU_BITS - 2 - index)) + ((x & (CTU - 1)) >> (index + 2));
-  tu_weights  *slot = &picture->tu_slots[component][index][number];
-  const plane *p = &picture->planes[component];
-  if (slot->x == x && slot->y == y) return slot;
-
-  /* The mean holds (level + tau) / (1 + tau); only the level part has a shape. Level and shape have at most 40 bits
-   * together, so that every operation here is exact and no compiler can make it differ. */
-  const uint32_t  mean = mean_weight(p, x, y, size, size);
+  const int       size = 4 << index;
   const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share;
-  const double    unit = 1.0 / MIXED_ONE, flat = tau_part * unit, level = (mean - tau_part) * (unit / IDSE_ONE);
+  const double    flat = tau_part * (1.0 / MIXED_ONE), level = (mean - tau_part) * (1.0 / MIXED_ONE / IDSE_ONE);
   ptrdiff_t       stride;
   const uint16_t *shape = block_shape(p, index, x, y, &stride);
-  double         *weights = slot->weights;
   for (int v = 0; v < size; v++, shape += stride, weights += size)
     for (int u = 0; u < size; u++) weights[u] = flat + level * shape[u];
-  slot->x = x;
-  slot->y = y;
-  slot->mean = mean * unit;
-  return slot;
+}
+
+/* Of every sample of the block at (x, y). */
+static void sample_weights(const plane *p, int size, int x, int y, double *weights)
+{
+  const uint16_t *w = weights_at(p, x, y);
+  for (int v = 0; v < size; v++, w += p->padded_width, weights += size)
+    for (int u = 0; u < size; u++) weights[u] = w[u] * (1.0 / IDSE_ONE);
 }
 
 const double *idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *mean)
 {
   const plane *p = &picture->planes[component];
   const int    index = transform_index(size);
-  const int    per_coefficient = picture->settings.rdoq == 2 && index >= 0 && p->shape[index] != NULL;
-  double      *weights = picture->tu_buffer;
-
   picture->counters.rdoq++;
-  if (per_coefficient && order == IDSE_FREQUENCIES)
+  if (index < 0 || order == IDSE_UNORDERED || picture->tu_slots[order][component][index] == NULL)
   {
-    const tu_weights *kept = frequency_weights(picture, component, index, x, y);
-    *mean = kept->mean;
-    return kept->weights;
+    *mean = mean_weight(p, x, y, size, size) * (1.0 / MIXED_ONE);
+    for (int i = 0; i < size * size; i++) picture->tu_buffer[i] = *mean;
+    return picture->tu_buffer;
   }
-  *mean = mean_weight(p, x, y, size, size) * (1.0 / MIXED_ONE);
-  if (per_coefficient && order == IDSE_SAMPLES)
+  const int   number = ((y & (CTU - 1)) >> (index + 2) << (CTU_BITS - 2 - index)) + ((x & (CTU - 1)) >> (index + 2));
+  tu_weights *slot = &picture->tu_slots[order][component][index][number];
+  if (slot->x != x || slot->y != y)
   {
-    const uint16_t *w = weights_at(p, x, y);
-    for (int v = 0; v < size; v++, w += p->padded_width)
-      for (int u = 0; u < size; u += 4, weights += 4) /* fours are what compilers make vectors of */
-      {
-        weights[0] = w[u] * (1.0 / IDSE_ONE);
-        weights[1] = w[u + 1] * (1.0 / IDSE_ONE);
-        weights[2] = w[u + 2] * (1.0 / IDSE_ONE);
-        weights[3] = w[u + 3] * (1.0 / IDSE_ONE);
-      }
+    const uint32_t of_block = mean_weight(p, x, y, size, size);
+    slot->x = x;
+    slot->y = y;
+    slot->mean = of_block * (1.0 / MIXED_ONE);
+    if (order == IDSE_SAMPLES)
+      sample_weights(p, size, x, y, slot->weights);
+    else
+      frequency_weights(picture, p, index, x, y, of_block, slot->weights);
   }
-  else
-  {
-    for (int i = 0; i < size * size; i++) weights[i] = *mean;
-  }
-  return picture->tu_buffer;
+  *mean = slot->mean;
+  return slot->weights;
 }
 
 int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
@@ -705,37 +697,41 @@ static void map_load(loaded_map *m, const idse_map *map, weighting *g)
   }
 }
 
-/* Room for the weights of every block of a CTU in every component and transform size that has shapes. */
+static int slots_of(int index) { return 1 << 2 * (CTU_BITS - 2 - index); }
+
+/* Room for the weights of every block of a CTU, in every component and transform size that has shapes. */
 static int allocate_slots(idse_picture *picture, int transform_sizes)
 {
   size_t slots = 0, planes = 0;
   for (int t = 0; t < IDSE_TRANSFORMS; t++)
     if (has_shape(transform_sizes, t))
     {
-      slots += (size_t)1 << 2 * (CTU_BITS - 2 - t);
+      slots += slots_of(t);
       planes++;
     }
   if (planes == 0) return 1;
-  picture->tu_memory = malloc(picture->components * (slots * sizeof(tu_weights) + planes * CTU * CTU * sizeof(double)));
+  const size_t kinds = (size_t)TU_ORDERS * picture->components;
+  picture->tu_memory = malloc(kinds * (slots * sizeof(tu_weights) + planes * CTU * CTU * sizeof(double)));
   if (picture->tu_memory == NULL) return 0;
   double     *weights = picture->tu_memory;
-  tu_weights *slot = (tu_weights *)(weights + picture->components * planes * CTU * CTU);
-  for (int c = 0; c < picture->components; c++)
-    for (int t = 0; t < IDSE_TRANSFORMS; t++)
-      if (has_shape(transform_sizes, t))
-      {
-        picture->tu_slots[c][t] = slot;
-        for (int i = 0; i < 1 << 2 * (CTU_BITS - 2 - t); i++, slot++, weights += (size_t)16 << 2 * t) slot->weights = weights;
-      }
+  tu_weights *slot = (tu_weights *)(weights + kinds * planes * CTU * CTU);
+  for (int order = 0; order < TU_ORDERS; order++)
+    for (int c = 0; c < picture->components; c++)
+      for (int t = 0; t < IDSE_TRANSFORMS; t++)
+        if (has_shape(transform_sizes, t))
+        {
+          picture->tu_slots[order][c][t] = slot;
+          for (int i = 0; i < slots_of(t); i++, slot++, weights += (size_t)16 << 2 * t) slot->weights = weights;
+        }
   return 1;
 }
 
 static void forget_slots(idse_picture *picture)
 {
-  for (int c = 0; c < IDSE_MAX_COMP; c++)
-    for (int t = 0; t < IDSE_TRANSFORMS; t++)
-      for (int i = 0; picture->tu_slots[c][t] != NULL && i < 1 << 2 * (CTU_BITS - 2 - t); i++)
-        picture->tu_slots[c][t][i].x = -1;
+  for (int order = 0; order < TU_ORDERS; order++)
+    for (int c = 0; c < IDSE_MAX_COMP; c++)
+      for (int t = 0; t < IDSE_TRANSFORMS; t++)
+        for (int i = 0; picture->tu_slots[order][c][t] != NULL && i < slots_of(t); i++) picture->tu_slots[order][c][t][i].x = -1;
 }
 
 static void picture_free(idse_picture *picture)
@@ -1100,6 +1096,7 @@ static void describe_provided(weight_file *f, const idse_provider *provider, con
   f->transform_sizes = provider->transform_sizes;
   f->map_count = (uint32_t)((s->frames - 1) * s->frame_step + 1);
   f->frames_per_map = 1;
+  f->all_one = provider->flat;
 }
 
 idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_settings *settings,

@@ -92,6 +92,7 @@ typedef struct idse_provider {
   void *context;
   int   transform_sizes; /* shapes that every map has, bit n: 2^n x 2^n */
   int   decisions;       /* mask of the decisions that ask `distortion`; 0: none */
+  int   flat;            /* 1: every pixel weight of every map will be 1.0, so that no QP changes */
   /* A picture begins. Fills `map`, which stays as it is until end(); shapes are read where they lie. 0: no weights. */
   int (*begin)(void *context, int poc, int frame, idse_map *map);
   void (*end)(void *context, int frame);
@@ -142,7 +143,8 @@ void idse_picture_end(idse_picture *picture);                  /* adds its count
  * row by row, without counting: for encoders that plan rate before they code. 0 if idse_picture_begin() would fail. */
 int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int rows, float *offsets);
 
-/* 1 if idse_settings.qp_map can change a QP: it is on, and some weight of the file differs from 1.0. */
+/* 1 if idse_settings.qp_map can change a QP: it is on, and some weight of the file, or of a provider that is not flat,
+ * may differ from 1.0. */
 int idse_changes_qp(const idse_encoder *encoder);
 
 /* Adds up the counters of all pictures; prints them as one line "IDSE summary: key value ...", and a line

@@ -3,8 +3,7 @@
     python -m fprdo_bridge.native ADDRESS LIBRARY ARGUMENTS...
 
 ADDRESS is a Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
-path of a file that holds a map record (docs/idse-format.md) and reads it where it lies, mapped into memory, until it sends
-("end", frame). Whatever Python code raises here is sent as ("raised", exception), and the worker ends: an exception cannot
+descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies until it sends ("end", frame). Whatever Python code raises here is sent as ("raised", exception), and the worker ends: an exception cannot
 pass through an encoder.
 """
 
@@ -21,6 +20,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection
+from multiprocessing.reduction import recv_handle
 
 import numpy as np
 
@@ -91,6 +91,7 @@ class Setup:
     decisions: int                  # that ask the distortion
     distortion: Reference | None
     compiled: bool                  # `distortion` returns the function to call instead of being it
+    flat: bool                      # every pixel weight will be 1.0
 
 
 class Worker:
@@ -98,7 +99,7 @@ class Worker:
 
     def __init__(self, connection: Connection, setup: Setup):
         self.connection, self.setup = connection, setup
-        self.maps: dict[int, list] = {}
+        self.maps: dict[int, np.ndarray] = {}  # by source frame: what the encoder reads
         self.distortion = None
 
     def fail(self, error: BaseException) -> None:
@@ -107,17 +108,14 @@ class Worker:
 
     def begin(self, poc: int, frame: int, weight_map) -> None:
         self.connection.send(("begin", poc, frame))
-        with open(self.connection.recv(), "rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        keep = self.maps[frame] = [ffi.from_buffer("uint16_t[]", data)]
-        at, components = 0, {}
-        for size, (rows, columns) in self.setup.layout.arrays():
-            component = components[size] = components.get(size, -1) + 1
-            if size:
-                weight_map.shape[component][size.bit_length() - 3] = keep[0] + at
-            else:
-                weight_map.pixel[component] = keep[0] + at
-            at += rows * columns
+        with open(recv_handle(self.connection), "rb") as file:
+            record = np.frombuffer(mmap.mmap(file.fileno(), self.setup.layout.map_bytes, access=mmap.ACCESS_READ), np.uint16)
+        self.maps[frame] = record
+        planes, shapes = self.setup.layout.views(record)
+        for component, plane in enumerate(planes):
+            weight_map.pixel[component] = ffi.cast("uint16_t *", plane.ctypes.data)
+            for size, group in shapes.items():
+                weight_map.shape[component][size.bit_length() - 3] = ffi.cast("uint16_t *", group[component].ctypes.data)
 
     def end(self, frame: int) -> None:
         del self.maps[frame]
@@ -199,7 +197,7 @@ def main(address: str, library: str, arguments: list[str]) -> int:
         provider = ffi.new("idse_provider *")
         handle = ffi.new_handle(worker)
         provider.context = handle
-        provider.transform_sizes = sum(setup.layout.transform_sizes)
+        provider.transform_sizes, provider.flat = sum(setup.layout.transform_sizes), setup.flat
         provider.begin, provider.end, provider.refuse = lib.provider_begin, lib.provider_end, lib.provider_refuse
         provider.distortion = lib.provider_distortion
         try:

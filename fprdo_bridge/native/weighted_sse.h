@@ -81,30 +81,30 @@ DEFINE_SCALAR_SUM(s16)
 DEFINE_SCALAR_SUM(u16)
 DEFINE_SCALAR_SUM(u8)
 
-/* The entries of an unsigned type for an instruction set. */
-#define DEFINE_KERNELS(set, target, type, sample)                                                                      \
+/* The entries of an instruction set. */
+#define DEFINE_ENTRIES(set, target, type, sample)                                                                      \
   target static uint64_t set##_block_##type(const uint16_t *w, ptrdiff_t stride_w, const sample *a,                    \
                                             ptrdiff_t stride_a, const sample *b, ptrdiff_t stride_b, int width,        \
                                             int height)                                                                \
   {                                                                                                                    \
     const samples_##type samples_a = { a, stride_a, NULL }, samples_b = { b, stride_b, NULL };                         \
-    return set##_sum_##type(w, stride_w, samples_a, samples_b, width, height, 0);                                   \
+    return set##_sum_##type(w, stride_w, samples_a, samples_b, width, height, 0);                                      \
   }                                                                                                                    \
   target static uint64_t set##_rows_##type(const uint16_t *w, ptrdiff_t stride_w, sample *const *a, ptrdiff_t x_a,     \
                                            sample *const *b, ptrdiff_t x_b, int width, int height)                     \
   {                                                                                                                    \
     const samples_##type samples_a = { NULL, x_a, a }, samples_b = { NULL, x_b, b };                                   \
-    return set##_sum_##type(w, stride_w, samples_a, samples_b, width, height, 0);                                   \
+    return set##_sum_##type(w, stride_w, samples_a, samples_b, width, height, 0);                                      \
   }
 
 #define DEFINE_SET(set, target)                                                                                        \
-  DEFINE_KERNELS(set, target, u16, uint16_t)                                                                           \
-  DEFINE_KERNELS(set, target, u8, uint8_t)                                                                             \
+  DEFINE_ENTRIES(set, target, u16, uint16_t)                                                                           \
+  DEFINE_ENTRIES(set, target, u8, uint8_t)                                                                             \
   target static uint64_t set##_block_s16(const uint16_t *w, ptrdiff_t stride_w, const int16_t *a, ptrdiff_t stride_a,  \
                                          const int16_t *b, ptrdiff_t stride_b, int width, int height, int shift)       \
   {                                                                                                                    \
     const samples_s16 samples_a = { a, stride_a, NULL }, samples_b = { b, stride_b, NULL };                            \
-    return set##_sum_s16(w, stride_w, samples_a, samples_b, width, height, shift);                                  \
+    return set##_sum_s16(w, stride_w, samples_a, samples_b, width, height, shift);                                     \
   }                                                                                                                    \
   static const weighted_sse set##_kernels = { set##_block_s16, set##_block_u16, set##_block_u8, set##_rows_u16,        \
                                               set##_rows_u8 };
@@ -173,32 +173,34 @@ AVX2 ALWAYS_INLINE __m256i avx2_difference_u16(__m256i a, __m256i b)
 AVX2 ALWAYS_INLINE __m256i avx2_difference_u8(__m256i a, __m256i b) { return _mm256_sub_epi16(a, b); }
 
 /* Sums of products of 32 bits, in halves of 16 bits that are summed apart, each less 2^15 so that it is a signed number
- * and two lanes are added by one instruction; and of products of 48 bits. `steps` counts what the first two hold. */
+ * and two lanes are added by one instruction. `wide` has
+ * products of 48 bits, `rest` what the first two lack. */
 typedef struct avx2_sum {
-  __m256i low, high, wide;
-  int     steps;
+  __m256i  low, high, wide;
+  uint64_t rest;
 } avx2_sum;
 
+#define AVX2_LACK (16 * (((uint64_t)1 << 15) + ((uint64_t)1 << 31))) /* of sixteen products */
+
+/* For up to 2^16 products, whose halves sum up to 32 bits. */
 AVX2 ALWAYS_INLINE uint64_t avx2_total(avx2_sum sum)
 {
-  const __m256i low = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_castsi256_si128(sum.low)),
-                                       _mm256_cvtepi32_epi64(_mm256_extracti128_si256(sum.low, 1)));
-  const __m256i high = _mm256_add_epi64(_mm256_cvtepi32_epi64(_mm256_castsi256_si128(sum.high)),
-                                        _mm256_cvtepi32_epi64(_mm256_extracti128_si256(sum.high, 1)));
-  const __m256i all = _mm256_add_epi64(_mm256_add_epi64(low, _mm256_slli_epi64(high, 16)), sum.wide);
-  const __m128i half = _mm_add_epi64(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
-  const uint64_t less = 16 * (((uint64_t)1 << 15) + ((uint64_t)1 << 31)) * (uint64_t)sum.steps;
-  return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half))) + less;
+  const __m128i low = _mm_add_epi32(_mm256_castsi256_si128(sum.low), _mm256_extracti128_si256(sum.low, 1));
+  const __m128i high = _mm_add_epi32(_mm256_castsi256_si128(sum.high), _mm256_extracti128_si256(sum.high, 1));
+  const __m128i pairs = _mm_hadd_epi32(low, high);
+  const int64_t both = _mm_cvtsi128_si64(_mm_hadd_epi32(pairs, pairs));
+  const __m128i wide = _mm_add_epi64(_mm256_castsi256_si128(sum.wide), _mm256_extracti128_si256(sum.wide, 1));
+  return sum.rest + (uint64_t)(int32_t)both + ((uint64_t)(both >> 32) << 16) +
+         (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(wide, _mm_unpackhi_epi64(wide, wide)));
 }
 
 /* Adds w * (e^2 >> shift) of eight lanes whose e and w are unsigned. */
-AVX2 ALWAYS_INLINE __m256i avx2_add_wide(__m256i sum, __m128i e, __m128i w, __m128i shift)
+AVX2 ALWAYS_INLINE void avx2_add_wide(avx2_sum *sum, __m128i e, __m128i w, __m128i shift)
 {
   const __m256i wide = _mm256_cvtepu16_epi32(e), weight = _mm256_cvtepu16_epi32(w);
   const __m256i square = _mm256_srl_epi32(_mm256_mullo_epi32(wide, wide), shift);
-  const __m256i even = _mm256_mul_epu32(square, weight);
   const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(square, 32), _mm256_srli_epi64(weight, 32));
-  return _mm256_add_epi64(_mm256_add_epi64(sum, even), odd);
+  sum->wide = _mm256_add_epi64(_mm256_add_epi64(sum->wide, _mm256_mul_epu32(square, weight)), odd);
 }
 
 /* Adds w * square of sixteen lanes, all unsigned. */
@@ -209,7 +211,7 @@ AVX2 ALWAYS_INLINE void avx2_add(avx2_sum *sum, __m256i square, __m256i w)
   const __m256i high = _mm256_xor_si256(_mm256_mulhi_epu16(w, square), half);
   sum->low = _mm256_add_epi32(sum->low, _mm256_madd_epi16(low, one));
   sum->high = _mm256_add_epi32(sum->high, _mm256_madd_epi16(high, one));
-  sum->steps++;
+  sum->rest += AVX2_LACK;
 }
 
 AVX2 ALWAYS_INLINE void avx2_add_u8(avx2_sum *sum, __m256i e, __m256i w, __m128i shift)
@@ -221,13 +223,13 @@ AVX2 ALWAYS_INLINE void avx2_add_u8(avx2_sum *sum, __m256i e, __m256i w, __m128i
 /* Errors below 2^8, which are most, have squares of 16 bits. */
 AVX2 ALWAYS_INLINE void avx2_add_16(avx2_sum *sum, __m256i e, __m256i w, __m128i shift)
 {
-  if (_mm256_testz_si256(e, _mm256_set1_epi16(-256)))
+  if (__builtin_expect(_mm256_testz_si256(e, _mm256_set1_epi16(-256)), 1))
   {
     avx2_add(sum, _mm256_srl_epi16(_mm256_mullo_epi16(e, e), shift), w);
     return;
   }
-  sum->wide = avx2_add_wide(sum->wide, _mm256_castsi256_si128(e), _mm256_castsi256_si128(w), shift);
-  sum->wide = avx2_add_wide(sum->wide, _mm256_extracti128_si256(e, 1), _mm256_extracti128_si256(w, 1), shift);
+  avx2_add_wide(sum, _mm256_castsi256_si128(e), _mm256_castsi256_si128(w), shift);
+  avx2_add_wide(sum, _mm256_extracti128_si256(e, 1), _mm256_extracti128_si256(w, 1), shift);
 }
 
 #define AVX2_STEP(lanes, type, add, column)                                                                            \
@@ -236,13 +238,12 @@ AVX2 ALWAYS_INLINE void avx2_add_16(avx2_sum *sum, __m256i e, __m256i w, __m128i
 
 /* Columns by 32, 16, 8 and 4; what is left of rows and columns is left to the scalar version. */
 #define DEFINE_AVX2_SUM(type, add)                                                                                     \
-  AVX2 ALWAYS_INLINE uint64_t avx2_sum_##type(const uint16_t *weights, ptrdiff_t stride_w, samples_##type a,           \
+  AVX2 ALWAYS_INLINE uint64_t avx2_any_##type(const uint16_t *weights, ptrdiff_t stride_w, samples_##type a,           \
                                               samples_##type b, int width, int height, int shift)                      \
   {                                                                                                                    \
     const samples_u16 w = { weights, stride_w, NULL };                                                                 \
     const __m128i     by = _mm_cvtsi32_si128(shift);                                                                   \
     avx2_sum          sum = { _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), 0 };             \
-    uint64_t          rest = 0;                                                                                        \
     int               column = 0, row;                                                                                 \
     for (; column + 32 <= width; column += 32)                                                                         \
       for (row = 0; row < height; row++)                                                                               \
@@ -255,16 +256,32 @@ AVX2 ALWAYS_INLINE void avx2_add_16(avx2_sum *sum, __m256i e, __m256i w, __m128i
     if (column + 8 <= width)                                                                                           \
     {                                                                                                                  \
       for (row = 0; row + 2 <= height; row += 2) AVX2_STEP(2x8, type, add, column);                                    \
-      rest += rest_##type(weights, stride_w, a, b, column, column + 8, row, height, shift);                            \
+      sum.rest += rest_##type(weights, stride_w, a, b, column, column + 8, row, height, shift);                        \
       column += 8;                                                                                                     \
     }                                                                                                                  \
     if (column + 4 <= width)                                                                                           \
     {                                                                                                                  \
       for (row = 0; row + 4 <= height; row += 4) AVX2_STEP(4x4, type, add, column);                                    \
-      rest += rest_##type(weights, stride_w, a, b, column, column + 4, row, height, shift);                            \
+      sum.rest += rest_##type(weights, stride_w, a, b, column, column + 4, row, height, shift);                        \
       column += 4;                                                                                                     \
     }                                                                                                                  \
-    return avx2_total(sum) + rest + rest_##type(weights, stride_w, a, b, column, width, 0, height, shift);             \
+    return avx2_total(sum) + rest_##type(weights, stride_w, a, b, column, width, 0, height, shift);                    \
+  }                                                                                                                    \
+  AVX2 __attribute__((noinline)) static uint64_t avx2_other_##type(const uint16_t *w, ptrdiff_t stride_w,              \
+                                                                   samples_##type a, samples_##type b, int width,      \
+                                                                   int height, int shift)                              \
+  {                                                                                                                    \
+    return avx2_any_##type(w, stride_w, a, b, width, height, shift);                                                   \
+  }                                                                                                                    \
+  /* Most blocks are small squares: loops of a known number of turns leave no code around what they do. */             \
+  AVX2 ALWAYS_INLINE uint64_t avx2_sum_##type(const uint16_t *w, ptrdiff_t stride_w, samples_##type a, samples_##type b,\
+                                              int width, int height, int shift)                                        \
+  {                                                                                                                    \
+    if (width == 4 && height == 4) return avx2_any_##type(w, stride_w, a, b, 4, 4, shift);                             \
+    if (width == 8 && height == 8) return avx2_any_##type(w, stride_w, a, b, 8, 8, shift);                             \
+    if (width == 16 && height == 16) return avx2_any_##type(w, stride_w, a, b, 16, 16, shift);                         \
+    if (width == 32 && height == 32) return avx2_any_##type(w, stride_w, a, b, 32, 32, shift);                         \
+    return avx2_other_##type(w, stride_w, a, b, width, height, shift);                                                 \
   }
 
 DEFINE_AVX2_SUM(s16, avx2_add_16)

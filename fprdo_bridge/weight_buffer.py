@@ -1,0 +1,81 @@
+"""Weights of a picture in memory that an encoder in another process reads where they lie."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import VideoFormat, coded_format
+from fprdo_bridge.importance.idse_file import ONE, TRANSFORM_SIZES, Layout, WeightMap, fill_record
+
+
+class WeightBuffer:
+    """A map record (docs/idse-format.md) in shared memory, 1.0 everywhere at first.
+
+    Parameters
+    ----------
+    fmt : of the pictures to code
+    transform_sizes : of the shapes; () for pixel weights alone
+
+    Attributes
+    ----------
+    planes : uint16 (h, w) per component, writable: pixel weights, 256 is 1.0, of mean 256
+    shapes : block size N -> uint16 per component, writable, each block of mean 256; laid out as in `WeightMap`
+
+    Raises
+    ------
+    FprdoError
+        There is no memory for it.
+    """
+
+    def __init__(self, fmt: VideoFormat, transform_sizes: Iterable[int] = TRANSFORM_SIZES):
+        self.layout = Layout.of(coded_format(fmt), transform_sizes)
+        try:
+            # A file without a name: nothing is left behind, however this process ends.
+            if hasattr(os, "memfd_create"):
+                self.file = open(os.memfd_create("fprdo-weights"), "r+b")
+            else:
+                self.file = tempfile.TemporaryFile(prefix="fprdo-")
+            self.file.truncate(self.layout.map_bytes)
+            self._record = np.frombuffer(mmap.mmap(self.file.fileno(), self.layout.map_bytes), "<u2")
+        except OSError as error:
+            raise FprdoError(f"weights of {fmt.width}x{fmt.height}: no memory for them ({error.strerror})") from error
+        self._record[:] = ONE
+        self.planes, self.shapes = self.layout.views(self._record)
+
+    def fill(self, weights: WeightMap | Sequence[np.ndarray] | np.ndarray, where: str = "weights") -> None:
+        """Take over weights in floating point, mean 1, in the fixed point of the buffer.
+
+        Parameters
+        ----------
+        weights : a map, or one array (h, w) per component where the buffer has no shapes
+        where : what a message begins with
+
+        Raises
+        ------
+        FprdoError
+            Another type, shape or plane count; a NaN, infinite or negative weight. The buffer is undefined then.
+        """
+        fill_record(self._record, _as_map(weights, where), self.layout, where)
+
+    def is_flat(self) -> bool:
+        """Whether every pixel weight is 1.0, so that no QP changes."""
+        return all((plane == ONE).all() for plane in self.planes)
+
+
+def _as_map(given: object, where: str) -> WeightMap:
+    if isinstance(given, np.ndarray):
+        given = (given,)
+    if isinstance(given, (tuple, list)) and given and all(isinstance(plane, np.ndarray) for plane in given):
+        given = WeightMap(tuple(given), {}, (1.0,) * len(given))
+    if not isinstance(given, WeightMap):
+        raise FprdoError(f"{where}: {type(given).__name__} given; give a WeightMap, a WeightBuffer, or one float32 array per plane")
+    for array in (*given.planes, *(plane for group in given.shapes.values() for plane in group)):
+        if array.dtype.kind != "f":
+            raise FprdoError(f"{where}: {array.dtype} given; use float32, mean 1")
+    return given
