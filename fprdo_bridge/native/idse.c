@@ -323,14 +323,15 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
     weights[0] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
     return 1;
   }
-  const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share; /* see idse_tu_weights() */
-  const uint64_t  flat = scaled(tau_part, scale) << 8, level = scaled(mean - tau_part, scale);
+  /* As in idse_tu_weights(). Mean and shape have 40 bits together and the scale 20: nothing is rounded before the end. */
+  const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share;
+  const uint64_t  flat = (uint64_t)tau_part * IDSE_ONE * scale, level = (uint64_t)(mean - tau_part) * scale;
   ptrdiff_t       stride;
   const uint16_t *shape = block_shape(p, index, x, y, &stride);
   for (int v = 0; v < count; v++, shape += stride)
     for (int u = 0; u < count; u++)
     {
-      const uint64_t weight = (flat + level * shape[u]) >> MIXED_BITS;
+      const uint64_t weight = (flat + level * shape[u]) >> 2 * MIXED_BITS;
       weights[u * count + v] = weight < COEFFICIENT_MAX ? (uint32_t)weight : COEFFICIENT_MAX;
     }
   return 0;

@@ -147,8 +147,8 @@ double idse_mean(const idse_picture *picture, int component, int x, int y, int w
  * Only to be called where idse_rdoq() is 1. */
 double idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *weights);
 
-/* idse_tu_weights() for encoders that quantise in integers: factors with 8 fraction bits, times scale / 65536 and 8192.0 at
- * most, for the count x count lowest frequencies of the size x size transform of the block, frequency (v, u) at
+/* idse_tu_weights() for encoders that quantise in integers: floor(256 * factor * scale / 65536) of the exact factor, 8192.0
+ * at most, for the count x count lowest frequencies of the size x size transform of the block, frequency (v, u) at
  * weights[u * count + v]. Returns 1 if all are the mean weight of the width x height block, then weights[0] alone is set:
  * where the map has no transform of that size, 0 for one, or RDOQ uses mean weights. Counts one RDOQ call. Only to be called
  * where idse_rdoq() is 1. */
