@@ -1,10 +1,13 @@
-"""Encoder time with weights against the stock encoder: paired runs on one picture.
+"""Encoder time with weights against the stock encoder: paired runs on a picture or a clip.
 
-    .venv/bin/python tests/benchmarks/encoder_time.py [PICTURE] [--qp 27 37] [--pairs 9]
+    .venv/bin/python tests/benchmarks/encoder_time.py [SOURCE] [--qp 27 37] [--pairs 9]
+    .venv/bin/python tests/benchmarks/encoder_time.py CLIP.y4m --encoder x264 --config randomaccess --rate-control crf \\
+        --qp 28 36 --weights-every 8 --option preset=medium
 
-Each pair codes the same picture with the stock encoder, with all weights 1.0 (same decisions: the bridge's own cost) and with
-the network's weights, one after the other, so that whatever else the machine does hits all three alike. Seconds are the
-encoder's user and system time. Ratios are taken within pairs; printed are their median and range.
+Takes the options of `fprdo encode`. Each pair codes the same pictures with the stock encoder, with all weights 1.0 (same
+decisions: the bridge's own cost) and with the network's weights, one after the other, so that whatever else the machine does
+hits all three alike. Seconds are the encoder's user and system time; two-pass rate control has but its second pass. Ratios are
+taken within pairs; printed are their median and range. The time for the weights themselves is that of the clock.
 """
 
 import argparse
@@ -13,15 +16,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
-from fprdo_bridge import codecs, toolchain
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
+from fprdo_bridge import cli, codecs, toolchain
+from fprdo_bridge.codecs.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import coded_format
 from fprdo_bridge.importance.idse_file import ones, write_idse
-from fprdo_bridge.importance.weighting import WeightSettings, write_weights
-from fprdo_bridge.sequence import open_sequence
+from fprdo_bridge.importance.weighting import write_weights
 
 
 def cpu_seconds(command: list[str], folder: Path) -> float:
@@ -34,35 +38,48 @@ def cpu_seconds(command: list[str], folder: Path) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("picture", nargs="?", default="skimage:astronaut")
-    parser.add_argument("--qp", type=int, nargs="+", default=[27, 37])
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)
+    parser.add_argument("source", nargs="?", default="skimage:astronaut")
+    parser.add_argument("-q", "--qp", type=int, nargs="+", default=[27, 37])
     parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--encoder", default="hm", choices=codecs.ENCODERS)
-    options = parser.parse_args()
+    cli.add_encoder_arguments(parser)
+    cli.add_idse_arguments(parser)
+    cli.add_weight_arguments(parser)
+    cli.add_format_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse_arguments()
     codec, tools = codecs.get(options.encoder), toolchain.find(options.encoder)
-    sequence = open_sequence(options.picture)
+    sequence, settings, idse = cli.sequence_of(options), cli.weight_settings_of(options), cli.idse_options_of(options)
+    fmt, count = coded_format(sequence.fmt), -(-sequence.frames // settings.frames_per_map)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         unit, network = folder / "ones.idse", folder / "network.idse"
-        write_idse(unit, [ones(coded_format(sequence.fmt))], coded_format(sequence.fmt), frame_count=1)
-        write_weights(sequence, WeightSettings(), network)
-        source, config = sequence.yuv(folder), codec.config_for("intra", sequence.fmt, tools)
+        write_idse(unit, [ones(fmt)] * count, fmt, frame_count=sequence.frames, frames_per_map=settings.frames_per_map)
+        start = time.perf_counter()
+        write_weights(sequence, settings, network)
+        print(f"{sequence.name} {sequence.fmt}, {sequence.frames} frame{'s' if sequence.frames > 1 else ''}: "
+              f"{count} map{'s' if count > 1 else ''} in {time.perf_counter() - start:.1f} s", flush=True)
+        plain = EncodeJob(source=sequence.yuv(folder), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp[0],
+                          bitstream=folder / "coded.bin", config=(cli.config_of(options, codec, sequence, tools),),
+                          options=dict(options.option), idse=idse, frame_rate=sequence.frame_rate, rate=options.rate_control)
         for qp in options.qp:
-            commands = {}
-            for label, weights in (("stock", None), ("weights 1.0", unit), ("IDSE", network)):
-                job = EncodeJob(source=source, fmt=sequence.fmt, frames=1, qp=qp, bitstream=folder / f"{label}.bin",
-                                config=(config,), weights=weights,
-                                options=codec.weighted_options(IdseOptions()) if label == "IDSE" else {})
-                commands[label] = codec.command(job, tools.encoder if weights else tools.stock_encoder)
+            stock = replace(plain, qp=qp)
+            weighted = replace(stock, weights=network, options=codec.weighted_options(idse) | stock.options)
+            commands = {"stock": codec.command(stock, tools.stock_encoder),
+                        "weights 1.0": codec.command(replace(stock, weights=unit), tools.encoder),
+                        "IDSE": codec.command(weighted, tools.encoder)}
             runs = [{label: cpu_seconds(command, folder) for label, command in commands.items()} for _ in range(options.pairs)]
-            stock = statistics.median(run["stock"] for run in runs)
-            print(f"{sequence.name} {sequence.fmt.width}x{sequence.fmt.height}, QP {qp}: stock {stock:.3f} s", end="")
+            seconds = statistics.median(run["stock"] for run in runs)
+            print(f"{options.rate_control.upper()} {qp}: stock {seconds:.3f} s", end="")
             for label in ("weights 1.0", "IDSE"):
                 ratios = [run[label] / run["stock"] for run in runs]
                 print(f"; {label} {statistics.median(ratios):.3f} times stock ({min(ratios):.3f} to {max(ratios):.3f})", end="")
-            print()
+            print(flush=True)
 
 
 if __name__ == "__main__":
