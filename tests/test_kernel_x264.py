@@ -85,6 +85,10 @@ def test_coefficient_weights_are_the_transform_units(size, count, tau):
         weights, same = picture.coefficient_weights(0, 16, 16, size, count, scale)
         assert not same
         assert (weights == (256 * tau_part + (level - tau_part) * block) * scale // 2 ** 32).all()
+        places = [0, count + 1, count * count - 1]
+        some, _ = picture.coefficient_weights(0, 16, 16, size, count, scale, places)
+        listed = np.isin(np.arange(count * count), places).reshape(count, count).T
+        assert (some == np.where(listed, weights, 0)).all()
         factors, _ = picture.tu_weights(0, 16, 16, size, FREQUENCIES)
         rounded_down = factors[:count, :count] * scale / 256 - weights
         assert 0 <= rounded_down.min() and rounded_down.max() < 1

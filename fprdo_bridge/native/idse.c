@@ -331,7 +331,7 @@ double idse_tu_weights(idse_picture *picture, int component, int x, int y, int s
 }
 
 int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
-                             uint32_t scale, uint32_t *weights)
+                             const uint8_t *places, int number, uint32_t scale, uint32_t *weights)
 {
   const plane   *p = &picture->planes[component];
   const uint32_t mean = mean_weight(p, x, y, width, height);
@@ -348,12 +348,12 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
   const uint64_t  flat = (uint64_t)tau_part * IDSE_ONE * scale, level = (uint64_t)(mean - tau_part) * scale;
   ptrdiff_t       stride;
   const uint16_t *shape = block_shape(p, index, x, y, &stride);
-  for (int v = 0; v < count; v++, shape += stride)
-    for (int u = 0; u < count; u++)
-    {
-      const uint64_t weight = (flat + level * shape[u]) >> 2 * MIXED_BITS;
-      weights[u * count + v] = weight < COEFFICIENT_MAX ? (uint32_t)weight : COEFFICIENT_MAX;
-    }
+  const int       bits = (count > 1) + (count > 2) + (count > 4);
+  for (int i = 0; i < number; i++)
+  {
+    const uint64_t weight = (flat + level * shape[(places[i] & (count - 1)) * stride + (places[i] >> bits)]) >> 2 * MIXED_BITS;
+    weights[places[i]] = weight < COEFFICIENT_MAX ? (uint32_t)weight : COEFFICIENT_MAX;
+  }
   return 0;
 }
 
