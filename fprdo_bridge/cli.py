@@ -40,7 +40,7 @@ def weights(options: argparse.Namespace) -> None:
     """Compute importance weights."""
     from fprdo_bridge.importance.weighting import write_weights
 
-    sequence, settings = _sequence(options), _weight_settings(options)
+    sequence, settings = sequence_of(options), weight_settings_of(options)
     path = options.output or Path(f"{sequence.name}.idse")
     _keep_inputs([path], [options.source])
     write_weights(sequence, settings, path, progress=percentage(f"weights of {sequence.name}", say))
@@ -60,14 +60,14 @@ def encode(options: argparse.Namespace) -> None:
     if options.plain and options.weights:
         raise FprdoError(f"--plain encodes without weights, --weights {options.weights} with; leave one out")
     codec, tools = codecs.get(options.encoder), toolchain.find(options.encoder)
-    sequence, idse = _sequence(options), _idse_options(options)
+    sequence, idse = sequence_of(options), idse_options_of(options)
     _keep_inputs([options.output, options.output.with_suffix(".log"), options.recon], [options.source, options.weights])
-    config = _config(options.config, codec, sequence, tools)
+    config = config_of(options, codec, sequence, tools)
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
         weight_file = options.weights
         if not options.plain and weight_file is None:
             weight_file = Path(folder) / "weights.idse"
-            write_weights(sequence, _weight_settings(options), weight_file,
+            write_weights(sequence, weight_settings_of(options), weight_file,
                           progress=percentage(f"weights of {sequence.name}", say))
         extra = {} if options.plain else codec.weighted_options(idse)
         job = EncodeJob(source=sequence.yuv(Path(folder)), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp,
@@ -128,8 +128,8 @@ def compare(options: argparse.Namespace) -> None:
     from fprdo_bridge.compare import compare as run
 
     settings = CompareSettings(
-        qps=tuple(options.qp), config=options.config, options=dict(options.option), idse=_idse_options(options),
-        idse_options=dict(options.idse_option), weights=_weight_settings(options), measure=tuple(options.measure or ()),
+        qps=tuple(options.qp), config=options.config, options=dict(options.option), idse=idse_options_of(options),
+        idse_options=dict(options.idse_option), weights=weight_settings_of(options), measure=tuple(options.measure or ()),
         encoder=options.encoder, rate=options.rate_control)
     tools = toolchain.find(options.encoder)
     request = _format_request(options)
@@ -151,10 +151,10 @@ def compare(options: argparse.Namespace) -> None:
 
 def show(options: argparse.Namespace) -> None:
     """Draw a weight map."""
-    sequence = _sequence(options) if options.source else None
+    sequence = sequence_of(options) if options.source else None
     path = options.output or options.weights.with_name(f"map-{options.weights.stem}.png")
     _keep_inputs([path], [options.source, options.weights])
-    _draw(options.weights, options.frame, _idse_options(options), sequence, path, options.block)
+    _draw(options.weights, options.frame, idse_options_of(options), sequence, path, options.block)
     print(path)
 
 
@@ -192,7 +192,8 @@ def _keep_inputs(outputs: list[Path | None], inputs: list[str | Path | None]) ->
             raise FprdoError(f"{output}: is read by this command; give the output another name")
 
 
-def _sequence(options: argparse.Namespace) -> Sequence:
+def sequence_of(options: argparse.Namespace) -> Sequence:
+    """The source with what its options say about format and frames."""
     return open_sequence(options.source, _format_request(options), options.frames, options.frame_rate)
 
 
@@ -201,17 +202,21 @@ def _format_request(options: argparse.Namespace) -> FormatRequest:
                          None if options.range is None else options.range == "full", options.siting)
 
 
-def _weight_settings(options: argparse.Namespace) -> WeightSettings:
+def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
+    """The settings of add_weight_arguments()."""
     return WeightSettings(options.extractor, tuple(options.layer) if options.layer else None, options.probes,
                           options.seed, options.jitter, options.frames_per_map)
 
 
-def _idse_options(options: argparse.Namespace) -> IdseOptions:
+def idse_options_of(options: argparse.Namespace) -> IdseOptions:
+    """The settings of add_idse_arguments()."""
     given = {name: getattr(options, name) for name in vars(IdseOptions()) if getattr(options, name) is not None}
     return IdseOptions(**given)
 
 
-def _config(name: str, codec, sequence: Sequence, tools) -> Path:
+def config_of(options: argparse.Namespace, codec, sequence: Sequence, tools) -> Path:
+    """The configuration file that --config names."""
+    name = options.config
     return codec.config_for(name, sequence.fmt, tools) if name in codec.KINDS else Path(name)
 
 
@@ -246,7 +251,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"fprdo: error: {message}; see {self.prog} --help\n")
 
 
-def _format_arguments(parser: argparse.ArgumentParser, frames: bool = True) -> None:
+def add_format_arguments(parser: argparse.ArgumentParser, frames: bool = True) -> None:
+    """What a source holds or becomes."""
     group = parser.add_argument_group("format (what a .yuv file holds, or what a picture is converted to)")
     group.add_argument("--size", type=_size, metavar="WxH", help="luma samples; default: from the file's name")
     group.add_argument("--chroma", choices=("400", "420", "422", "444"), help="chroma format (default 420)")
@@ -259,7 +265,8 @@ def _format_arguments(parser: argparse.ArgumentParser, frames: bool = True) -> N
         group.add_argument("--frame-rate", type=_rate, metavar="R", help="pictures per second (default 30)")
 
 
-def _weight_arguments(parser: argparse.ArgumentParser) -> None:
+def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
+    """How weights are computed."""
     default = WeightSettings()
     group = parser.add_argument_group("weights (how they are computed)")
     group.add_argument("--extractor", default=default.extractor, metavar="NAME",
@@ -271,11 +278,12 @@ def _weight_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=default.seed, metavar="N", help="of the sketches (default 0)")
     group.add_argument("--jitter", type=float, default=default.jitter, metavar="SIGMA",
                        help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})")
-    group.add_argument("--frames-per-map", type=int, default=default.frames_per_map, metavar="N",
-                       help="frames that share a map (default 1)")
+    group.add_argument("--frames-per-map", "--weights-every", type=int, default=default.frames_per_map, metavar="N",
+                       help="frames that share a map, which is that of their first one (default 1)")
 
 
-def _idse_arguments(parser: argparse.ArgumentParser) -> None:
+def add_idse_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the encoder uses weights."""
     default = IdseOptions()
     group = parser.add_argument_group("weights at run time (the encoder's IDSE options)")
     group.add_argument("--tau", type=float, metavar="T", help=f"plain SSE mixed in (default {default.tau:g})")
@@ -289,7 +297,8 @@ def _idse_arguments(parser: argparse.ArgumentParser) -> None:
                        help="decisions that use weights: 1 intra, 2 skip, 4 inter residual, 8 inter CU, 16 chroma (default 31)")
 
 
-def _encoder_arguments(parser: argparse.ArgumentParser) -> None:
+def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which encoder, and its own options."""
     group = parser.add_argument_group("encoder")
     group.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0], help="(default %(default)s)")
     group.add_argument("--config", default="intra", metavar="NAME|FILE",
@@ -326,8 +335,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("source", help=source_help)
     one.add_argument("-o", "--output", type=Path, metavar="FILE", help="weight file (default: NAME.idse)")
     one.add_argument("--json", action="store_true", help="print the result as JSON")
-    _weight_arguments(one)
-    _format_arguments(one)
+    add_weight_arguments(one)
+    add_format_arguments(one)
 
     one = command(encode, "encode with weights (computed on the way, or from a file)",
                   "fprdo encode photo.png -o photo.bin --qp 32 --recon photo.yuv")
@@ -338,7 +347,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--plain", action="store_true", help="without weights: the stock encoder's bitstream")
     one.add_argument("--recon", type=Path, metavar="FILE", help="the encoder's reconstruction as .yuv")
     one.add_argument("--json", action="store_true", help="print the result as JSON")
-    for arguments in (_encoder_arguments, _idse_arguments, _weight_arguments, _format_arguments):
+    for arguments in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):
         arguments(one)
 
     one = command(decode, "decode with a stock decoder, into a picture or a .yuv file",
@@ -346,7 +355,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("bitstream", type=Path)
     one.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".yuv, or a picture by its suffix")
     one.add_argument("--decoder", choices=("hm", "jm", "libavcodec"), help="default: hm for HEVC; for AVC jm if it is built, else libavcodec")
-    _format_arguments(one, frames=False)
+    add_format_arguments(one, frames=False)
 
     one = command(compare, "SSE against IDSE: rate, PSNR, feature distance, BD-rate",
                   "fprdo compare a.png b.png --qp 22 27 32 37 -o out/ab --measure efficientnet_lite0")
@@ -359,7 +368,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--idse-option", type=_assignment, action="append", default=[], metavar="NAME=VALUE",
                      help="further encoder option for the weighted encodes alone, repeatable")
     one.add_argument("--json", action="store_true", help="print all results as JSON")
-    for arguments in (_encoder_arguments, _idse_arguments, _weight_arguments, _format_arguments):
+    for arguments in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):
         arguments(one)
 
     one = command(show, "draw a weight map over its picture, with the QP offsets of the blocks",
@@ -369,8 +378,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("-o", "--output", type=Path, metavar="FILE", help="PNG to write (default: map-NAME.png beside NAME.idse)")
     one.add_argument("--frame", type=int, default=0, metavar="N", help="frame of a sequence (default 0)")
     one.add_argument("--block", type=int, choices=(8, 16, 32, 64), default=32, help="quantisation group (default 32)")
-    _idse_arguments(one)
-    _format_arguments(one)
+    add_idse_arguments(one)
+    add_format_arguments(one)
 
     one = commands.add_parser("quickstart", help="the demo: compare on four pictures of scikit-image, into out/quickstart",
                               description="The same as: fprdo compare " + " ".join(QUICKSTART_PICTURES) + " -o out/quickstart, "

@@ -78,14 +78,33 @@ def test_coefficient_weights_are_the_transform_units(size, count, tau):
     plane = mean_one(rng, 32, 32)
     shape = rng.integers(0, 512, (32, 32)).astype(np.uint16)
     picture = WeightedPicture((plane,), {size: (shape,)}, fmt, IdseOptions(tau=tau))
-    for scale in (65536, lambda_scale(-4)):
-        expected, _ = picture.tu_weights(0, 16, 16, size, FREQUENCIES)
+    level = round(picture.mean(0, 16, 16, size, size) * 65536)
+    tau_part = min(level, round(tau / (1 + tau) * 65536))
+    block = shape[16:16 + count, 16:16 + count].astype(object)
+    for scale in (65536, lambda_scale(-4), lambda_scale(5), 1048576):
         weights, same = picture.coefficient_weights(0, 16, 16, size, count, scale)
         assert not same
-        assert np.abs(weights / 256 - expected[:count, :count] * scale / 65536).max() <= 1 / 256
+        assert (weights == (256 * tau_part + (level - tau_part) * block) * scale // 2 ** 32).all()
+        places = [0, count + 1, count * count - 1]
+        some, _ = picture.coefficient_weights(0, 16, 16, size, count, scale, places)
+        listed = np.isin(np.arange(count * count), places).reshape(count, count).T
+        assert (some == np.where(listed, weights, 0)).all()
+        factors, _ = picture.tu_weights(0, 16, 16, size, FREQUENCIES)
+        rounded_down = factors[:count, :count] * scale / 256 - weights
+        assert 0 <= rounded_down.min() and rounded_down.max() < 1
     flat, same = WeightedPicture((plane,), {size: (shape,)}, fmt, IdseOptions(tau=tau, rdoq=1)).coefficient_weights(
         0, 16, 16, size, count, 65536)
     assert same and abs(flat[0, 0] / 256 - picture.mean(0, 16, 16, size, size)) <= 1 / 256
+
+
+def test_coefficient_weights_have_a_limit():
+    plane = np.ones((64, 64), np.uint16)
+    plane[:8, :8] = 65535
+    shape = np.full((64, 64), 256, np.uint16)
+    shape[0, 0] = 65535
+    picture = WeightedPicture((plane,), {8: (shape,)}, VideoFormat(64, 64, "400"), IdseOptions(tau=0))
+    weights, _ = picture.coefficient_weights(0, 0, 0, 8, 8, 1048576)
+    assert weights[0, 0] == 8192 * 256 > weights[0, 1] == weights[7, 7] > 200 * 256
 
 
 @pytest.fixture(scope="module")

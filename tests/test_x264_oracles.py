@@ -13,6 +13,7 @@ import pytest
 from clips import clip
 from oracles import random_map, same, write_maps
 from scipy.fft import dctn
+from x264_builds import build_without_assembly
 
 from fprdo_bridge import toolchain
 from fprdo_bridge.codecs import x264
@@ -80,6 +81,9 @@ CASES = {
     "two-pass": (136, 88, "420", 8, "randomaccess", 12, "abr", 200, {}),
     "two-pass-no-mbtree": (136, 88, "420", 8, "randomaccess", 12, "abr", 200, {"no-mbtree": ""}),
     "vbv": (136, 88, "420", 8, "randomaccess", 12, "crf", 26, {"vbv-maxrate": "300", "vbv-bufsize": "150"}),
+    "psy-trellis": (136, 88, "420", 8, "randomaccess", 6, "qp", 24, {"preset": "slower", "psy-rd": "1:1"}),
+    "10-bit-psy-trellis": (104, 72, "420", 10, "randomaccess", 4, "qp", 22, {"preset": "placebo", "psy-rd": "1:1"}),
+    "noise-reduction": (136, 88, "420", 8, "randomaccess", 6, "crf", 26, {"nr": "500"}),
     "psy-aq": (136, 88, "420", 8, "randomaccess", 8, "crf", 26, {"tune": "film"}),
     "444": (104, 72, "444", 8, "randomaccess", 6, "crf", 26, {"preset": "slow"}),
     "444-intra-cavlc": (101, 67, "444", 8, "intra", 1, "qp", 27, {"no-cabac": "", "preset": "placebo"}),
@@ -128,6 +132,35 @@ def test_stock_without_a_say_and_decodable_with_one(tmp_path, tools, case):
         assert not same(tmp_path, "stock", "random")
         assert logs["random"].idse.qp_offset_min < 0 < logs["random"].idse.qp_offset_max
     assert logs["ones"].idse.qp_offset_min == logs["ones"].idse.qp_offset_max == 0
+
+
+# ---- assembly and C --------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="session")
+def in_c(tmp_path_factory, tools) -> Path:
+    return build_without_assembly(tmp_path_factory.mktemp("in-c"), tools)
+
+
+@pytest.mark.parametrize("options", [
+    {"preset": "placebo"}, {"preset": "slower", "psy-rd": "1:1"}, {"preset": "slower", "psy-rd": "1:1", "no-8x8dct": ""},
+    {"no-cabac": "", "preset": "slower"}, {"preset": "medium", "nr": "300"}, {"preset": "slower", "cqm": "jvt"}],
+    ids=["placebo", "psy", "psy-4x4", "cavlc", "noise-reduction", "custom-matrix"])
+@pytest.mark.parametrize("fmt", [VideoFormat(136, 88), VideoFormat(136, 88, "422"), VideoFormat(136, 88, "420", 10),
+                                 VideoFormat(136, 88, "444", 10)], ids=str)
+@pytest.mark.parametrize("kind", ["intra", "randomaccess"])
+def test_assembly_gives_what_c_gives(tmp_path, tools, in_c, kind, fmt, options):
+    """Trellis in assembly takes the weights in the place of its own table, with psychovisual trellis too."""
+    job = make_job(tmp_path, fmt, kind, 4, tools, options=options | {"cpu-independent": ""})
+    weights = write_maps(tmp_path / "random.idse", [random_map(fmt, seed) for seed in range(4)], fmt)
+    jobs = {}
+    for qp in (6, 26, 40):
+        weighted = replace(job, qp=qp, weights=weights, idse=x264.IdseOptions(tau=0, qp_map_clip=12))
+        jobs |= {f"stock-{qp}": (replace(job, qp=qp), tools.stock_encoder), f"absent-{qp}": (replace(job, qp=qp), in_c),
+                 f"assembly-{qp}": (weighted, tools.encoder), f"c-{qp}": (weighted, in_c)}
+    run_all(jobs)
+    for qp in (6, 26, 40):
+        assert same(tmp_path, f"stock-{qp}", f"absent-{qp}")
+        assert same(tmp_path, f"assembly-{qp}", f"c-{qp}") and not same(tmp_path, f"assembly-{qp}", f"stock-{qp}")
 
 
 # ---- what each setting changes ---------------------------------------------------------------------------------------

@@ -13,28 +13,16 @@ from pathlib import Path
 import pytest
 from clips import clip
 from oracles import random_map, write_maps
+from x264_builds import build_without_assembly
 
 from fprdo_bridge.frames import VideoFormat, write_yuv
-
-FLAGS = "-fsanitize=thread -g -O1"
 
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory, x264_tools) -> Path:
     """The patched x264 of build.py, 8 bits and without assembly, which ThreadSanitizer cannot look into."""
-    folder = tmp_path_factory.mktemp("sanitized")
-    (folder / "empty.c").write_text("int main(void) { return 0; }\n")
-    compiler = os.environ.get("CC", "cc")
-    if subprocess.run([compiler, *FLAGS.split(), "empty.c", "-o", "empty"], cwd=folder, capture_output=True).returncode:
-        pytest.skip(f"{compiler} links no program with -fsanitize=thread; install libtsan")
-    source = x264_tools.encoder.parent.parent / "src"
-    configure = ["bash", str(source / "configure"), "--bit-depth=8", "--chroma-format=420", "--disable-asm", "--disable-opencl",
-                 "--disable-avs", "--disable-swscale", "--disable-lavf", "--disable-ffms", "--disable-gpac", "--disable-lsmash",
-                 "--disable-bashcompletion", f"--extra-cflags={FLAGS}", "--extra-ldflags=-fsanitize=thread"]
-    for command in (configure, ["make", f"-j{os.cpu_count()}", "x264"]):
-        done = subprocess.run(command, cwd=folder, env=os.environ | {"CC": compiler}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    return folder / "x264"
+    return build_without_assembly(tmp_path_factory.mktemp("sanitized"), x264_tools, "-fsanitize=thread -g -O1",
+                                  "-fsanitize=thread", bit_depth="8", chroma="420")
 
 
 @pytest.mark.parametrize("threads, rate", [(("--threads", "4"), ("--crf", "28")),

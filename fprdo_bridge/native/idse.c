@@ -24,6 +24,9 @@ enum {
   MIXED_ONE    = 1 << MIXED_BITS,
   WEIGHT_MAX   = 65535,
   PAD          = 64, /* a plane reaches at least this far beyond the last visible sample: one CTU */
+  CELL         = 4,  /* the smallest block whose mean is asked for: plane.integral counts in blocks of this size */
+  MAPS_AHEAD   = 8,  /* maps in memory that only idse_qp_offsets() has asked for: where pictures share them, those of a
+                        lookahead of 40 pictures */
   CTU_BITS     = 6,
   CTU          = 1 << CTU_BITS,
   TU_MAX       = 32,
@@ -41,8 +44,8 @@ typedef struct plane {
   int       width, height; /* visible */
   int       padded_width, padded_height;
   uint16_t *weight;        /* padded_height rows of padded_width, settings applied, edges replicated */
-  uint32_t *integral;      /* (height + 1) x (width + 1) sums of visible weights, modulo 2^32: exact for any block whose
-                              sum stays below that, 65536 samples at the largest weight */
+  uint32_t *integral;      /* (cells down + 1) x (cells across + 1) sums of visible weights, modulo 2^32: exact for any
+                              block whose sum stays below that, 65536 samples at the largest weight */
   const uint16_t *shape[IDSE_TRANSFORMS]; /* whole blocks that cover the visible part; NULL where there are none */
   uint16_t *own_shape[IDSE_TRANSFORMS];   /* what `shape` points to, unless to the map itself */
 } plane;
@@ -53,6 +56,8 @@ typedef struct loaded_map {
   struct loaded_map *next;
   int64_t            number; /* of the map in the file, -1: none yet */
   int                users;
+  int                used;   /* some picture has had it */
+  int                loaded; /* components, from the first on */
   plane              planes[IDSE_MAX_COMP];
 } loaded_map;
 
@@ -61,7 +66,8 @@ typedef struct weighting {
   idse_settings settings;
   int           transform_sizes;        /* shapes that are wanted and there, bit n: 2^n x 2^n */
   uint32_t     *powered;                /* w^power of every weight, MIXED_BITS; NULL for power 1 */
-  uint16_t      result[WEIGHT_MAX + 1]; /* of the plane being loaded: the weight that becomes of each, 0: not known yet */
+  uint64_t      count, sum, limit;      /* of the plane being loaded: weights, the sum and the largest of them powered; */
+  uint16_t      result[WEIGHT_MAX + 1]; /* the weight that becomes of each, 0: not known yet */
 } weighting;
 
 /* Where a plane of the encoder's original picture lies. */
@@ -190,16 +196,30 @@ uint64_t idse_sse_scaled16(const idse_picture *picture, int component, int x, in
 static int min_int(int a, int b) { return a < b ? a : b; }
 static int max_int(int a, int b) { return a > b ? a : b; }
 
+static int cells(int samples) { return (samples + CELL - 1) / CELL; }
+
+/* Sum of the weights from (x0, y0) to before (x1, y1), all of them visible. */
+static uint32_t sum_weights(const plane *p, int x0, int y0, int x1, int y1)
+{
+  if ((x0 | y0) % CELL == 0 && (x1 % CELL == 0 || x1 == p->width) && (y1 % CELL == 0 || y1 == p->height))
+  {
+    const size_t    stride = (size_t)cells(p->width) + 1;
+    const uint32_t *top = p->integral + y0 / CELL * stride, *bottom = p->integral + cells(y1) * stride;
+    return bottom[cells(x1)] - bottom[x0 / CELL] - top[cells(x1)] + top[x0 / CELL];
+  }
+  uint32_t sum = 0;
+  for (int y = y0; y < y1; y++)
+    for (int x = x0; x < x1; x++) sum += p->weight[(size_t)y * p->padded_width + x];
+  return sum;
+}
+
 /* Mean with MIXED_BITS fraction bits. A block that lies in the padding alone takes the nearest visible sample. */
 static uint32_t mean_weight(const plane *p, int x, int y, int width, int height)
 {
-  const int       x0 = min_int(x, p->width - 1), x1 = max_int(x0 + 1, min_int(x + width, p->width));
-  const int       y0 = min_int(y, p->height - 1), y1 = max_int(y0 + 1, min_int(y + height, p->height));
-  const size_t    stride = (size_t)p->width + 1;
-  const uint32_t *top = p->integral + y0 * stride, *bottom = p->integral + y1 * stride;
-  const uint32_t  sum = bottom[x1] - bottom[x0] - top[x1] + top[x0];
-  const uint32_t  count = (uint32_t)(x1 - x0) * (uint32_t)(y1 - y0);
-  return (uint32_t)((((uint64_t)sum << (MIXED_BITS - 8)) + count / 2) / count);
+  const int      x0 = min_int(x, p->width - 1), x1 = max_int(x0 + 1, min_int(x + width, p->width));
+  const int      y0 = min_int(y, p->height - 1), y1 = max_int(y0 + 1, min_int(y + height, p->height));
+  const uint32_t count = (uint32_t)(x1 - x0) * (uint32_t)(y1 - y0);
+  return (uint32_t)((((uint64_t)sum_weights(p, x0, y0, x1, y1) << (MIXED_BITS - 8)) + count / 2) / count);
 }
 
 double idse_mean(const idse_picture *picture, int component, int x, int y, int width, int height)
@@ -271,7 +291,7 @@ const double *idse_tu_weights(idse_picture *picture, int component, int x, int y
 }
 
 int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
-                             uint32_t scale, uint32_t *weights)
+                             const uint8_t *places, int number, uint32_t scale, uint32_t *weights)
 {
   const plane   *p = &picture->planes[component];
   const uint32_t mean = mean_weight(p, x, y, width, height);
@@ -283,16 +303,17 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
     weights[0] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
     return 1;
   }
-  const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share; /* see idse_tu_weights() */
-  const uint64_t  flat = scaled(tau_part, scale) << 8, level = scaled(mean - tau_part, scale);
+  /* As in idse_tu_weights(). Mean and shape have 40 bits together and the scale 20: nothing is rounded before the end. */
+  const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share;
+  const uint64_t  flat = (uint64_t)tau_part * IDSE_ONE * scale, level = (uint64_t)(mean - tau_part) * scale;
   ptrdiff_t       stride;
   const uint16_t *shape = block_shape(p, index, x, y, &stride);
-  for (int v = 0; v < count; v++, shape += stride)
-    for (int u = 0; u < count; u++)
-    {
-      const uint64_t weight = (flat + level * shape[u]) >> MIXED_BITS;
-      weights[u * count + v] = weight < COEFFICIENT_MAX ? (uint32_t)weight : COEFFICIENT_MAX;
-    }
+  const int       bits = (count > 1) + (count > 2) + (count > 4);
+  for (int i = 0; i < number; i++)
+  {
+    const uint64_t weight = (flat + level * shape[(places[i] & (count - 1)) * stride + (places[i] >> bits)]) >> 2 * MIXED_BITS;
+    weights[places[i]] = weight < COEFFICIENT_MAX ? (uint32_t)weight : COEFFICIENT_MAX;
+  }
   return 0;
 }
 
@@ -526,71 +547,89 @@ static uint32_t powered(const weighting *g, uint16_t weight)
 static uint64_t sum_powered(const weighting *g, const uint16_t *source, size_t count)
 {
   uint64_t sum = 0;
-  if (g->powered != NULL)
-    for (size_t i = 0; i < count; i++) sum += g->powered[source[i]];
-  else
-    for (size_t i = 0; i < count; i++) sum += (uint64_t)source[i] * (MIXED_ONE / IDSE_ONE);
+  for (size_t i = 0; i < count; i++) sum += g->powered[source[i]];
   return sum;
 }
 
-/* What becomes of a weight in a plane of `count` powered weights whose sum is `sum`: clip, mean 1, tau, in this order. */
-static uint16_t apply_settings(const weighting *g, uint16_t weight, uint64_t limit, uint64_t sum, size_t count)
+/* What becomes of a weight of the plane being loaded: clip, mean 1, tau, in this order. */
+static uint16_t apply_settings(const weighting *g, uint16_t weight)
 {
   const uint64_t tau = (uint64_t)(g->settings.tau * MIXED_ONE + 0.5);
-  const uint64_t value = powered(g, weight) < limit ? powered(g, weight) : limit;
+  const uint64_t value = powered(g, weight) < g->limit ? powered(g, weight) : g->limit;
   /* sum / count is at most 2^24, so value / mean is taken in two steps that stay within 64 bits. */
-  const uint64_t mean1 = sum ? (uint64_t)((double)value * count / (double)sum * MIXED_ONE + 0.5) : MIXED_ONE;
+  const uint64_t mean1 =
+    g->sum ? (uint64_t)((double)value * (double)g->count / (double)g->sum * MIXED_ONE + 0.5) : MIXED_ONE;
   const uint64_t mixed = ((mean1 + tau) * MIXED_ONE + (MIXED_ONE + tau) / 2) / (MIXED_ONE + tau);
   const uint64_t result = (mixed + IDSE_ONE / 2) / IDSE_ONE;
   return (uint16_t)(result < 1 ? 1 : result > WEIGHT_MAX ? WEIGHT_MAX : result);
 }
 
-/* A row of weights and of the integral image from column x on, up to a weight that is not known yet; returns its column, or
- * the width. A loop of its own so that all of it stays in registers. */
-static int fill_known(int x, int width, const uint16_t *source, const uint16_t *known, uint16_t *row, const uint32_t *above,
-                      uint32_t *here)
+/* Gets ready for the weights of a plane. */
+static void measure_plane(weighting *g, const uint16_t *source, int width, int height)
 {
-  uint32_t line = here[x] - above[x];
-  for (; x < width; x++)
+  uint64_t plain = 0;
+  unsigned bits = 0; /* the largest weight has no others */
+  for (int y = 0; y < height; y++)
   {
-    const uint16_t w = known[source[x]];
-    if (w == 0) break;
-    row[x] = w;
-    line += w;
-    here[x + 1] = above[x + 1] + line;
+    uint32_t row = 0; /* of at most 65535 weights */
+    for (int x = 0; x < width; x++)
+    {
+      row += source[x + (size_t)y * width];
+      bits |= source[x + (size_t)y * width];
+    }
+    plain += row;
   }
-  return x;
+  g->count = (uint64_t)width * height;
+  g->sum = g->powered != NULL ? sum_powered(g, source, g->count) : plain * (MIXED_ONE / IDSE_ONE);
+  g->limit = UINT32_MAX;
+  if (g->settings.clip > 0)
+  {
+    g->limit = (uint64_t)(g->settings.clip * ((double)g->sum / (double)g->count) + 0.5);
+    g->sum = 0;
+    for (size_t i = 0; i < g->count; i++) g->sum += powered(g, source[i]) < g->limit ? powered(g, source[i]) : g->limit;
+  }
+  unsigned end = 1; /* a map of small weights needs a small part of the table */
+  while (end <= bits) end *= 2;
+  memset(g->result, 0, sizeof g->result[0] * end);
+}
+
+/* `count` weights with settings applied; returns their sum. */
+static inline uint32_t fill_weights(weighting *g, const uint16_t *source, int count, uint16_t *out)
+{
+  uint32_t sum = 0;
+  for (int i = 0; i < count; i++)
+  {
+    uint16_t *result = &g->result[source[i]];
+    if (*result == 0) *result = apply_settings(g, source[i]); /* a map has few different weights */
+    sum += out[i] = *result;
+  }
+  return sum;
 }
 
 /* The weights with settings applied, the padding and the integral image. */
 static void fill_pixel_weights(plane *p, const uint16_t *source, weighting *g)
 {
-  const int      width = p->width;
-  const size_t   count = (size_t)width * p->height;
-  uint16_t *const known = g->result;
-  uint64_t       sum = sum_powered(g, source, count), limit = UINT32_MAX;
-
-  if (g->settings.clip > 0)
+  const int    width = p->width, across = cells(width);
+  const size_t stride = p->padded_width;
+  uint16_t    *to = p->weight;
+  uint32_t    *above = p->integral;
+  measure_plane(g, source, width, p->height);
+  memset(above, 0, sizeof *above * (across + 1));
+  for (int y = 0; y < p->height; above += across + 1)
   {
-    limit = (uint64_t)(g->settings.clip * ((double)sum / (double)count) + 0.5);
-    sum = 0;
-    for (size_t i = 0; i < count; i++) sum += powered(g, source[i]) < limit ? powered(g, source[i]) : limit;
+    uint32_t *here = above + across + 1;
+    memset(here, 0, sizeof *here * (across + 1));
+    for (int row = 0; row < CELL && y < p->height; row++, y++, source += width, to += stride)
+    {
+      int x = 0;
+      for (; x + CELL <= width; x += CELL) here[x / CELL + 1] += fill_weights(g, source + x, CELL, to + x);
+      if (x < width) here[across] += fill_weights(g, source + x, width - x, to + x);
+      for (x = width; x < p->padded_width; x++) to[x] = to[width - 1];
+    }
+    for (int x = 1; x <= across; x++) here[x] += here[x - 1];
+    for (int x = 1; x <= across; x++) here[x] += above[x];
   }
-  memset(g->result, 0, sizeof g->result);
-  memset(p->integral, 0, sizeof(uint32_t) * ((size_t)width + 1));
-  for (int y = 0; y < p->height; y++, source += width)
-  {
-    uint16_t       *row = p->weight + (size_t)y * p->padded_width;
-    const uint32_t *above = p->integral + (size_t)y * (width + 1);
-    uint32_t       *here = p->integral + (size_t)(y + 1) * (width + 1);
-    here[0] = 0;
-    for (int x = 0; (x = fill_known(x, width, source, known, row, above, here)) < width;) /* a map has few different weights */
-      known[source[x]] = apply_settings(g, source[x], limit, sum, count);
-    for (int x = width; x < p->padded_width; x++) row[x] = row[width - 1];
-  }
-  for (int y = p->height; y < p->padded_height; y++)
-    memcpy(p->weight + (size_t)y * p->padded_width, p->weight + (size_t)(p->height - 1) * p->padded_width,
-           sizeof(uint16_t) * p->padded_width);
+  for (int y = p->height; y < p->padded_height; y++, to += stride) memcpy(to, to - stride, sizeof *to * stride);
 }
 
 /* Copies the shapes of one transform size, raised to the power and brought back to mean 1 block by block. */
@@ -652,7 +691,7 @@ static int plane_allocate(plane *p, const idse_sequence *s, int component, int c
   p->padded_width = round_up(component_size(max_int(s->coded_width, s->width), component, shift_x), PAD);
   p->padded_height = round_up(component_size(max_int(s->coded_height, s->height), component, shift_y), PAD);
   p->weight = malloc(sizeof(uint16_t) * (size_t)p->padded_width * p->padded_height);
-  p->integral = malloc(sizeof(uint32_t) * ((size_t)p->width + 1) * ((size_t)p->height + 1));
+  p->integral = malloc(sizeof(uint32_t) * ((size_t)cells(p->width) + 1) * ((size_t)cells(p->height) + 1));
   int complete = p->weight != NULL && p->integral != NULL;
   for (int t = 0; t < IDSE_TRANSFORMS; t++)
     if (has_shape(copied, t))
@@ -683,9 +722,10 @@ static loaded_map *map_allocate(const idse_sequence *sequence, int copied)
   return NULL;
 }
 
-static void map_load(loaded_map *m, const idse_map *map, weighting *g)
+/* Loads what is not yet loaded of the first `components`. */
+static void map_load(loaded_map *m, const idse_map *map, int components, weighting *g)
 {
-  for (int c = 0; c < IDSE_MAX_COMP && m->planes[c].weight != NULL; c++)
+  for (int c = m->loaded; c < components; m->loaded = ++c)
   {
     plane *p = &m->planes[c];
     fill_pixel_weights(p, map->pixel[c], g);
@@ -764,6 +804,7 @@ static idse_picture *picture_allocate(const idse_settings *settings, const idse_
 static void picture_use(idse_picture *picture, loaded_map *m)
 {
   m->users++;
+  m->used = 1;
   picture->map = m;
   picture->planes = m->planes;
   forget_slots(picture);
@@ -783,7 +824,7 @@ idse_picture *idse_picture_create(const idse_map *map, const idse_settings *sett
   if (g != NULL && picture != NULL && weighting_init(g, settings, transform_sizes) &&
       (m = map_allocate(sequence, g->transform_sizes)) != NULL)
   {
-    map_load(m, map, g);
+    map_load(m, map, component_count(sequence->chroma_format_idc), g);
     picture_use(picture, m);
     picture->counters.pictures = 1;
   }
@@ -1078,9 +1119,7 @@ struct idse_encoder {
   idse_picture *pictures; /* begun and not ended */
   idse_picture *ended;    /* to be used again */
   idse_counters counters; /* of the pictures that ended */
-  idse_picture *qp_constants; /* for idse_qp_offsets(): thresholds and settings, */
-  plane         qp_luma;      /* and the luma weights of qp_map_number */
-  int64_t       qp_map_number;
+  idse_picture *qp_constants; /* thresholds and settings for idse_qp_offsets() */
 };
 
 static const idse_provider *next_provider; /* of the encoder that is opened next */
@@ -1118,7 +1157,6 @@ idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_setting
     encoder->provider = next_provider;
     if (encoder->provider != NULL) describe_provided(&encoder->file, encoder->provider, sequence);
     encoder->sequence = *sequence;
-    encoder->qp_map_number = -1;
     if (weighting_init(&encoder->weighting, settings, encoder->file.transform_sizes)) return encoder;
     say_no_memory(sequence, message);
   }
@@ -1155,7 +1193,6 @@ void idse_encoder_close(idse_encoder *encoder)
     map_free(m);
   }
   picture_free(encoder->qp_constants);
-  plane_free(&encoder->qp_luma);
   file_close(&encoder->file);
   free(encoder->weighting.powered);
   free(encoder);
@@ -1168,33 +1205,42 @@ static int64_t map_of_picture(const idse_encoder *encoder, int poc)
   return poc < 0 || number >= encoder->file.map_count ? -1 : number;
 }
 
-/* The weights of map `number`: as they were loaded for another picture, else in the place of a map that nobody uses. */
-static loaded_map *map_acquire(idse_encoder *encoder, int poc, int64_t number)
+/* The weights of map `number`, of the first `components` at least: as they were loaded before, else in the place of a map
+ * that nobody uses, the oldest one of those that pictures have had. */
+static loaded_map *map_acquire(idse_encoder *encoder, int poc, int64_t number, int components)
 {
-  loaded_map *free_map = NULL;
-  for (loaded_map *m = encoder->maps; m != NULL; m = m->next)
+  const weighting *g = &encoder->weighting;
+  loaded_map      *m = encoder->maps, *spare = NULL;
+  int              ahead = 0;
+  for (; m != NULL && m->number != number; m = m->next)
   {
-    if (m->number == number) return m;
-    if (m->users == 0) free_map = m;
+    if (m->users > 0) continue;
+    ahead += !m->used;
+    if (spare == NULL || m->used > spare->used || (m->used == spare->used && m->number < spare->number)) spare = m;
   }
-  if (free_map == NULL)
+  if (m == NULL && spare != NULL && (spare->used || ahead == MAPS_AHEAD))
   {
-    const weighting *g = &encoder->weighting;
-    free_map = map_allocate(&encoder->sequence, g->powered != NULL ? g->transform_sizes : 0);
-    if (free_map == NULL) return NULL;
-    free_map->next = encoder->maps;
-    encoder->maps = free_map;
+    m = spare;
+    give_back(encoder, m);
+    m->used = m->loaded = 0;
   }
+  else if (m == NULL)
+  {
+    m = map_allocate(&encoder->sequence, g->powered != NULL ? g->transform_sizes : 0);
+    if (m == NULL) return NULL;
+    m->next = encoder->maps;
+    encoder->maps = m;
+  }
+  if (m->loaded >= components) return m;
   idse_map map;
   memset(&map, 0, sizeof map);
-  give_back(encoder, free_map);
   if (encoder->provider == NULL)
     file_map(&encoder->file, (uint32_t)number, &map);
   else if (!encoder->provider->begin(encoder->provider->context, poc, (int)number, &map))
     return NULL;
-  map_load(free_map, &map, &encoder->weighting);
-  free_map->number = number;
-  return free_map;
+  m->number = number;
+  map_load(m, &map, components, &encoder->weighting);
+  return m;
 }
 
 /* A picture that reads `m`, in the encoder's list. */
@@ -1217,7 +1263,8 @@ static idse_picture *picture_open(idse_encoder *encoder, loaded_map *m)
 idse_picture *idse_picture_begin(idse_encoder *encoder, int poc)
 {
   const int64_t number = map_of_picture(encoder, poc);
-  loaded_map   *m = number < 0 ? NULL : map_acquire(encoder, poc, number);
+  const int     components = component_count(encoder->sequence.chroma_format_idc);
+  loaded_map   *m = number < 0 ? NULL : map_acquire(encoder, poc, number, components);
   idse_picture *picture = m == NULL ? NULL : picture_open(encoder, m);
   if (picture != NULL) picture->counters.pictures = 1;
   return picture;
@@ -1259,21 +1306,14 @@ void idse_picture_end(idse_picture *picture)
 int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int rows, float *offsets)
 {
   const int64_t number = map_of_picture(encoder, poc);
-  plane        *p = &encoder->qp_luma;
-  if (number < 0 || encoder->provider != NULL) return 0; /* a provider has its maps in coding order, not ahead */
+  if (encoder->provider != NULL) return 0; /* it has its maps in coding order, not ahead */
   if (encoder->qp_constants == NULL)
     encoder->qp_constants = picture_allocate(&encoder->weighting.settings, &encoder->sequence, 0);
-  if (encoder->qp_constants == NULL || (p->weight == NULL && !plane_allocate(p, &encoder->sequence, 0, 0))) return 0;
-  if (number != encoder->qp_map_number)
-  {
-    idse_map map;
-    file_map(&encoder->file, (uint32_t)number, &map);
-    fill_pixel_weights(p, map.pixel[0], &encoder->weighting);
-    encoder->qp_map_number = number;
-  }
+  const loaded_map *m = number < 0 || encoder->qp_constants == NULL ? NULL : map_acquire(encoder, poc, number, 1);
+  if (m == NULL) return 0;
   for (int y = 0; y < rows; y++)
     for (int x = 0; x < columns; x++)
-      *offsets++ += (float)offset_of_mean(encoder->qp_constants, mean_weight(p, x * size, y * size, size, size));
+      *offsets++ += (float)offset_of_mean(encoder->qp_constants, mean_weight(&m->planes[0], x * size, y * size, size, size));
   return 1;
 }
 

@@ -98,11 +98,14 @@ class WeightedPicture:
         pointers = [(_ffi.cast(sample, block.ctypes.data), block.strides[0] // block.itemsize) for block in (a, b)]
         return kernel(self._picture, component, x, y, width, height, *pointers[0], *pointers[1], scale)
 
-    def coefficient_weights(self, component: int, x: int, y: int, size: int, count: int, scale: int) -> tuple[np.ndarray, bool]:
+    def coefficient_weights(self, component: int, x: int, y: int, size: int, count: int, scale: int,
+                            places: Sequence[int] | None = None) -> tuple[np.ndarray, bool]:
         """Weights (count, count) uint32, 8 fraction bits, of the lowest frequencies of a size x size block, vertical frequency
-        first; whether they are one and the same, which is then the first of them."""
+        first, and 0 where `places` (u count + v; None: all) leaves a frequency out; whether they are one and the same,
+        which is then the first of them."""
         weights = np.zeros((count, count), np.uint32)
-        same = _lib.idse_coefficient_weights(self._picture, component, x, y, size, size, size, count, scale,
+        wanted = bytes(range(count ** 2) if places is None else places)
+        same = _lib.idse_coefficient_weights(self._picture, component, x, y, size, size, size, count, wanted, len(wanted), scale,
                                              _ffi.cast("uint32_t *", weights.ctypes.data))
         return weights.T, bool(same)
 
