@@ -23,7 +23,7 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import Frame, VideoFormat, coded_format, read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, Layout, WeightMap
 from fprdo_bridge.native.in_process import Block, Reference, Setup
-from fprdo_bridge.sequence import open_sequence
+from fprdo_bridge.sequence import FormatRequest, open_sequence
 from fprdo_bridge.weight_buffer import WeightBuffer
 
 __all__ = ["Block", "Encoded", "Encoder", "Picture", "compiled"]
@@ -50,6 +50,7 @@ class Encoded:
     recon: tuple[Frame, ...]
     log: EncodeLog           # per picture bits, PSNR and QP; decision counters in log.idse
     wall_seconds: float
+    encoder_seconds: float | None = None  # user and system time of an encoder in a worker, without Python's start
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class _Provider:
     def __init__(self, address: Path, setup: Setup, weights: Callable[[Picture], Weights], fmt: VideoFormat):
         self.address, self.setup, self.weights, self.fmt = address, setup, weights, fmt
         self.error: BaseException | None = None
+        self.encoder_seconds: float | None = None
         self.held: dict[int, WeightBuffer] = {}  # by source frame: what the encoder reads
         self.own: list[WeightBuffer] = []        # to be filled with what `weights` returns
         self.free: list[WeightBuffer] = []
@@ -87,6 +89,8 @@ class _Provider:
     def _answer(self, connection, kind: str, *what) -> None:
         if kind == "raised":
             self.error = what[0]
+        elif kind == "returned":
+            self.encoder_seconds = what[0]
         elif kind == "end":
             buffer = self.held.pop(what[0])
             if any(buffer is own for own in self.own):
@@ -142,7 +146,7 @@ class Encoder:
                weights: Weights | None = None, provider: Callable[[Picture], Weights] | None = None,
                distortion: Callable[[Block], float] | compiled | None = None, decisions: int = 15,
                transform_sizes: Sequence[int] = TRANSFORM_SIZES, idse: IdseOptions = IdseOptions(),
-               options: dict[str, str] | None = None, frame_rate: Fraction | int = 30,
+               options: dict[str, str] | None = None, frame_rate: Fraction | int | None = None,
                on_picture: Callable[[PictureLog], None] | None = None) -> Encoded:
         """Code frames.
 
@@ -150,7 +154,7 @@ class Encoder:
         ----------
         frames : picture, .yuv or .y4m file, or frames (tuples of planes) of format `fmt`
         qp : quantisation parameter
-        fmt : needed with frames that come from no file
+        fmt : what the frames are; needed where they come from no file, or from a file that does not say it
         weights : the same weights for every picture: a WeightBuffer, a WeightMap, or float32 arrays per plane, mean 1
         provider : called with each Picture when it begins, in a thread of this process; returns its weights, which the
             encoder uses until the picture ends
@@ -160,6 +164,7 @@ class Encoder:
         transform_sizes : of the shapes in the maps; () for weights of pixels only
         idse : what the weights may change
         options : further options of the encoder; None for those that `fprdo encode` gives it with weights
+        frame_rate : pictures per second; None: the file's, else 30
         on_picture : called with each picture when it is coded
 
         Raises
@@ -171,25 +176,26 @@ class Encoder:
             raise FprdoError("weights and provider: give one of them")
         with tempfile.TemporaryDirectory(prefix="fprdo-") as name:
             folder = Path(name)
-            source, fmt, count = self._source(frames, fmt, folder)
+            source, fmt, count, rate = self._source(frames, fmt, folder)
             config = Path(self.config) if Path(self.config).is_file() else self.codec.config_for(self.config, fmt, self.tools)
             stock = weights is None and provider is None and distortion is None
             if options is None:
                 options = {} if stock else self.codec.weighted_options(idse)
             job = EncodeJob(source=source, fmt=fmt, frames=count, qp=qp, bitstream=folder / "out" / "bitstream",
-                            recon=folder / "out" / "recon.yuv", config=(config,), idse=idse, frame_rate=frame_rate,
+                            recon=folder / "out" / "recon.yuv", config=(config,), idse=idse, frame_rate=frame_rate or rate,
                             options=options)
             job.bitstream.parent.mkdir()
             if stock:
-                result = running.encode(self.codec._ENCODER, job, self.tools.encoder, False, on_picture)
+                result, seconds = running.encode(self.codec._ENCODER, job, self.tools.encoder, False, on_picture), None
             else:
                 fixed = None if provider else self._fixed(weights, fmt, transform_sizes)
                 layout = fixed.layout if fixed else Layout.of(coded_format(fmt), transform_sizes)
                 function = distortion.make if isinstance(distortion, compiled) else distortion
                 setup = Setup(layout, fmt.bit_depth, decisions if function else 0, Reference.of(function) if function else None,
                               isinstance(distortion, compiled), fixed is not None and fixed.is_flat())
-                result = self._in_process(job, setup, provider or (lambda picture: fixed), coded_format(fmt), folder, on_picture)
-            return Encoded(result.bitstream.read_bytes(), tuple(read_yuv(result.recon, fmt)), result.log, result.wall_seconds)
+                result, seconds = self._in_process(job, setup, provider or (lambda picture: fixed), folder, on_picture)
+            return Encoded(result.bitstream.read_bytes(), tuple(read_yuv(result.recon, fmt)), result.log, result.wall_seconds,
+                           seconds)
 
     @staticmethod
     def _fixed(weights: Weights | None, fmt: VideoFormat, transform_sizes: Sequence[int]) -> WeightBuffer:
@@ -201,21 +207,21 @@ class Encoder:
         return buffer
 
     @staticmethod
-    def _source(frames, fmt: VideoFormat | None, folder: Path) -> tuple[Path, VideoFormat, int]:
+    def _source(frames, fmt: VideoFormat | None, folder: Path) -> tuple[Path, VideoFormat, int, Fraction]:
         if isinstance(frames, (str, os.PathLike)):
-            sequence = open_sequence(os.fspath(frames))
-            return sequence.yuv(folder), sequence.fmt, sequence.frames
+            sequence = open_sequence(os.fspath(frames), FormatRequest.of(fmt))
+            return sequence.yuv(folder), sequence.fmt, sequence.frames, sequence.frame_rate
         if fmt is None:
             raise FprdoError("frames: arrays do not say what they mean; give fmt=VideoFormat(width, height, ...)")
-        return folder / "source.yuv", fmt, write_yuv(folder / "source.yuv", frames, fmt)
+        return folder / "source.yuv", fmt, write_yuv(folder / "source.yuv", frames, fmt), Fraction(30)
 
-    def _in_process(self, job: EncodeJob, setup: Setup, weights, coded: VideoFormat, folder: Path, on_picture):
+    def _in_process(self, job: EncodeJob, setup: Setup, weights, folder: Path, on_picture) -> tuple[running.EncodeResult, float | None]:
         """`running.encode` with the worker in the place of the program."""
         # A socket's address is short: not where a temporary folder may have a long name.
         socket_folder = tempfile.TemporaryDirectory(prefix="fprdo-", dir="/tmp" if os.path.isdir("/tmp") else None)
         with socket_folder as name:
             address = Path(name) / "socket"
-            provider = _Provider(address, setup, weights, coded)
+            provider = _Provider(address, setup, weights, coded_format(job.fmt))
             encoder, marker = self.codec._ENCODER, folder / "provided"
             marker.touch()  # where a weight file would be; a library with a provider reads none
             start = [sys.executable, "-m", "fprdo_bridge.native", str(address)]
@@ -223,7 +229,9 @@ class Encoder:
             encoder = replace(encoder, command=lambda *job: start + self.codec.command(*job),
                               command_in=command_in and (lambda *job: start + command_in(*job)))
             try:
-                return running.encode(encoder, replace(job, weights=marker), self.tools.library, False, on_picture)
+                result = running.encode(encoder, replace(job, weights=marker), self.tools.library, False, on_picture)
+                provider.close()
+                return result, provider.encoder_seconds
             except FprdoError:
                 provider.close()
                 if provider.error is not None:

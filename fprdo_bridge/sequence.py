@@ -25,6 +25,13 @@ class FormatRequest:
     full_range: bool | None = None
     siting: str | None = None
 
+    @classmethod
+    def of(cls, fmt: VideoFormat | None) -> "FormatRequest":
+        """That it be this very format; None: nothing was said."""
+        if fmt is None:
+            return cls()
+        return cls((fmt.width, fmt.height), fmt.chroma, fmt.bit_depth, fmt.matrix, fmt.full_range, fmt.siting)
+
     def apply(self, fmt: VideoFormat) -> VideoFormat:
         """`fmt` with what was asked for; FprdoError if the result is no format."""
         asked = {name: value for name, value in vars(self).items() if name != "size" and value is not None}

@@ -20,7 +20,7 @@ from fprdo_bridge import Encoder, codecs, compiled, toolchain
 from fprdo_bridge.codecs.decoders import decode_libav
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, first_difference, write_yuv
+from fprdo_bridge.frames import VideoFormat, first_difference, save_picture, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
 from fprdo_bridge.weight_buffer import WeightBuffer
 
@@ -192,6 +192,20 @@ def test_a_provider_that_sleeps(encoder):
         time.sleep(1)
         return ones(FMT)
     assert encoder.encode(clip(FMT, 1), 32, fmt=FMT, provider=provider).wall_seconds > 1
+
+
+def test_frames_of_a_file(encoder, tmp_path):
+    """The same bitstream from arrays, from a raw file whose format is given, and from a picture that is converted to it."""
+    fmt, path = VideoFormat(72, 56, siting="center"), tmp_path / "clip.yuv"
+    frames = clip(fmt, 2)
+    write_yuv(path, frames, fmt)
+    arrays = encoder.encode(frames, 32, fmt=fmt).bitstream
+    assert encoder.encode(path, 32, fmt=fmt).bitstream == arrays
+    with pytest.raises(FprdoError, match="clip.yuv: the name says no picture size"):
+        encoder.encode(path, 32)
+    save_picture(tmp_path / "grey.png", np.full((56, 72, 3), 128, np.uint8))
+    encoded = encoder.encode(tmp_path / "grey.png", 32, fmt=fmt)
+    assert [plane.shape for plane in encoded.recon[0]] == list(fmt.plane_shapes)
 
 
 def test_refusals(monkeypatch):

@@ -3,7 +3,8 @@
     python -m fprdo_bridge.native ADDRESS LIBRARY ARGUMENTS...
 
 ADDRESS is a Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
-descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies until it sends ("end", frame). Whatever Python code raises here is sent as ("raised", exception), and the worker ends: an exception cannot
+descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies until it sends ("end", frame). An
+encoder that returns is followed by ("returned", its seconds). Whatever Python code raises here is sent as ("raised", exception), and the worker ends: an exception cannot
 pass through an encoder.
 """
 
@@ -14,6 +15,7 @@ import importlib
 import math
 import mmap
 import os
+import resource
 import runpy
 import signal
 import sys
@@ -212,4 +214,8 @@ def main(address: str, library: str, arguments: list[str]) -> int:
             worker.fail(error)
         encode = ffi.cast("int (*)(int, char **, const idse_provider *)", ctypes.cast(entry, ctypes.c_void_p).value)
         words = [ffi.new("char[]", os.fsencode(word)) for word in (library, *arguments)]
-        return encode(len(words), ffi.new("char *[]", [*words, ffi.NULL]), provider)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        status = encode(len(words), ffi.new("char *[]", [*words, ffi.NULL]), provider)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        connection.send(("returned", after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+        return status

@@ -5,8 +5,8 @@
 Instructions (callgrind, which is part of valgrind): all weights 1.0 against the stock encoder, which takes the same decisions.
 Nothing else that runs on the machine disturbs them. Time: real weights, from a file and from a callback, against the stock
 encoder; one of each in turn, so that whatever else the machine does hits all of them alike. Seconds are user and system time of
-the encoder, of the whole worker process with Python's own start where a callback gives the weights. Ratios are taken within a
-turn; printed are their median, the middle half and the range. Without PICTURE it is scikit-image's rocket, enlarged.
+the encoder; the start of the worker process, in which the encoder with a callback runs, is printed beside them. Ratios are taken
+within a turn; printed are their median, the middle half and the range. Without PICTURE it is scikit-image's rocket, enlarged.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from skimage.transform import resize
 from fprdo_bridge import Encoder, codecs, toolchain
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import load_picture, save_picture
-from fprdo_bridge.importance.idse_file import IdseFile, ones, write_idse
+from fprdo_bridge.frames import Frame, VideoFormat, load_picture, save_picture
+from fprdo_bridge.importance.idse_file import IdseFile, WeightMap, ones, write_idse
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights
 from fprdo_bridge.sequence import open_sequence
 
@@ -56,18 +56,36 @@ def instructions(command: list[str], folder: Path) -> int:
     return int(counted[1])
 
 
-def child_seconds(run: Callable[[], object]) -> float:
-    """User and system time of the processes that `run` starts and waits for."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def children() -> float:
+    """User and system time of all processes that were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
-def print_ratios(what: str, ratios: list[float]) -> None:
-    first, middle, third = statistics.quantiles(ratios, n=4)
-    print(f"  {what}: {middle:.3f} times stock (middle half {first:.3f} to {third:.3f}, all {min(ratios):.3f} to {max(ratios):.3f})",
-          flush=True)
+def child_seconds(command: list[str], folder: Path) -> float:
+    before = children()
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return children() - before
+
+
+def callback_seconds(encoder: Encoder, frames: list[Frame], qp: int, fmt: VideoFormat, weights: WeightMap) -> tuple[float, float]:
+    """Of the encoder, and of the rest of the worker."""
+    before = children()
+    seconds = encoder.encode(frames, qp, fmt=fmt, provider=lambda picture: weights).encoder_seconds
+    return seconds, children() - before - seconds
+
+
+def print_times(turns: int, runs: dict[str, Callable[[], tuple[float, float]]]) -> None:
+    """`runs` give seconds and what else they took; the first is what the others are compared with."""
+    taken = [{what: run() for what, run in runs.items()} for _ in range(turns)]
+    stock, *others = runs
+    print(f"  {stock}: {statistics.median(turn[stock][0] for turn in taken):.3f} s")
+    for what in others:
+        ratios = [turn[what][0] / turn[stock][0] for turn in taken]
+        first, middle, third = statistics.quantiles(ratios, n=4)
+        start = statistics.median(turn[what][1] for turn in taken)
+        print(f"  {what}: {middle:.3f} times stock (middle half {first:.3f} to {third:.3f}, all {min(ratios):.3f} to {max(ratios):.3f})"
+              + (f", and {start:.2f} s for the worker" if start else ""), flush=True)
 
 
 def main() -> None:
@@ -82,7 +100,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sequence = open_sequence(str(picture_of_size(options.picture, folder)))
-        fmt, source = sequence.fmt, sequence.yuv(folder)
+        fmt, source, frames = sequence.fmt, sequence.yuv(folder), list(sequence.read())
         unit, network = folder / "ones.idse", folder / "network.idse"
         write_idse(unit, [ones(fmt)], fmt, frame_count=1)
         write_weights(sequence, WeightSettings(), network)
@@ -104,13 +122,10 @@ def main() -> None:
                     weighted = instructions(command(unit), folder)
                     print(f"  weights 1.0: {weighted / stock:.4f} times stock's {stock:.4g} instructions", flush=True)
                 if not options.no_time:
-                    runs = {"stock": lambda: subprocess.run(command(None), cwd=folder, check=True, capture_output=True),
-                            "from a file": lambda: subprocess.run(command(network), cwd=folder, check=True, capture_output=True),
-                            "from a callback": lambda: driven.encode(source, qp, fmt=fmt, provider=lambda picture: weights)}
-                    turns = [{what: child_seconds(run) for what, run in runs.items()} for _ in range(options.pairs)]
-                    print(f"  stock: {statistics.median(turn['stock'] for turn in turns):.2f} s")
-                    for what in runs.keys() - {"stock"}:
-                        print_ratios(f"network's weights {what}", [turn[what] / turn["stock"] for turn in turns])
+                    print_times(options.pairs, {
+                        "stock": lambda: (child_seconds(command(None), folder), 0.0),
+                        "network's weights from a file": lambda: (child_seconds(command(network), folder), 0.0),
+                        "network's weights from a callback": lambda: callback_seconds(driven, frames, qp, fmt, weights)})
 
 
 if __name__ == "__main__":
