@@ -14,21 +14,20 @@ import pytest
 from clips import clip
 from oracles import random_map, write_maps
 
-from fprdo_bridge import toolchain
 from fprdo_bridge.frames import VideoFormat, write_yuv
 
 FLAGS = "-fsanitize=thread -g -O1"
 
 
 @pytest.fixture(scope="module")
-def sanitized(tmp_path_factory) -> Path:
+def sanitized(tmp_path_factory, x264_tools) -> Path:
     """The patched x264 of build.py, 8 bits and without assembly, which ThreadSanitizer cannot look into."""
     folder = tmp_path_factory.mktemp("sanitized")
     (folder / "empty.c").write_text("int main(void) { return 0; }\n")
     compiler = os.environ.get("CC", "cc")
     if subprocess.run([compiler, *FLAGS.split(), "empty.c", "-o", "empty"], cwd=folder, capture_output=True).returncode:
         pytest.skip(f"{compiler} links no program with -fsanitize=thread; install libtsan")
-    source = toolchain.find("x264").encoder.parent.parent / "src"
+    source = x264_tools.encoder.parent.parent / "src"
     configure = ["bash", str(source / "configure"), "--bit-depth=8", "--chroma-format=420", "--disable-asm", "--disable-opencl",
                  "--disable-avs", "--disable-swscale", "--disable-lavf", "--disable-ffms", "--disable-gpac", "--disable-lsmash",
                  "--disable-bashcompletion", f"--extra-cflags={FLAGS}", "--extra-ldflags=-fsanitize=thread"]
