@@ -56,7 +56,8 @@ def read_header(path: str | Path) -> tuple[VideoFormat, Fraction | None]:
         raise FprdoError(f"{path}: damaged header {line[:80].decode('latin-1').strip()!r}; convert it again") from None
     chroma, siting = _CHROMA[space[1]]
     try:
-        fmt = VideoFormat(width, height, chroma, int(space[2] or 8), full_range=values.get("range") == "FULL", siting=siting)
+        fmt = VideoFormat(width, height, chroma, int(space[2] or 8), full_range=values.get("range") == "FULL",
+                          siting=siting)
     except FprdoError as error:
         raise FprdoError(f"{path}: {error}") from None
     return fmt, rate or None
@@ -81,8 +82,8 @@ def read_frames(path: str | Path, fmt: VideoFormat, count: int) -> Iterator[Fram
             file.seek(offset)
             samples = np.frombuffer(file.read(fmt.frame_bytes), stored).astype(fmt.dtype)
             if samples.max() > fmt.max_value:
-                raise FprdoError(f"{path}: frame {number} has samples of more than the {fmt.bit_depth} bits of its header; "
-                                 "convert it again")
+                raise FprdoError(f"{path}: frame {number} has samples of more than the {fmt.bit_depth} bits that the "
+                                 "header promises; convert it again")
             ends = np.cumsum([rows * columns for rows, columns in fmt.plane_shapes])
             yield tuple(plane.reshape(shape) for plane, shape in zip(np.split(samples, ends[:-1]), fmt.plane_shapes))
 

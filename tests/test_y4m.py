@@ -56,11 +56,12 @@ def test_what_libavformat_writes(tmp_path):
     ("YUV4MPEG2 W8 H8 It\n", b"", "is interlaced"), ("YUV4MPEG2 W8 H8 C411\n", b"", "chroma format C411 is not supported"),
     ("YUV4MPEG3 W8 H8\n", b"", "not a YUV4MPEG2 file"), ("YUV4MPEG2 W8\n", b"", "damaged header"),
     ("YUV4MPEG2 W8 H8\n", b"", "holds no frame"), ("YUV4MPEG2 W8 Height\n", b"", "damaged header"),
-    ("YUV4MPEG2 W8 H8 F-30:1\n", b"", "damaged header"), ("YUV4MPEG2 W0 H8\n", b"", "bad.y4m: picture size 0x8: both sides"),
+    ("YUV4MPEG2 W8 H8 F-30:1\n", b"", "damaged header"), ("YUV4MPEG2 W0 H8\n", b"", "bad.y4m: picture size 0x8: both"),
     ("YUV4MPEG2 W8 H8 " + 2000 * "X" + "\n", b"", "not a YUV4MPEG2 file"), ("", b"", "not a YUV4MPEG2 file"),
     ("YUV4MPEG2 W8 H8 C444alpha\n", b"", "chroma format C444alpha is not supported"),
     ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(96) + b"FRA", "ends inside frame 1"),
-    ("YUV4MPEG2 W8 H8\n", b"FRAME" + bytes(2000), "ends inside frame 0"), ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(95), "ends inside frame 0"),
+    ("YUV4MPEG2 W8 H8\n", b"FRAME" + bytes(2000), "ends inside frame 0"),
+    ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(95), "ends inside frame 0"),
     ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(96) + b"FRUME\n" + bytes(96), "ends inside frame 1")])
 def test_what_cannot_be_read(tmp_path, header, data, line):
     path = tmp_path / "bad.y4m"
@@ -91,8 +92,9 @@ def test_pipe(tmp_path):
 
 def test_samples_of_more_bits_than_said(tmp_path):
     path = tmp_path / "clip.y4m"
-    write(path, "YUV4MPEG2 W8 H8 C420p10\n", [*frames_of(VideoFormat(8, 8, bit_depth=10), 1), *frames_of(VideoFormat(8, 8, bit_depth=12), 1)])
-    with pytest.raises(FprdoError, match="frame 1 has samples of more than the 10 bits of its header"):
+    fitting, too_deep = (frames_of(VideoFormat(8, 8, bit_depth=depth), 1) for depth in (10, 12))
+    write(path, "YUV4MPEG2 W8 H8 C420p10\n", fitting + too_deep)
+    with pytest.raises(FprdoError, match="frame 1 has samples of more than the 10 bits"):
         list(open_sequence(str(path)).read())
 
 

@@ -69,7 +69,7 @@ typedef struct weighting {
   idse_settings settings;
   int           transform_sizes;        /* shapes that are wanted and there, bit n: 2^n x 2^n */
   uint32_t     *powered;                /* w^power of every weight, MIXED_BITS; NULL for power 1 */
-  uint64_t      count, sum, limit;      /* of the plane being loaded: weights, the sum and the largest of them powered; */
+  uint64_t      count, sum, limit;      /* of the plane being loaded: weights, the sum and the limit of them powered; */
   uint16_t      result[WEIGHT_MAX + 1]; /* the weight that becomes of each, 0: not known yet */
 } weighting;
 
@@ -343,7 +343,7 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
     weights[0] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
     return 1;
   }
-  /* As in idse_tu_weights(). Mean and shape have 40 bits together and the scale 20: nothing is rounded before the end. */
+  /* As in idse_tu_weights(). Mean and shape have 40 bits together, the scale 20: nothing is rounded but the result. */
   const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share;
   const uint64_t  flat = (uint64_t)tau_part * IDSE_ONE * scale, level = (uint64_t)(mean - tau_part) * scale;
   ptrdiff_t       stride;
@@ -351,7 +351,8 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
   const int       bits = (count > 1) + (count > 2) + (count > 4);
   for (int i = 0; i < number; i++)
   {
-    const uint64_t weight = (flat + level * shape[(places[i] & (count - 1)) * stride + (places[i] >> bits)]) >> 2 * MIXED_BITS;
+    const int      u = places[i] >> bits, v = places[i] & (count - 1);
+    const uint64_t weight = (flat + level * shape[v * stride + u]) >> 2 * MIXED_BITS;
     weights[places[i]] = weight < COEFFICIENT_MAX ? (uint32_t)weight : COEFFICIENT_MAX;
   }
   return 0;
@@ -1168,8 +1169,8 @@ static int64_t map_of_picture(const idse_encoder *encoder, int poc)
   return poc < 0 || number >= encoder->file.map_count ? -1 : number;
 }
 
-/* The weights of map `number`, of the first `components` at least: as they were loaded before, else in the place of a map
- * that nobody uses, the oldest one of those that pictures have had. */
+/* The weights of map `number`, of the first `components` at least: as they were loaded before, else in the place of a
+ * map that nobody uses, the oldest one of those that pictures have had. */
 static loaded_map *map_acquire(idse_encoder *encoder, int64_t number, int components)
 {
   const weighting *g = &encoder->weighting;
@@ -1218,7 +1219,8 @@ static idse_picture *picture_open(idse_encoder *encoder, loaded_map *m)
 idse_picture *idse_picture_begin(idse_encoder *encoder, int poc)
 {
   const int64_t number = map_of_picture(encoder, poc);
-  loaded_map   *m = number < 0 ? NULL : map_acquire(encoder, number, component_count(encoder->sequence.chroma_format_idc));
+  const int     components = component_count(encoder->sequence.chroma_format_idc);
+  loaded_map   *m = number < 0 ? NULL : map_acquire(encoder, number, components);
   idse_picture *picture = m == NULL ? NULL : picture_open(encoder, m);
   if (picture != NULL) picture->counters.pictures = 1;
   return picture;
@@ -1266,7 +1268,10 @@ int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int r
   if (m == NULL) return 0;
   for (int y = 0; y < rows; y++)
     for (int x = 0; x < columns; x++)
-      *offsets++ += (float)offset_of_mean(encoder->qp_constants, mean_weight(&m->planes[0], x * size, y * size, size, size));
+    {
+      const uint32_t mean = mean_weight(&m->planes[0], x * size, y * size, size, size);
+      *offsets++ += (float)offset_of_mean(encoder->qp_constants, mean);
+    }
   return 1;
 }
 
