@@ -129,7 +129,8 @@ def compare(options: argparse.Namespace) -> None:
 
     settings = CompareSettings(
         qps=tuple(options.qp), config=options.config, options=dict(options.option), idse=idse_options_of(options),
-        idse_options=dict(options.idse_option), weights=weight_settings_of(options), measure=tuple(options.measure or ()),
+        idse_options=dict(options.idse_option), weights=weight_settings_of(options),
+        measure=tuple(options.measure or ()),
         encoder=options.encoder, rate=options.rate_control)
     tools = toolchain.find(options.encoder)
     request = _format_request(options)

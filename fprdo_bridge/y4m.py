@@ -1,6 +1,8 @@
 """YUV4MPEG2 (.y4m): raw video that says its own format."""
 
+import os
 import re
+import stat
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -22,9 +24,11 @@ def read_header(path: str | Path) -> tuple[VideoFormat, Fraction | None]:
     Raises
     ------
     FprdoError
-        The file cannot be read, is no .y4m, interlaced, or of a chroma format that is not known here.
+        The file cannot be read, is no .y4m, interlaced, or of a format that is not known here.
     """
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise FprdoError(f"{path}: is a pipe, and frames are read more than once; write them to a file first")
         with open(path, "rb") as file:
             line = file.readline(_LONGEST_LINE)
     except OSError as error:
@@ -46,10 +50,16 @@ def read_header(path: str | Path) -> tuple[VideoFormat, Fraction | None]:
         width, height = int(values["W"]), int(values["H"])
         over, _, under = values.get("F", "0:0").partition(":")
         rate = Fraction(int(over), int(under)) if int(under) else None
+        if rate is not None and rate < 0:
+            raise ValueError
     except (KeyError, ValueError):
         raise FprdoError(f"{path}: damaged header {line[:80].decode('latin-1').strip()!r}; convert it again") from None
     chroma, siting = _CHROMA[space[1]]
-    fmt = VideoFormat(width, height, chroma, int(space[2] or 8), full_range=values.get("range") == "FULL", siting=siting)
+    try:
+        fmt = VideoFormat(width, height, chroma, int(space[2] or 8), full_range=values.get("range") == "FULL",
+                          siting=siting)
+    except FprdoError as error:
+        raise FprdoError(f"{path}: {error}") from None
     return fmt, rate or None
 
 
@@ -59,12 +69,21 @@ def count_frames(path: str | Path) -> int:
 
 
 def read_frames(path: str | Path, fmt: VideoFormat, count: int) -> Iterator[Frame]:
-    """The first `count` frames, of the format `fmt` that read_header gave (matrix, range and siting may be others)."""
+    """The first `count` frames, of the format `fmt` that read_header gave (matrix, range and siting may be others).
+
+    Raises
+    ------
+    FprdoError
+        The file has fewer frames, or samples of more bits than its header says.
+    """
     stored = fmt.dtype.newbyteorder("<")
     with open(path, "rb") as file:
-        for _, offset in zip(range(count), _frame_offsets(Path(path))):
+        for number, offset in zip(range(count), _frame_offsets(Path(path))):
             file.seek(offset)
             samples = np.frombuffer(file.read(fmt.frame_bytes), stored).astype(fmt.dtype)
+            if samples.max() > fmt.max_value:
+                raise FprdoError(f"{path}: frame {number} has samples of more than the {fmt.bit_depth} bits that the "
+                                 "header promises; convert it again")
             ends = np.cumsum([rows * columns for rows, columns in fmt.plane_shapes])
             yield tuple(plane.reshape(shape) for plane, shape in zip(np.split(samples, ends[:-1]), fmt.plane_shapes))
 

@@ -142,8 +142,9 @@ def in_c(tmp_path_factory, tools) -> Path:
 
 
 @pytest.mark.parametrize("options", [
-    {"preset": "placebo"}, {"preset": "slower", "psy-rd": "1:1"}, {"preset": "slower", "psy-rd": "1:1", "no-8x8dct": ""},
-    {"no-cabac": "", "preset": "slower"}, {"preset": "medium", "nr": "300"}, {"preset": "slower", "cqm": "jvt"}],
+    {"preset": "placebo"}, {"preset": "slower", "psy-rd": "1:1"},
+    {"preset": "slower", "psy-rd": "1:1", "no-8x8dct": ""}, {"no-cabac": "", "preset": "slower"},
+    {"preset": "medium", "nr": "300"}, {"preset": "slower", "cqm": "jvt"}],
     ids=["placebo", "psy", "psy-4x4", "cavlc", "noise-reduction", "custom-matrix"])
 @pytest.mark.parametrize("fmt", [VideoFormat(136, 88), VideoFormat(136, 88, "422"), VideoFormat(136, 88, "420", 10),
                                  VideoFormat(136, 88, "444", 10)], ids=str)

@@ -1,5 +1,6 @@
 """YUV4MPEG2 in: the format and the samples that another program wrote, and one line about what cannot be read."""
 
+import os
 from fractions import Fraction
 
 import av
@@ -54,7 +55,13 @@ def test_what_libavformat_writes(tmp_path):
 @pytest.mark.parametrize("header, data, line", [
     ("YUV4MPEG2 W8 H8 It\n", b"", "is interlaced"), ("YUV4MPEG2 W8 H8 C411\n", b"", "chroma format C411 is not supported"),
     ("YUV4MPEG3 W8 H8\n", b"", "not a YUV4MPEG2 file"), ("YUV4MPEG2 W8\n", b"", "damaged header"),
-    ("YUV4MPEG2 W8 H8\n", b"", "holds no frame"), ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(95), "ends inside frame 0"),
+    ("YUV4MPEG2 W8 H8\n", b"", "holds no frame"), ("YUV4MPEG2 W8 Height\n", b"", "damaged header"),
+    ("YUV4MPEG2 W8 H8 F-30:1\n", b"", "damaged header"), ("YUV4MPEG2 W0 H8\n", b"", "bad.y4m: picture size 0x8: both"),
+    ("YUV4MPEG2 W8 H8 " + 2000 * "X" + "\n", b"", "not a YUV4MPEG2 file"), ("", b"", "not a YUV4MPEG2 file"),
+    ("YUV4MPEG2 W8 H8 C444alpha\n", b"", "chroma format C444alpha is not supported"),
+    ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(96) + b"FRA", "ends inside frame 1"),
+    ("YUV4MPEG2 W8 H8\n", b"FRAME" + bytes(2000), "ends inside frame 0"),
+    ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(95), "ends inside frame 0"),
     ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(96) + b"FRUME\n" + bytes(96), "ends inside frame 1")])
 def test_what_cannot_be_read(tmp_path, header, data, line):
     path = tmp_path / "bad.y4m"
@@ -73,3 +80,36 @@ def test_what_it_is_not(tmp_path):
         open_sequence(str(path), frames=2)
     with pytest.raises(FprdoError, match="cannot be read"):
         read_header(tmp_path / "absent.y4m")
+
+
+def test_pipe(tmp_path):
+    """Refused, not waited for."""
+    path = tmp_path / "pipe.y4m"
+    os.mkfifo(path)
+    with pytest.raises(FprdoError, match="pipe.y4m: is a pipe"):
+        open_sequence(str(path))
+
+
+def test_samples_of_more_bits_than_said(tmp_path):
+    path = tmp_path / "clip.y4m"
+    fitting, too_deep = (frames_of(VideoFormat(8, 8, bit_depth=depth), 1) for depth in (10, 12))
+    write(path, "YUV4MPEG2 W8 H8 C420p10\n", fitting + too_deep)
+    with pytest.raises(FprdoError, match="frame 1 has samples of more than the 10 bits"):
+        list(open_sequence(str(path)).read())
+
+
+def test_frames_are_counted_without_reading_them(tmp_path):
+    """A file of 93 GB, nearly all of it a hole."""
+    fmt, frames = VideoFormat(7680, 4320), 2000
+    path = tmp_path / "large.y4m"
+    with open(path, "wb") as file:
+        file.write(b"YUV4MPEG2 W7680 H4320 F60:1\n")
+        for _ in range(frames):
+            file.write(b"FRAME\n")
+            file.seek(fmt.frame_bytes, 1)
+        try:
+            file.truncate()
+        except OSError as error:
+            pytest.skip(f"no room for a hole ({error.strerror})")
+    sequence = open_sequence(str(path))
+    assert (sequence.fmt.width, sequence.frames) == (7680, frames)

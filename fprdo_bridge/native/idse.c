@@ -66,7 +66,7 @@ typedef struct weighting {
   idse_settings settings;
   int           transform_sizes;        /* shapes that are wanted and there, bit n: 2^n x 2^n */
   uint32_t     *powered;                /* w^power of every weight, MIXED_BITS; NULL for power 1 */
-  uint64_t      count, sum, limit;      /* of the plane being loaded: weights, the sum and the largest of them powered; */
+  uint64_t      count, sum, limit;      /* of the plane being loaded: weights, the sum and the limit of them powered; */
   uint16_t      result[WEIGHT_MAX + 1]; /* the weight that becomes of each, 0: not known yet */
 } weighting;
 
@@ -303,7 +303,7 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
     weights[0] = (uint32_t)(scaled(mean, scale) >> (MIXED_BITS - 8));
     return 1;
   }
-  /* As in idse_tu_weights(). Mean and shape have 40 bits together and the scale 20: nothing is rounded before the end. */
+  /* As in idse_tu_weights(). Mean and shape have 40 bits together, the scale 20: nothing is rounded but the result. */
   const uint32_t  tau_part = mean < picture->tau_share ? mean : picture->tau_share;
   const uint64_t  flat = (uint64_t)tau_part * IDSE_ONE * scale, level = (uint64_t)(mean - tau_part) * scale;
   ptrdiff_t       stride;
@@ -311,7 +311,8 @@ int idse_coefficient_weights(idse_picture *picture, int component, int x, int y,
   const int       bits = (count > 1) + (count > 2) + (count > 4);
   for (int i = 0; i < number; i++)
   {
-    const uint64_t weight = (flat + level * shape[(places[i] & (count - 1)) * stride + (places[i] >> bits)]) >> 2 * MIXED_BITS;
+    const int      u = places[i] >> bits, v = places[i] & (count - 1);
+    const uint64_t weight = (flat + level * shape[v * stride + u]) >> 2 * MIXED_BITS;
     weights[places[i]] = weight < COEFFICIENT_MAX ? (uint32_t)weight : COEFFICIENT_MAX;
   }
   return 0;
@@ -1313,7 +1314,10 @@ int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int r
   if (m == NULL) return 0;
   for (int y = 0; y < rows; y++)
     for (int x = 0; x < columns; x++)
-      *offsets++ += (float)offset_of_mean(encoder->qp_constants, mean_weight(&m->planes[0], x * size, y * size, size, size));
+    {
+      const uint32_t mean = mean_weight(&m->planes[0], x * size, y * size, size, size);
+      *offsets++ += (float)offset_of_mean(encoder->qp_constants, mean);
+    }
   return 1;
 }
 

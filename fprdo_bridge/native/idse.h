@@ -189,11 +189,12 @@ double idse_mean(const idse_picture *picture, int component, int x, int y, int w
  * Counts one RDOQ call. Only to be called where idse_rdoq() is 1. */
 const double *idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *mean);
 
-/* idse_tu_weights() for encoders that quantise in integers: floor(256 * factor * scale / 65536) of the exact factor, 8192.0
- * at most, for some of the count x count lowest frequencies (count: 1, 2, 4 or 8) of the size x size transform of the block.
- * Frequency (v, u) is place u * count + v; places[0 ... number - 1] are wanted, each at weights[place]. Returns 1 if all are
- * the mean weight of the width x height block, then weights[0] alone is set: where the map has no transform of that size, 0
- * for one, or RDOQ uses mean weights. Counts one RDOQ call. Only to be called where idse_rdoq() is 1. */
+/* idse_tu_weights() for encoders that quantise in integers: floor(256 * factor * scale / 65536) of the exact factor,
+ * 8192.0 at most, for some of the count x count lowest frequencies (count: 1, 2, 4 or 8) of the size x size transform
+ * of the block. Frequency (v, u) is place u * count + v; places[0 ... number - 1] are wanted, each at weights[place].
+ * Returns 1 if all are the mean weight of the width x height block, then weights[0] alone is set: where the map has no
+ * transform of that size, 0 for one, or RDOQ uses mean weights. Counts one RDOQ call. Only to be called where
+ * idse_rdoq() is 1. */
 int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
                              const uint8_t *places, int number, uint32_t scale, uint32_t *weights);
 

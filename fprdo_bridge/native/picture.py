@@ -105,8 +105,8 @@ class WeightedPicture:
         which is then the first of them."""
         weights = np.zeros((count, count), np.uint32)
         wanted = bytes(range(count ** 2) if places is None else places)
-        same = _lib.idse_coefficient_weights(self._picture, component, x, y, size, size, size, count, wanted, len(wanted), scale,
-                                             _ffi.cast("uint32_t *", weights.ctypes.data))
+        same = _lib.idse_coefficient_weights(self._picture, component, x, y, size, size, size, count, wanted,
+                                             len(wanted), scale, _ffi.cast("uint32_t *", weights.ctypes.data))
         return weights.T, bool(same)
 
     def mean(self, component: int, x: int, y: int, width: int, height: int) -> float:

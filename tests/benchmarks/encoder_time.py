@@ -1,13 +1,13 @@
 """Encoder time with weights against the stock encoder: paired runs on a picture or a clip.
 
     .venv/bin/python tests/benchmarks/encoder_time.py [SOURCE] [--qp 27 37] [--pairs 9]
-    .venv/bin/python tests/benchmarks/encoder_time.py CLIP.y4m --encoder x264 --config randomaccess --rate-control crf \\
-        --qp 28 36 --weights-every 8 --option preset=medium
+    .venv/bin/python tests/benchmarks/encoder_time.py CLIP.y4m --encoder x264 --config randomaccess \\
+        --rate-control crf --qp 28 36 --weights-every 8 --option preset=medium
 
-Takes the options of `fprdo encode`. Each pair codes the same pictures with the stock encoder, with all weights 1.0 (same
-decisions: the bridge's own cost) and with the network's weights, one after the other, so that whatever else the machine does
-hits all three alike. Seconds are the encoder's user and system time; two-pass rate control has but its second pass. Ratios are
-taken within pairs; printed are their median and range. The time for the weights themselves is that of the clock.
+Takes the options of `fprdo encode`. Each pair codes the same pictures with the stock encoder, with all weights 1.0 (the
+same decisions: the bridge's own cost) and with the network's weights, one after the other, so that whatever else the
+machine does hits all three alike. Seconds are the encoder's user and system time, of one pass. Ratios are taken within pairs;
+printed are their median and range. The time for the weights themselves is that of the clock.
 """
 
 import argparse
@@ -66,7 +66,8 @@ def main() -> None:
               f"{count} map{'s' if count > 1 else ''} in {time.perf_counter() - start:.1f} s", flush=True)
         plain = EncodeJob(source=sequence.yuv(folder), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp[0],
                           bitstream=folder / "coded.bin", config=(cli.config_of(options, codec, sequence, tools),),
-                          options=dict(options.option), idse=idse, frame_rate=sequence.frame_rate, rate=options.rate_control)
+                          options=dict(options.option), idse=idse, frame_rate=sequence.frame_rate,
+                          rate=options.rate_control)
         for qp in options.qp:
             stock = replace(plain, qp=qp)
             weighted = replace(stock, weights=network, options=codec.weighted_options(idse) | stock.options)

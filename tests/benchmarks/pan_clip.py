@@ -2,9 +2,10 @@
 
     .venv/bin/python tests/benchmarks/pan_clip.py OUT.y4m [--size 640x352] [--frames 100]
 
-Two shots of the same length. In each the camera pans, zooms and rolls over a photograph while a disc cut out of another one
-crosses in front of it on a curve, turning and changing in size, so that pictures are predicted from one another, never
-perfectly, and areas appear and disappear. Every frame has its own noise of a camera. Repeats to the byte on one machine.
+Two shots of the same length. In each the camera pans, zooms and rolls over a photograph while a disc cut out of another
+one crosses in front of it on a curve, its picture turning and growing, so that pictures are predicted from one another,
+never perfectly, and areas appear and disappear. Every frame has its own noise of a camera. Repeats to the byte on one
+machine.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def photograph(name: str) -> Tensor:
 
 
 def view(picture: Tensor, centre: tuple[float, float], scale: float, angle: float, width: int, height: int) -> Tensor:
-    """(1, 3, height, width): `picture` around `centre` (shares of its width and height), `scale` of its samples per sample,
+    """(1, 3, height, width): `picture` around `centre` (shares of its sides), `scale` of its samples per sample,
     turned by `angle` in radians; mirrored at its edges."""
     rows, columns = picture.shape[2:]
     y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
@@ -71,7 +72,7 @@ def frames(fmt: VideoFormat, count: int) -> Iterator[Frame]:
 def size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if not match or int(match[1]) < int(match[2]) or int(match[2]) < 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size of a clip; write it like 640x352, landscape, 64 rows or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write it like 640x352, landscape, 64 rows or more")
     return int(match[1]), int(match[2])
 
 
@@ -84,8 +85,7 @@ def main() -> None:
     fmt = VideoFormat(*options.size)
     with replacing(options.output) as temporary, open(temporary, "wb") as file:
         file.write(f"YUV4MPEG2 W{fmt.width} H{fmt.height} F{FRAMES_PER_SECOND}:1 Ip A1:1 C420mpeg2\n".encode())
-        for frame in frames(fmt, options.frames):
-            file.write(b"FRAME\n" + b"".join(plane.tobytes() for plane in frame))
+        file.writelines(b"FRAME\n" + b"".join(plane.tobytes() for plane in frame) for frame in frames(fmt, options.frames))
 
 
 if __name__ == "__main__":
