@@ -121,8 +121,10 @@ def sanitizer_flags(folder: Path) -> list[str] | None:
 def test_kernel_and_format_tests_under_sanitizers(tmp_path):
     """The bridge compiled with AddressSanitizer and UBSan in a copy of the package, and the tests that exercise it."""
     flags = sanitizer_flags(tmp_path)
-    runtime = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip() if flags else ""
-    if not os.path.isabs(runtime):
+    # Exceptions of C++ pass through AddressSanitizer, which looks for their library when it is loaded itself.
+    runtime = [subprocess.run(["cc", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+               for name in ("libasan.so", "libstdc++.so.6")] if flags else [""]
+    if not all(map(os.path.isabs, runtime)):
         pytest.skip("the compiler has no AddressSanitizer runtime to load before Python")
     shutil.copytree(ROOT / "fprdo_bridge", tmp_path / "fprdo_bridge", ignore=shutil.ignore_patterns("*.so", "*.o", "_idse.c"))
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
@@ -131,7 +133,7 @@ def test_kernel_and_format_tests_under_sanitizers(tmp_path):
     built = subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=tmp_path, env=environment,
                            capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[-2000:]
-    environment |= {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
+    environment |= {"LD_PRELOAD": " ".join(runtime), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
     where = subprocess.run([sys.executable, "-c", "from fprdo_bridge.native import _idse, _quantise; print(_idse.__file__, _quantise.__file__)"], cwd=tmp_path,
                            env=environment, capture_output=True, text=True)
     assert where.stdout.count(str(tmp_path)) == 2, where.stderr[-2000:]

@@ -74,6 +74,7 @@ typedef struct weighting {
 typedef struct original {
   uintptr_t start, end;
   size_t    stride;       /* bytes from row to row of the frame */
+  uint64_t  inverse;      /* 2^32 / stride, rounded up: divisions are dear where every distortion needs one */
   int       sample_shift; /* log2 of the bytes of a sample */
 } original;
 
@@ -356,6 +357,7 @@ void idse_set_original(idse_picture *picture, int component, const void *plane, 
   o->start = (uintptr_t)plane;
   o->end = o->start + stride * rows;
   o->stride = stride;
+  o->inverse = (((uint64_t)1 << 32) + stride - 1) / stride;
   o->sample_shift = sample_bytes == 2;
 }
 
@@ -372,10 +374,12 @@ static int find_place(const idse_picture *picture, const void *sample, const voi
   {
     const original *o = &picture->originals[c];
     if (at < o->start || at >= o->end) continue;
-    const size_t offset = at - o->start;
+    const uint64_t offset = at - o->start;
+    uint64_t       row = offset * o->inverse >> 32; /* of planes below 4 GB; one too many at most */
+    row -= row * o->stride > offset;
     found->component = c;
-    found->y = (int)(offset / o->stride);
-    found->x = (int)(offset % o->stride >> o->sample_shift);
+    found->y = (int)row;
+    found->x = (int)((offset - row * o->stride) >> o->sample_shift);
     found->step = (uintptr_t)below - at == o->stride ? 1 : 2;
     return 1;
   }
@@ -389,6 +393,14 @@ static int64_t row_distortion(uint64_t sum)
 }
 
 #define DEFINE_SSE_ROWS(name, type, sample)                                                                            \
+  static uint64_t provided_##name(idse_picture *picture, const place *at, sample *const *original, int x,              \
+                                  sample *const *coded, int coded_x, int width, int height)                            \
+  {                                                                                                                    \
+    const idse_block block = { picture->decision, at->component, at->x, at->y, width, height, sizeof(sample), 0, 0,    \
+                               original[0] + x, coded[0] + coded_x, original[1] - original[0], coded[1] - coded[0] };  \
+    return provided_sum(picture, &block);                                                                              \
+  }                                                                                                                    \
+                                                                                                                       \
   int name(idse_picture *picture, int decision, sample *const *original, int x, sample *const *coded, int coded_x,     \
            int width, int height, int64_t *distortion)                                                                 \
   {                                                                                                                    \
@@ -397,12 +409,11 @@ static int64_t row_distortion(uint64_t sum)
     if (!idse_decides(picture, found ? decision : 0, at.component)) return 0;                                          \
     const plane    *p = &picture->planes[at.component];                                                                \
     const int64_t   limit = picture->sample_limit * width * height;                                                    \
-    const idse_block block = { picture->decision, at.component, at.x, at.y, width, height, sizeof(sample), 0, 0,       \
-                               original[0] + x, coded[0] + coded_x, original[1] - original[0], coded[1] - coded[0] };  \
-    const uint64_t   sum = asks_provider(picture)                                                                      \
-                             ? provided_sum(picture, &block)                                                           \
-                             : picture->sse->rows_##type(weights_at(p, at.x, at.y), (ptrdiff_t)p->padded_width * at.step,\
-                                                         original, x, coded, coded_x, width, height);                  \
+    const uint16_t *w = weights_at(p, at.x, at.y);                                                                     \
+    const ptrdiff_t stride_w = (ptrdiff_t)p->padded_width * at.step;                                                   \
+    const uint64_t  sum =                                                                                              \
+      asks_provider(picture) ? provided_##name(picture, &at, original, x, coded, coded_x, width, height)               \
+                             : picture->sse->rows_##type(w, stride_w, original, x, coded, coded_x, width, height);     \
     *distortion = row_distortion(sum);                                                                                 \
     if (*distortion > limit)                                                                                           \
     {                                                                                                                  \
@@ -422,27 +433,33 @@ static int64_t row_distortion(uint64_t sum)
 DEFINE_SSE_ROWS(idse_sse_rows8, u8, uint8_t)
 DEFINE_SSE_ROWS(idse_sse_rows16, u16, uint16_t)
 
-double idse_tu_weights_rows(idse_picture *picture, const void *sample, const void *below, int width, int height,
-                            double *weights)
+const double *idse_tu_weights_rows(idse_picture *picture, const void *sample, const void *below, int size)
+{
+  place  at;
+  double mean = 1.0;
+  if (!find_place(picture, sample, below, &at))
+    picture->counters.unweighted++;
+  else if (at.step == 1)
+    return idse_tu_weights(picture, at.component, at.x, at.y, size, IDSE_FREQUENCIES, &mean);
+  else
+  {
+    mean = idse_mean(picture, at.component, at.x, at.y, size, size * at.step);
+    picture->counters.rdoq++;
+  }
+  for (int i = 0; i < size * size; i++) picture->tu_buffer[i] = mean;
+  return picture->tu_buffer;
+}
+
+double idse_tu_mean_rows(idse_picture *picture, const void *sample, const void *below, int width, int height)
 {
   place at;
   if (!find_place(picture, sample, below, &at))
   {
     picture->counters.unweighted++;
-    for (int i = 0; weights != NULL && i < width * height; i++) weights[i] = 1.0;
     return 1.0;
   }
-  double mean;
-  if (weights != NULL && at.step == 1)
-  {
-    const double *found = idse_tu_weights(picture, at.component, at.x, at.y, width, IDSE_FREQUENCIES, &mean);
-    memcpy(weights, found, sizeof *weights * (size_t)width * (size_t)height);
-    return mean;
-  }
-  mean = idse_mean(picture, at.component, at.x, at.y, width, height * at.step);
-  for (int i = 0; weights != NULL && i < width * height; i++) weights[i] = mean;
   picture->counters.rdoq++;
-  return mean;
+  return idse_mean(picture, at.component, at.x, at.y, width, height * at.step);
 }
 
 int idse_qp_offset_rows(idse_picture *picture, const void *sample, const void *below, int width, int height)

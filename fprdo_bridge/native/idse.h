@@ -219,8 +219,8 @@ uint32_t idse_lambda_scale(int qp_offset);
  * block says how many rows of the frame lie between two rows of the block: one, or two in a field. What lies outside
  * the planes is counted as unweighted. */
 
-/* Where a plane of the original lies: `rows` rows, `stride` bytes apart. For every picture after idse_picture_begin();
- * picture may be NULL. `sample_bytes` is 1 or 2. */
+/* Where a plane of the original lies: `rows` rows, `stride` bytes apart. Smaller than 4 GB.
+ * For every picture after idse_picture_begin(); picture may be NULL. `sample_bytes` is 1 or 2. */
 void idse_set_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows,
                        int sample_bytes);
 
@@ -233,10 +233,12 @@ int idse_sse_rows8(idse_picture *picture, int decision, uint8_t *const *original
 int idse_sse_rows16(idse_picture *picture, int decision, uint16_t *const *original, int x, uint16_t *const *coded,
                     int coded_x, int width, int height, int64_t *distortion);
 
-/* idse_tu_weights() of the block at `sample`: IDSE_FREQUENCIES in a frame; in a field, whose vertical frequencies the
- * map does not know, the mean weight for all. `weights` may be NULL; then the block may also be other than square. */
-double idse_tu_weights_rows(idse_picture *picture, const void *sample, const void *below, int width, int height,
-                            double *weights);
+/* idse_tu_weights() of the size x size block at `sample`: IDSE_FREQUENCIES in a frame; in a field, whose vertical
+ * frequencies the map does not know, the mean weight for all. */
+const double *idse_tu_weights_rows(idse_picture *picture, const void *sample, const void *below, int size);
+
+/* The mean weight of the block at `sample`, for transforms that have no other. Counts one RDOQ call. */
+double idse_tu_mean_rows(idse_picture *picture, const void *sample, const void *below, int width, int height);
 
 /* idse_qp_offset() of the block at `sample`, from the weights of the component that it lies in. */
 int idse_qp_offset_rows(idse_picture *picture, const void *sample, const void *below, int width, int height);
