@@ -26,7 +26,7 @@ from fprdo_bridge.native.in_process import Block, Reference, Setup
 from fprdo_bridge.sequence import FormatRequest, open_sequence
 from fprdo_bridge.weight_buffer import WeightBuffer
 
-__all__ = ["Block", "Encoded", "Encoder", "Picture", "compiled"]
+__all__ = ["Block", "Encoded", "Encoder", "Picture", "WeightBuffer", "compiled"]
 
 IN_PROCESS = ("hm", "jm")
 

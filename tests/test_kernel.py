@@ -647,3 +647,17 @@ def test_sizes_that_wrap_around_are_noticed(tmp_path, three_maps):
 
 def test_defaults_are_those_of_the_job():
     assert default_settings() == vars(IdseOptions())
+
+
+def test_a_provider_of_another_build_is_refused():
+    provider = ffi.new("idse_provider *", {"bytes": ffi.sizeof("idse_provider") - 8})
+    settings, message = ffi.new("idse_settings *"), ffi.new("char[]", lib.IDSE_MESSAGE_BYTES)
+    lib.idse_settings_default(settings)
+    sequence = ffi.new("idse_sequence *", {"width": 16, "height": 16, "coded_width": 16, "coded_height": 16,
+                                           "chroma_format_idc": 1, "frames": 1, "frame_step": 1})
+    lib.idse_set_provider(provider)
+    try:
+        assert lib.idse_encoder_open(b"", settings, sequence, message) == ffi.NULL
+    finally:
+        lib.idse_set_provider(ffi.NULL)
+    assert ffi.string(message).startswith(b"encoder library and Python package are of different builds")

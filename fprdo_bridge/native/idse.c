@@ -1166,6 +1166,8 @@ idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_setting
     say(message, "no memory");
   else if (*(const uint8_t *)&byte_order != 1)
     say(message, "big-endian machines are not supported: maps are read in place as little-endian");
+  else if (next_provider != NULL && next_provider->bytes != sizeof *next_provider)
+    say(message, "encoder library and Python package are of different builds; run python3 build.py");
   else if (check_settings(settings, message) &&
            (next_provider != NULL || (file_open(&encoder->file, weight_file_name, message) &&
                                       parse_header(&encoder->file, weight_file_name, message) &&

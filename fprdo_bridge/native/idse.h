@@ -89,7 +89,8 @@ typedef struct idse_block {
 /* A process that gives an encoder its weights, or its distortion, instead of a file. All calls come from the encoder's
  * threads, one at a time. */
 typedef struct idse_provider {
-  void *context;
+  size_t bytes;          /* sizeof(idse_provider): a library of another build is refused */
+  void  *context;
   int   transform_sizes; /* shapes that every map has, bit n: 2^n x 2^n */
   int   decisions;       /* mask of the decisions that ask `distortion`; 0: none */
   int   flat;            /* 1: every pixel weight of every map will be 1.0, so that no QP changes */

@@ -198,7 +198,7 @@ def main(address: str, library: str, arguments: list[str]) -> int:
         setup = worker.setup
         provider = ffi.new("idse_provider *")
         handle = ffi.new_handle(worker)
-        provider.context = handle
+        provider.bytes, provider.context = ffi.sizeof("idse_provider"), handle
         provider.transform_sizes, provider.flat = sum(setup.layout.transform_sizes), setup.flat
         provider.begin, provider.end, provider.refuse = lib.provider_begin, lib.provider_end, lib.provider_refuse
         provider.distortion = lib.provider_distortion
