@@ -14,6 +14,7 @@ import numpy as np
 import provided
 import pytest
 from clips import clip
+from conftest import optional_tools
 from oracles import random_map
 
 from fprdo_bridge import Encoder, codecs, compiled, toolchain
@@ -31,6 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(params=["hm", "jm"])
 def encoder(request) -> Encoder:
+    if request.param == "jm":
+        optional_tools("jm")
     return Encoder(request.param)
 
 
@@ -165,7 +168,7 @@ def test_an_exception_of_the_provider_is_the_callers(encoder):
     (tuple(np.full(shape, np.nan, np.float32) for shape in FMT.plane_shapes), "picture 0")])
 def test_weights_that_are_none(given, message):
     with pytest.raises(FprdoError, match=message):
-        Encoder("jm").encode(clip(FMT, 1), 32, fmt=FMT, provider=lambda picture: given, transform_sizes=())
+        Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, provider=lambda picture: given, transform_sizes=())
 
 
 @pytest.mark.parametrize("function, kind, message", [
@@ -179,7 +182,7 @@ def test_bad_distortions(encoder, function, kind, message):
 
 def test_a_distortion_that_no_other_process_can_import():
     with pytest.raises(FprdoError, match="defined at the top of a module"):
-        Encoder("jm").encode(clip(FMT, 1), 32, fmt=FMT, distortion=lambda block: 0.0)
+        Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, distortion=lambda block: 0.0)
 
 
 def test_a_worker_that_is_killed(encoder):
@@ -212,14 +215,14 @@ def test_refusals(monkeypatch):
     with pytest.raises(FprdoError, match="use one of hm, jm"):
         Encoder("x265")
     with pytest.raises(FprdoError, match="give fmt"):
-        Encoder("jm").encode(clip(FMT, 1), 32)
+        Encoder("hm").encode(clip(FMT, 1), 32)
     with pytest.raises(FprdoError, match="give one of them"):
-        Encoder("jm").encode(clip(FMT, 1), 32, fmt=FMT, weights=ones(FMT), provider=lambda picture: ones(FMT))
-    tools = toolchain.find("jm")
+        Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, weights=ones(FMT), provider=lambda picture: ones(FMT))
+    tools = toolchain.find("hm")
     monkeypatch.setattr(toolchain, "find", lambda name: toolchain.Toolchain(
         tools.version, tools.key, tools.encoder, tools.stock_encoder, tools.config_dir))
-    with pytest.raises(FprdoError, match="without a library; run python3 build.py jm"):
-        Encoder("jm")
+    with pytest.raises(FprdoError, match="without a library; run python3 build.py hm"):
+        Encoder("hm")
 
 
 def test_the_library_exports_its_entry_and_nothing_else(encoder):
@@ -245,7 +248,7 @@ def resident() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
 def test_fifty_in_a_row_leave_nothing():
-    encoder, frames, weights = Encoder("jm"), clip(VideoFormat(32, 32), 1), ones(VideoFormat(32, 32))
+    encoder, frames, weights = Encoder("hm"), clip(VideoFormat(32, 32), 1), ones(VideoFormat(32, 32))
     def places():
         return {str(path) for path in Path("/dev/shm").glob("fprdo-*")} if Path("/dev/shm").is_dir() else set()
     before = places()
@@ -273,7 +276,7 @@ def provider(picture):
     time.sleep(60)
 if __name__ == "__main__":
     fmt = VideoFormat(72, 56)
-    Encoder("jm").encode(clip(fmt, 1), 32, fmt=fmt, provider=provider)
+    Encoder("hm").encode(clip(fmt, 1), 32, fmt=fmt, provider=provider)
 """)
     process = subprocess.Popen([sys.executable, str(tmp_path / "program.py")], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, start_new_session=True)

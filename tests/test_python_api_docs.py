@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import optional_tools
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = {section.partition("\n")[0]: section.split("```python\n")[1].split("```")[0]
@@ -17,6 +18,8 @@ def test_there_are_three():
 
 @pytest.mark.parametrize("title", PROGRAMS)
 def test_program(tmp_path, title):
+    if 'Encoder("jm")' in PROGRAMS[title]:
+        optional_tools("jm")
     (tmp_path / "program.py").write_text(PROGRAMS[title])
     run = subprocess.run([sys.executable, str(tmp_path / "program.py")], capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
