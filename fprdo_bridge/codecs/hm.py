@@ -7,6 +7,7 @@ from pathlib import Path
 from fprdo_bridge.codecs import running
 from fprdo_bridge.codecs.colour_signal import signal_colour
 from fprdo_bridge.codecs.decoders import decode_hm
+from fprdo_bridge.codecs.coding_structures import KINDS, check_kind
 from fprdo_bridge.codecs.encode_log import EncodeLog, IdseSummary, PictureLog
 from fprdo_bridge.codecs.hm_log import parse_log, parse_picture
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
@@ -18,7 +19,6 @@ from fprdo_bridge.toolchain import Toolchain
 __all__ = ["KINDS", "STOCK_DECODERS", "EncodeJob", "EncodeLog", "EncodeResult", "IdseOptions", "IdseSummary",
            "PictureLog", "command", "config_for", "encode", "parse_log", "weighted_options"]
 
-KINDS = ("intra", "lowdelay", "randomaccess")
 STOCK_DECODERS = {"HM": decode_hm}
 
 # general_level_idc / 30, MaxLumaPs, MaxLumaSr: H.265 tables A.8 and A.9.
@@ -57,8 +57,7 @@ def config_for(kind: str, fmt: VideoFormat, tools: Toolchain) -> Path:
     FprdoError
         Unknown kind, or the file is not in the tree.
     """
-    if kind not in KINDS:
-        raise FprdoError(f"coding structure {kind!r}: use one of {', '.join(KINDS)}")
+    check_kind(kind)
     path = tools.config_dir / f"encoder_{kind}_{_profile(fmt).lower().replace('-', '_')}.cfg"
     if not path.is_file():
         raise FprdoError(f"{path}: no such configuration file; run python3 build.py hm")

@@ -9,6 +9,7 @@ from pathlib import Path
 from fprdo_bridge.codecs import running
 from fprdo_bridge.codecs.colour_signal import colour_codes
 from fprdo_bridge.codecs.decoders import decode_jm
+from fprdo_bridge.codecs.coding_structures import KINDS, own_config
 from fprdo_bridge.codecs.encode_log import EncodeLog, IdseSummary, PictureLog
 from fprdo_bridge.codecs.jm_log import parse_log, parse_picture
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
@@ -20,9 +21,7 @@ from fprdo_bridge.toolchain import Toolchain
 __all__ = ["KINDS", "STOCK_DECODERS", "EncodeJob", "EncodeLog", "EncodeResult", "IdseOptions", "IdseSummary",
            "PictureLog", "command", "config_for", "encode", "parse_log", "weighted_options"]
 
-KINDS = ("intra", "lowdelay", "randomaccess")
 STOCK_DECODERS = {"JM": decode_jm}
-_CONFIGS = Path(__file__).resolve().parents[2] / "cfg" / "jm"
 _SMALLEST = 16  # samples of a side; JM refuses less
 
 # LevelIDC, MaxMBPS, MaxFS, MaxDpbMbs: H.264 table A-1. In the High profiles JM takes 1.1 for 1b, so it is left out.
@@ -71,9 +70,7 @@ def config_for(kind: str, fmt: VideoFormat, tools: Toolchain) -> Path:
     FprdoError
         Unknown kind.
     """
-    if kind not in KINDS:
-        raise FprdoError(f"coding structure {kind!r}: use one of {', '.join(KINDS)}")
-    return _CONFIGS / f"{kind}.cfg"
+    return own_config("jm", kind)
 
 
 def weighted_options(idse: IdseOptions) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fprdo_bridge.codecs import running
 from fprdo_bridge.codecs.byte_stream import sei_bits
+from fprdo_bridge.codecs.coding_structures import KINDS, own_config
 from fprdo_bridge.codecs.encode_log import EncodeLog, IdseSummary, PictureLog
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.codecs.running import Encoder, EncodeResult
@@ -19,9 +20,7 @@ from fprdo_bridge.toolchain import Toolchain
 __all__ = ["KINDS", "STOCK_DECODERS", "EncodeJob", "EncodeLog", "EncodeResult", "IdseOptions", "IdseSummary",
            "PictureLog", "command", "config_for", "encode", "parse_log", "remarks", "weighted_options"]
 
-KINDS = ("intra", "lowdelay", "randomaccess")
 STOCK_DECODERS: dict[str, Callable] = {}  # it brings none; libavcodec's is everybody's
-_CONFIGS = Path(__file__).resolve().parents[2] / "cfg" / "x264"
 
 # What is given unless the user gives one of the options on the right: decisions by error alone, which is what the weights
 # stand for, and one thread, since the number of threads is part of what x264 decides.
@@ -46,9 +45,7 @@ def config_for(kind: str, fmt: VideoFormat, tools: Toolchain) -> Path:
     FprdoError
         Unknown kind.
     """
-    if kind not in KINDS:
-        raise FprdoError(f"coding structure {kind!r}: use one of {', '.join(KINDS)}")
-    return _CONFIGS / f"{kind}.cfg"
+    return own_config("x264", kind)
 
 
 def weighted_options(idse: IdseOptions) -> dict[str, str]:

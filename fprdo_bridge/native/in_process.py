@@ -3,9 +3,9 @@
     python -m fprdo_bridge.native ADDRESS LIBRARY ARGUMENTS...
 
 ADDRESS is a Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
-descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies until it sends ("end", frame). An
-encoder that returns is followed by ("returned", its seconds). Whatever Python code raises here is sent as ("raised", exception), and the worker ends: an exception cannot
-pass through an encoder.
+descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies until it sends ("end", frame).
+An encoder that returns is followed by ("returned", its seconds of user and system time). Whatever Python code raises here is
+sent as ("raised", exception), and the worker ends: an exception cannot pass through an encoder.
 """
 
 from __future__ import annotations
