@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernel import CHROMAS, PLAIN, SEEDS, exact_plane, is_exact, padded, random_shapes
+from test_kernel import CHROMAS, PLAIN, SEEDS, exact_plane, is_exact, open_encoder, padded, random_shapes
 
 from fprdo_bridge.codecs.job import IdseOptions
 from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.importance.idse_file import ones, write_idse
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.picture import ONE, WeightedPicture
 
@@ -163,7 +164,8 @@ def test_rows_of_something_else_are_counted():
     assert original.sse(0, 0, 0, 1, 16, 16, original=original.rows(other, 0, 1, 16)) is None
     assert original.weights.counters()["unweighted"] == 1 and original.weights.counters()["weighted"] == 0
     outside = [ffi.cast("void *", address) for address in (other.ctypes.data, other.ctypes.data + 64)]
-    assert list(lib.idse_tu_weights_rows(original.picture, *outside, 4)[0:16]) == [1.0] * 16
+    plain = ffi.new("double[16]", [2.0] * 16)
+    assert lib.idse_tu_errors_rows(original.picture, *outside, 4, plain) == plain
     assert lib.idse_tu_mean_rows(original.picture, *outside, 8, 16) == 1
     assert lib.idse_qp_offset_rows(original.picture, *outside, 16, 16) == 0
     assert original.weights.counters()["unweighted"] == 4
@@ -181,27 +183,66 @@ def test_decisions_are_masked_by_kind_and_component():
 def test_no_picture_no_original():
     plane = np.zeros((16, 16), np.uint16)
     lib.idse_set_original(ffi.NULL, 0, ffi.from_buffer(plane), 32, 16, 2)
+    plain = ffi.new("double[16]")
+    assert lib.idse_tu_errors_rows(ffi.NULL, ffi.NULL, ffi.NULL, 4, plain) == plain
     assert lib.idse_qp_offset_rows(ffi.NULL, ffi.NULL, ffi.NULL, 16, 16) == 0
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from((4, 8)), st.sampled_from((0, 1, 2)), st.sampled_from((0.0, 0.15)), SEEDS)
-def test_coefficient_weights_of_frames_and_fields(size, component, tau, seed):
-    """In a frame those of the block; in a field the mean over the rows of the frame that it spans."""
+def test_errors_of_coefficients_of_frames_and_fields(size, component, tau, seed):
+    """In a frame times the weights of the block; in a field times the mean over the rows of the frame that it spans."""
     fmt = VideoFormat(72, 56, "444")
     rng = np.random.default_rng(seed)
     planes = tuple(exact_plane(rng, shape) for shape in fmt.plane_shapes)
     original = Original(fmt, np.uint16, planes, random_shapes(rng, fmt, (4, 8)), IdseOptions(tau=tau, clip=0))
     x, y = (int(value) for value in rng.integers(0, 4, 2) * size)
-    def weights_rows(step: int) -> np.ndarray:
-        found = lib.idse_tu_weights_rows(original.picture, *original.below(component, x, y, step), size)
+    plain = rng.random((size, size))
+
+    def errors(step: int) -> np.ndarray:
+        found = lib.idse_tu_errors_rows(original.picture, *original.below(component, x, y, step), size, ffi.from_buffer("double[]", plain))
         return np.array(list(found[0:size * size])).reshape(size, size)
-    assert (weights_rows(1) == original.weights.tu_weights(component, x, y, size)[0]).all()
-    assert (weights_rows(2) == original.weights.mean(component, x, y, size, 2 * size)).all()
+    assert (errors(1) == plain * original.weights.tu_weights(component, x, y, size)[0]).all()
+    assert (errors(2) == plain * original.weights.mean(component, x, y, size, 2 * size)).all()
     for step in (1, 2):  # a DC transform wants the mean only
         mean = lib.idse_tu_mean_rows(original.picture, *original.below(component, x, y, step), 8, 16)
         assert mean == original.weights.mean(component, x, y, 8, 16 * step)
     assert original.weights.counters()["rdoq"] == 5
+
+
+def test_errors_of_many_blocks_in_any_order():
+    """Products are kept from call to call; what comes back is that of the block and the table of this call."""
+    fmt = VideoFormat(64, 64, "444")
+    rng = np.random.default_rng(3)
+    planes = tuple(exact_plane(rng, shape) for shape in fmt.plane_shapes)
+    original = Original(fmt, np.uint16, planes, random_shapes(rng, fmt, (4, 8)))
+    tables = {size: rng.random((2, size, size)) for size in (4, 8)}
+    for _ in range(3000):
+        size, component, table, step = (int(value) for value in rng.integers((1, 0, 0, 1), (3, 3, 2, 3)))
+        size, plain = 4 * size, tables[4 * size][table]
+        x, y = (int(value) for value in rng.integers(0, 32 // size, 2) * size)
+        found = lib.idse_tu_errors_rows(original.picture, *original.below(component, x, y, step), size,
+                                        ffi.from_buffer("double[]", plain))
+        weights = original.weights.tu_weights(component, x, y, size)[0] if step == 1 else original.weights.mean(
+            component, x, y, size, 2 * size)
+        assert list(found[0:size * size]) == (plain * weights).ravel().tolist()
+
+
+def test_errors_of_the_next_picture(tmp_path):
+    """Its original lies where the last one lay, its weights are others."""
+    fmt, plain, plane = VideoFormat(64, 64, "400"), ffi.new("double[16]", [1.0] * 16), np.zeros((64, 64), np.uint8)
+    maps = []
+    for upper in (1.5, 1.75):
+        maps.append(ones(fmt))
+        maps[-1].planes[0][:32], maps[-1].planes[0][32:] = upper, 2 - upper
+    write_idse(tmp_path / "two.idse", maps, fmt, frame_count=2)
+    encoder = open_encoder(tmp_path / "two.idse", fmt, frames=2, tau=0)
+    for frame, upper in enumerate((1.5, 1.75)):
+        picture = lib.idse_picture_begin(encoder, frame)
+        lib.idse_set_original(picture, 0, ffi.from_buffer(plane), 64, 64, 1)
+        sample, below = (ffi.cast("void *", plane.ctypes.data + offset) for offset in (0, 64))
+        assert list(lib.idse_tu_errors_rows(picture, sample, below, 4, plain)[0:16]) == [upper] * 16
+        lib.idse_picture_end(picture)
 
 
 def test_qp_offsets_of_frames_and_fields():

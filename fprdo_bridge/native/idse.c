@@ -33,12 +33,15 @@ enum {
   TU_ORDERS    = 2, /* IDSE_FREQUENCIES, IDSE_SAMPLES */
   MAX_QP_CLIP  = 12,
   COEFFICIENT_MAX = 8192 * IDSE_ONE, /* largest result of idse_coefficient_weights() */
+  ROWS_TU_MAX  = 8,  /* largest size of idse_tu_errors_rows() */
+  ERROR_SLOT_BITS = 5,
+  ERROR_SLOTS  = 1 << ERROR_SLOT_BITS,
   ROW_ONE      = 32, /* the squared error 1 in distortions of idse_sse_rows*(): 5 fraction bits */
   HEADER_BYTES = 96
 };
 
+#define HASH_FACTOR 0x9E3779B97F4A7C15u /* 2^64 by the golden ratio: Fibonacci hashing */
 #define DISTORTION_END 17592186044416.0 /* 2^44: with 8 fraction bits it is far from the end of 64 bits */
-
 
 typedef struct plane {
   int       width, height; /* visible */
@@ -86,6 +89,13 @@ typedef struct tu_weights {
   double *weights;
 } tu_weights;
 
+/* What idse_tu_errors_rows() returned for a block. */
+typedef struct tu_errors {
+  const void   *sample, *below; /* sample is NULL while there is nothing */
+  const double *plain;
+  double        weighted[ROWS_TU_MAX * ROWS_TU_MAX];
+} tu_errors;
+
 struct idse_picture {
   idse_encoder *encoder;
   idse_picture *next;                               /* in the encoder's list */
@@ -103,6 +113,7 @@ struct idse_picture {
   tu_weights   *tu_slots[TU_ORDERS][IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* NULL where all coefficients weigh the same */
   void         *tu_memory;                          /* of all slots */
   double        tu_buffer[TU_MAX * TU_MAX];
+  tu_errors     errors[ERROR_SLOTS];                /* by sample: an encoder tries many modes for a block */
   idse_counters counters;                           /* of whoever holds this picture: one thread */
 };
 
@@ -433,21 +444,33 @@ static int64_t row_distortion(uint64_t sum)
 DEFINE_SSE_ROWS(idse_sse_rows8, u8, uint8_t)
 DEFINE_SSE_ROWS(idse_sse_rows16, u16, uint16_t)
 
-const double *idse_tu_weights_rows(idse_picture *picture, const void *sample, const void *below, int size)
+const double *idse_tu_errors_rows(idse_picture *picture, const void *sample, const void *below, int size,
+                                  const double *plain)
 {
-  place  at;
-  double mean = 1.0;
-  if (!find_place(picture, sample, below, &at))
-    picture->counters.unweighted++;
-  else if (at.step == 1)
-    return idse_tu_weights(picture, at.component, at.x, at.y, size, IDSE_FREQUENCIES, &mean);
-  else
+  if (!idse_rdoq(picture)) return plain;
+  tu_errors *slot = &picture->errors[(uint64_t)(uintptr_t)sample * HASH_FACTOR >> (64 - ERROR_SLOT_BITS)];
+  if (slot->sample == sample && slot->below == below && slot->plain == plain)
   {
-    mean = idse_mean(picture, at.component, at.x, at.y, size, size * at.step);
     picture->counters.rdoq++;
+    return slot->weighted;
   }
-  for (int i = 0; i < size * size; i++) picture->tu_buffer[i] = mean;
-  return picture->tu_buffer;
+  place at;
+  if (!find_place(picture, sample, below, &at))
+  {
+    picture->counters.unweighted++;
+    return plain;
+  }
+  const double *weights = NULL; /* mean for all */
+  double        mean;
+  if (at.step == 1)
+    weights = idse_tu_weights(picture, at.component, at.x, at.y, size, IDSE_FREQUENCIES, &mean);
+  else
+    mean = idse_tu_mean_rows(picture, sample, below, size, size);
+  slot->sample = sample;
+  slot->below = below;
+  slot->plain = plain;
+  for (int i = 0; i < size * size; i++) slot->weighted[i] = plain[i] * (weights == NULL ? mean : weights[i]);
+  return slot->weighted;
 }
 
 double idse_tu_mean_rows(idse_picture *picture, const void *sample, const void *below, int width, int height)
@@ -790,6 +813,7 @@ static void forget_slots(idse_picture *picture)
     for (int c = 0; c < IDSE_MAX_COMP; c++)
       for (int t = 0; t < IDSE_TRANSFORMS; t++)
         for (int i = 0; picture->tu_slots[order][c][t] != NULL && i < slots_of(t); i++) picture->tu_slots[order][c][t][i].x = -1;
+  for (int i = 0; i < ERROR_SLOTS; i++) picture->errors[i].sample = NULL;
 }
 
 static void picture_free(idse_picture *picture)

@@ -234,9 +234,12 @@ int idse_sse_rows8(idse_picture *picture, int decision, uint8_t *const *original
 int idse_sse_rows16(idse_picture *picture, int decision, uint16_t *const *original, int x, uint16_t *const *coded,
                     int coded_x, int width, int height, int64_t *distortion);
 
-/* idse_tu_weights() of the size x size block at `sample`: IDSE_FREQUENCIES in a frame; in a field, whose vertical
- * frequencies the map does not know, the mean weight for all. */
-const double *idse_tu_weights_rows(idse_picture *picture, const void *sample, const void *below, int size);
+/* plain[i] times the weight of coefficient i of the size x size block at `sample`, row-major, size 4 or 8: weights of
+ * frequencies in a frame; in a field, whose vertical frequencies the map does not know, the mean weight for all. `plain`
+ * itself where RDOQ uses no weights or `picture` is NULL. The result is valid until the next call; what `plain` points
+ * to stays the same while pictures are coded, since the products are kept. Counts one RDOQ call. */
+const double *idse_tu_errors_rows(idse_picture *picture, const void *sample, const void *below, int size,
+                                  const double *plain);
 
 /* The mean weight of the block at `sample`, for transforms that have no other. Counts one RDOQ call. */
 double idse_tu_mean_rows(idse_picture *picture, const void *sample, const void *below, int width, int height);
