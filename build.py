@@ -24,6 +24,7 @@ if sys.version_info < (3, 11):
 
 import argparse
 import errno
+import fcntl
 import gzip
 import hashlib
 import http.client
@@ -770,6 +771,21 @@ def install_package(extras: tuple[str, ...] = ()) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # Commands
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """While this build.py installs or builds, others wait that were started in the same checkout."""
+    folder = os.open(THIRD_PARTY, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another build.py is at work here; waiting for it")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def build_all() -> None:
     for name, recipe in RECIPES.items():
         try:
@@ -782,14 +798,16 @@ def build_all() -> None:
 
 
 def quickstart() -> int:
-    install_package()
-    build_all()
+    with alone():
+        install_package()
+        build_all()
     return subprocess.call([str(VENV / "bin" / "fprdo"), "quickstart"], cwd=ROOT)
 
 
 def test(arguments: list[str]) -> int:
-    install_package(("test",))
-    build_all()
+    with alone():
+        install_package(("test",))
+        build_all()
     return subprocess.call([str(VENV / "bin" / "python"), "-m", "pytest", *arguments], cwd=ROOT)
 
 
@@ -962,14 +980,15 @@ def main(words: list[str]) -> int:
         return test(rest)
     if command == "doctor":
         return doctor()
-    if command == "clean":
-        clean(options.all)
-        return 0
-    pin = find_pin(command if command in RECIPES else options.codec, options.version)
-    if command == "refresh":
-        refresh(pin, options.patch)
-    else:
-        {"fetch": fetch, "patch": patch, "verify": verify}.get(command, build_encoder)(pin, options.source)
+    with alone():
+        if command == "clean":
+            clean(options.all)
+            return 0
+        pin = find_pin(command if command in RECIPES else options.codec, options.version)
+        if command == "refresh":
+            refresh(pin, options.patch)
+        else:
+            {"fetch": fetch, "patch": patch, "verify": verify}.get(command, build_encoder)(pin, options.source)
     return 0
 
 

@@ -55,6 +55,7 @@ def weights(options: argparse.Namespace) -> None:
 def encode(options: argparse.Namespace) -> None:
     """Encode a picture or a raw file."""
     from fprdo_bridge import codecs, toolchain
+    from fprdo_bridge.codecs import running
     from fprdo_bridge.importance.weighting import write_weights
 
     if options.plain and options.weights:
@@ -64,16 +65,16 @@ def encode(options: argparse.Namespace) -> None:
     _keep_inputs([options.output, options.output.with_suffix(".log"), options.recon], [options.source, options.weights])
     config = config_of(options, codec, sequence, tools)
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
-        weight_file = options.weights
-        if not options.plain and weight_file is None:
-            weight_file = Path(folder) / "weights.idse"
-            write_weights(sequence, weight_settings_of(options), weight_file,
-                          progress=percentage(f"weights of {sequence.name}", say))
         extra = {} if options.plain else codec.weighted_options(idse)
         job = EncodeJob(source=sequence.yuv(Path(folder)), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp,
                         bitstream=options.output, recon=options.recon, config=(config,),
-                        options=extra | dict(options.option), weights=weight_file, idse=idse,
-                        frame_rate=sequence.frame_rate, rate=options.rate_control)
+                        options=extra | dict(options.option), weights=options.weights, idse=idse,
+                        frame_rate=sequence.frame_rate, rate=options.rate_control, title=sequence.source)
+        running.check(codec.ENCODER, job)
+        if not options.plain and job.weights is None:
+            job = replace(job, weights=Path(folder) / "weights.idse")
+            write_weights(sequence, weight_settings_of(options), job.weights,
+                          progress=percentage(f"weights of {sequence.name}", say))
         for line in codecs.remarks(options.encoder, job.config, job.options):
             say(line)
         many = sequence.frames > 1

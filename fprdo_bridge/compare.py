@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fprdo_bridge import __version__, codecs, metrics
 from fprdo_bridge.atomic import replacing
+from fprdo_bridge.codecs import running
 from fprdo_bridge.codecs.decoders import bitstream_codec, decode_libav, supported_by_libav
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
@@ -124,7 +125,9 @@ def compare(sequences: list[Sequence], settings: CompareSettings, tools: Toolcha
         run = _Run(settings, tools, folder, work)
         plan = [(sequence, mode, qp) for sequence in sequences for mode in MODES for qp in sorted(set(settings.qps))]
         for sequence in sequences:
-            run.prepare(sequence, say)
+            run.check(sequence)
+        for sequence in sequences:
+            run.weigh(sequence, say)
         some = run.job(sequences[0], MODES[0], settings.qps[0], work)
         for line in codecs.remarks(settings.encoder, some.config, some.options):
             say(line)
@@ -189,9 +192,14 @@ class _Run:
         self.weights: dict[str, Path] = {}
         self.identity: dict[str, str] = {}
 
-    def prepare(self, sequence: Sequence, say: Callable[[str], None]) -> None:
-        """Raw file and weights of a sequence; weights that are there already are kept."""
+    def check(self, sequence: Sequence) -> None:
+        """Raw file of a sequence; refuses what its encodes would refuse after the weights were computed."""
         self.sources[sequence.name] = sequence.yuv(self.work)
+        for qp in self.settings.qps:
+            running.check(self.codec.ENCODER, self.job(sequence, "sse", qp, self.work), stock=True)
+
+    def weigh(self, sequence: Sequence, say: Callable[[str], None]) -> None:
+        """Weights of a sequence; those that are there already are kept."""
         extractor = self.extractors[self.settings.weights.extractor]
         key = weights_key(sequence, self.settings.weights, extractor)
         path = self.folder / "weights" / f"{sequence.name}.idse"
@@ -218,7 +226,7 @@ class _Run:
                          bitstream=folder / f"{sequence.name}-{mode}-qp{qp}.bin", recon=folder / "recon.yuv",
                          config=(config,), options=options, frame_rate=sequence.frame_rate,
                          weights=self.weights[sequence.name] if weighted else None, idse=self.settings.idse,
-                         rate=self.settings.rate)
+                         rate=self.settings.rate, title=sequence.source)
 
     def key(self, sequence: Sequence, mode: str, qp: int) -> str:
         """Hash of everything that the point depends on."""

@@ -176,17 +176,17 @@ class Encoder:
             raise FprdoError("weights and provider: give one of them")
         with tempfile.TemporaryDirectory(prefix="fprdo-") as name:
             folder = Path(name)
-            source, fmt, count, rate = self._source(frames, fmt, folder)
+            source, fmt, count, rate, title = self._source(frames, fmt, folder)
             config = Path(self.config) if Path(self.config).is_file() else self.codec.config_for(self.config, fmt, self.tools)
             stock = weights is None and provider is None and distortion is None
             if options is None:
                 options = {} if stock else self.codec.weighted_options(idse)
             job = EncodeJob(source=source, fmt=fmt, frames=count, qp=qp, bitstream=folder / "out" / "bitstream",
                             recon=folder / "out" / "recon.yuv", config=(config,), idse=idse, frame_rate=frame_rate or rate,
-                            options=options)
+                            options=options, title=title)
             job.bitstream.parent.mkdir()
             if stock:
-                result, seconds = running.encode(self.codec._ENCODER, job, self.tools.encoder, False, on_picture), None
+                result, seconds = running.encode(self.codec.ENCODER, job, self.tools.encoder, False, on_picture), None
             else:
                 fixed = None if provider else self._fixed(weights, fmt, transform_sizes)
                 layout = fixed.layout if fixed else Layout.of(coded_format(fmt), transform_sizes)
@@ -207,13 +207,13 @@ class Encoder:
         return buffer
 
     @staticmethod
-    def _source(frames, fmt: VideoFormat | None, folder: Path) -> tuple[Path, VideoFormat, int, Fraction]:
+    def _source(frames, fmt: VideoFormat | None, folder: Path) -> tuple[Path, VideoFormat, int, Fraction, str]:
         if isinstance(frames, (str, os.PathLike)):
             sequence = open_sequence(os.fspath(frames), FormatRequest.of(fmt))
-            return sequence.yuv(folder), sequence.fmt, sequence.frames, sequence.frame_rate
+            return sequence.yuv(folder), sequence.fmt, sequence.frames, sequence.frame_rate, sequence.source
         if fmt is None:
             raise FprdoError("frames: arrays do not say what they mean; give fmt=VideoFormat(width, height, ...)")
-        return folder / "source.yuv", fmt, write_yuv(folder / "source.yuv", frames, fmt), Fraction(30)
+        return folder / "source.yuv", fmt, write_yuv(folder / "source.yuv", frames, fmt), Fraction(30), "frames"
 
     def _in_process(self, job: EncodeJob, setup: Setup, weights, folder: Path, on_picture) -> tuple[running.EncodeResult, float | None]:
         """`running.encode` with the worker in the place of the program."""
@@ -222,7 +222,7 @@ class Encoder:
         with socket_folder as name:
             address = Path(name) / "socket"
             provider = _Provider(address, setup, weights, coded_format(job.fmt))
-            encoder, marker = self.codec._ENCODER, folder / "provided"
+            encoder, marker = self.codec.ENCODER, folder / "provided"
             marker.touch()  # where a weight file would be; a library with a provider reads none
             start = [sys.executable, "-m", "fprdo_bridge.native", str(address)]
             command_in = encoder.command_in

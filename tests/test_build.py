@@ -650,6 +650,18 @@ def test_stopped_build_is_no_build_and_is_taken_up_again(fetched, stop):
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+def test_a_second_build_waits_for_the_first(fetched):
+    first = subprocess.Popen([sys.executable, "build.py", "hm"], cwd=fetched.root, stdout=subprocess.PIPE, text=True,
+                             env=fetched.environment(TOY_SLEEP="2"))
+    assert first.stdout.readline().startswith("HM 18.0 stock: compiling")
+    second = fetched.run("hm")
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.splitlines()[0] == "another build.py is at work here; waiting for it"
+    assert "compiling" not in second.stdout
+    first.communicate()
+    assert first.returncode == 0
+
+
 def test_flags_are_used_only_where_the_compiler_knows_them(fetched, tmp_path):
     """A compiler that refuses HM's flags, as clang does under -Werror, still builds."""
     compiler = tmp_path / "picky"

@@ -314,7 +314,12 @@ MISTAKES = [
     (ENCODE + " --recon even.png", "even.png: is read by this command"),
     (ENCODE + " -o even.idse", "even.idse: is read by this command"),
     (ENCODE + " -o even.png/out.bin", "cannot be written"),
+    ("encode even.png -o out.bin -q 52", "QP 52: use 0 to 51"),  # before the weights are computed, as the next ones
+    ("encode even.png -o out.bin -q 32 --config gone.cfg", "gone.cfg: no such file"),
+    ("encode even.png -o out.bin -q 32 --rate-control crf", "rate control 'crf': HM has qp here"),
+    ("encode even.png -o out.bin -q 32 --bit-depth 16", "even.png: HM codes up to 12 bits, not 16"),
     ("decode text.bin -o d.yuv", "text.bin: no HEVC bitstream"),
+    ("decode even.idse -o d.yuv", "even.idse: no HEVC or AVC bitstream"),
     ("decode gone.bin -o d.yuv", "gone.bin: no such bitstream"),
     ("decode folder -o d.yuv", "folder: no such bitstream"),
     ("show text.idse", "text.idse: not an .idse weight file"),
@@ -332,6 +337,8 @@ MISTAKES = [
     ("compare even.png -o even.png", "even.png: cannot be written"),
     ("compare even.png -o cmp --measure nothing", "unknown extractor 'nothing'"),
     ("compare even.png -o cmp --tau -1", "IDSETau -1.0"),
+    ("compare even.png -o cmp -q 27 32 37 52", "QP 52: use 0 to 51"),
+    ("compare even.png -o cmp --config gone.cfg", "gone.cfg: no such file"),
 ]
 
 
@@ -346,7 +353,6 @@ def test_mistakes(fprdo, spoiled, words, message):
 
 
 @pytest.mark.parametrize("words, message", [
-    ("-q 27 32 37 52", "QP 52: use 0 to 51"), ("--config gone.cfg", "gone.cfg: no such file"),
     ("--option NoSuchOption=1", "Unknown option `NoSuchOption'"),
     ("--idse-option BIM=1", "cannot be combined with BIM")])
 def test_mistakes_that_a_comparison_finds_later(fprdo, here, words, message):

@@ -221,11 +221,13 @@ def bitstream_format(bitstream: Path) -> VideoFormat:
     try:
         with av.open(str(bitstream), format=codec) as container:
             context = container.streams.video[0].codec_context
-            name = context.pix_fmt or "unknown"
+            name = context.pix_fmt
             size, colorspace, full_range = (context.width, context.height), context.colorspace, context.color_range == 2
     except (av.error.FFmpegError, IndexError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FprdoError(f"{bitstream}: no {_LIBAV_TITLES[codec]} bitstream ({reason})") from error
+    if name is None:
+        raise FprdoError(f"{bitstream}: no HEVC or AVC bitstream (libavcodec finds no picture in it)")
     if name not in _LIBAV_FORMATS:
         raise FprdoError(f"{bitstream}: libavcodec decodes it to pixel format {name}, which is not supported here")
     chroma, depth = _LIBAV_FORMATS[name]

@@ -96,7 +96,7 @@ def command(job: EncodeJob, encoder: Path) -> list[str]:
 
 
 # An HM built without RExt__HIGH_BIT_DEPTH_SUPPORT codes up to 12 bits.
-_ENCODER = Encoder("HM", "hm", 12, command, parse_log, parse_picture, finish=signal_colour)
+ENCODER = Encoder("HM", "hm", 12, command, parse_log, parse_picture, finish=signal_colour)
 
 
 def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,
@@ -121,4 +121,4 @@ def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,
         Bad input; HM fails, codes fewer pictures or writes less than it should; weights that were asked for but not
         used in every mode decision. Then none of the outputs is touched.
     """
-    return running.encode(_ENCODER, job, tools.stock_encoder if stock else tools.encoder, stock, progress)
+    return running.encode(ENCODER, job, tools.stock_encoder if stock else tools.encoder, stock, progress)

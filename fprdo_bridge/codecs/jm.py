@@ -149,17 +149,17 @@ def _check(job: EncodeJob) -> None:
         if re.search(r'[\s="#]', value) or value.startswith("-") and not re.fullmatch(r"-[\d.]+", value):
             raise FprdoError(f"encoder option {option}={value}: JM's values hold no blank, quote, = or #")
     if min(job.fmt.width, job.fmt.height) < _SMALLEST:
-        raise FprdoError(f"{job.source}: JM codes pictures from {_SMALLEST}x{_SMALLEST} on, not {job.fmt.width}x"
+        raise FprdoError(f"{job.title}: JM codes pictures from {_SMALLEST}x{_SMALLEST} on, not {job.fmt.width}x"
                          f"{job.fmt.height}; use another encoder")
     if job.fmt.bit_depth > 8 and job.fmt.width % 16:  # its reader copies rows as if there were no padding
-        raise FprdoError(f"{job.source}: JM 19.1, the stock one too, misreads pictures of more than 8 bits whose width "
+        raise FprdoError(f"{job.title}: JM 19.1, the stock one too, misreads pictures of more than 8 bits whose width "
                          f"is no multiple of 16, such as {job.fmt.width}; crop or pad them, or use another encoder")
     for (name, value), instead in _CRASHES.items():
         if _setting(job, name) == str(value):
             raise FprdoError(f"{name}={value}: JM 19.1 crashes with it, the stock one too; use {instead}")
 
 
-_ENCODER = Encoder("JM", "jm", 14, command, parse_log, parse_picture, command_in=_command_in, check=_check)
+ENCODER = Encoder("JM", "jm", 14, command, parse_log, parse_picture, command_in=_command_in, check=_check)
 
 
 def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,
@@ -185,4 +185,4 @@ def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,
         Bad input; a parameter that JM does not know or crashes on; JM fails, codes fewer pictures or writes less than
         it should; weights that were asked for but not used in every mode decision. Then none of the outputs is touched.
     """
-    return running.encode(_ENCODER, job, tools.stock_encoder if stock else tools.encoder, stock, progress)
+    return running.encode(ENCODER, job, tools.stock_encoder if stock else tools.encoder, stock, progress)

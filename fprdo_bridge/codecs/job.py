@@ -100,6 +100,8 @@ class EncodeJob:
     rate : {"qp", "crf", "abr"}, optional
         What rules the rate: a quantisation parameter, a constant quality of the encoder's own scale, or an average
         bit rate in kilobit per second (two passes). Not every encoder has all of them.
+    title : str, optional
+        What messages call the source, such as the picture that it was made from; empty: its path.
     """
 
     source: Path
@@ -114,8 +116,10 @@ class EncodeJob:
     idse: IdseOptions = IdseOptions()
     frame_rate: Fraction | int = 30
     rate: str = "qp"
+    title: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or str(self.source))
         if self.frames < 1:
             raise FprdoError(f"{self.frames} frames to encode: use 1 or more")
         if not (self.frame_rate > 0 and math.isfinite(self.frame_rate)):

@@ -93,7 +93,7 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
         Bad input; the encoder fails, codes fewer pictures or writes less than it should; weights that were asked for
         but not used in every mode decision. Then none of the outputs is touched.
     """
-    _check(encoder, job, stock)
+    check(encoder, job, stock)
     coded = coded_format(job.fmt)
     with ExitStack() as stack:
         # The bitstream is renamed last: where it stands, the job's other outputs do.
@@ -135,11 +135,17 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
                         wall_seconds)
 
 
-def _check(encoder: Encoder, job: EncodeJob, stock: bool) -> None:
-    """Refuse what the encoder would refuse late, silently or with a message about something else."""
+def check(encoder: Encoder, job: EncodeJob, stock: bool = False) -> None:
+    """Refuse what the encoder would refuse late, silently or with a message about something else.
+
+    Raises
+    ------
+    FprdoError
+        Bad input; `encode` says the same. Whether the encoder knows the job's options is not looked at.
+    """
     fmt = job.fmt
     if fmt.bit_depth > encoder.max_bit_depth:
-        raise FprdoError(f"{job.source}: {encoder.title} codes up to {encoder.max_bit_depth} bits, not "
+        raise FprdoError(f"{job.title}: {encoder.title} codes up to {encoder.max_bit_depth} bits, not "
                          f"{fmt.bit_depth}; reduce the depth")
     if job.rate not in encoder.rates:
         raise FprdoError(f"rate control {job.rate!r}: {encoder.title} has {', '.join(encoder.rates)} here")
@@ -162,7 +168,7 @@ def _check(encoder: Encoder, job: EncodeJob, stock: bool) -> None:
         encoder.check(job)
     available = count_frames(job.source, fmt)
     if available < job.frames:
-        raise FprdoError(f"{job.source}: has {available} frames, {job.frames} asked for")
+        raise FprdoError(f"{job.title}: has {available} frames, {job.frames} asked for")
     outputs = [path.absolute() for path in (job.bitstream, job.log, job.recon) if path]
     inputs = [path.absolute() for path in (job.source, job.weights, *job.config) if path]
     for index, path in enumerate(outputs):
@@ -225,7 +231,7 @@ def _verify(encoder: Encoder, job: EncodeJob, run: EncodeJob, log: EncodeLog, ar
     """An encoder may end with status 0 though its input could not be read or the disk is full: look at what it left."""
     ran = f"(command: {shlex.join(arguments)})"
     if len(log.pictures) != job.frames or log.bytes_written is None:
-        raise FprdoError(f"{job.source}: {encoder.title} coded {len(log.pictures)} of {job.frames} pictures {ran}")
+        raise FprdoError(f"{job.title}: {encoder.title} coded {len(log.pictures)} of {job.frames} pictures {ran}")
     sizes = [(job.bitstream, run.bitstream, log.bytes_written)]
     if run.recon:
         sizes.append((job.recon, run.recon, job.frames * run.fmt.frame_bytes))

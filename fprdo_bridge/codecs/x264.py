@@ -144,12 +144,12 @@ def _first_pass(folder: Path, job: EncodeJob, encoder: Path) -> list[str] | None
 
 def _check(job: EncodeJob) -> None:
     if job.fmt.bit_depth not in (8, 10):
-        raise FprdoError(f"{job.source}: x264 codes 8 and 10 bits, not {job.fmt.bit_depth}; convert it")
+        raise FprdoError(f"{job.title}: x264 codes 8 and 10 bits, not {job.fmt.bit_depth}; convert it")
     for path in job.config:
         _read_config(path)
 
 
-_ENCODER = Encoder("x264", "x264", 10, command, parse_log, parse_picture, command_in=_command_in,
+ENCODER = Encoder("x264", "x264", 10, command, parse_log, parse_picture, command_in=_command_in,
                    first_pass=_first_pass, check=_check, rates=("qp", "crf", "abr"), logs_on_stderr=True)
 
 
@@ -176,7 +176,7 @@ def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,
         Bad input; x264 fails, codes fewer pictures or writes less than it should; weights that were asked for but not
         used in every mode decision. Then none of the outputs is touched.
     """
-    result = running.encode(_ENCODER, job, tools.stock_encoder if stock else tools.encoder, stock, progress)
+    result = running.encode(ENCODER, job, tools.stock_encoder if stock else tools.encoder, stock, progress)
     pictures = tuple(replace(picture, bits=picture.bits - bits)
                      for picture, bits in zip(result.log.pictures, sei_bits(result.bitstream), strict=True))
     return replace(result, log=replace(result.log, pictures=pictures))
