@@ -68,7 +68,7 @@ def bd_rate(rate_a: Sequence[float], quality_a: Sequence[float],
     """Bjontegaard delta rate of b against the anchor a: the mean rate difference at equal quality.
 
     The log rate of each curve is interpolated over quality by piecewise cubic Hermite polynomials (pchip), the method
-    of the JVET common test conditions since the VTM: it is monotone between the points, so it cannot overshoot as the
+    of the JVET common test conditions: it is monotone between the points, so it cannot overshoot as the
     single cubic of VCEG-M33 (and, at a kink, Akima) can. The mean is taken over the qualities that both curves reach.
 
     Parameters

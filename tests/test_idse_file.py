@@ -75,7 +75,7 @@ def test_layout_by_hand(tmp_path):
     fmt = VideoFormat(5, 3, "422")
     rng = np.random.default_rng(2)
     maps = [random_map(fmt, (4, 8), rng) for _ in range(2)]
-    write_idse(path, maps, fmt, frame_count=3, frames_per_map=2, transform_sizes=(8, 4), metadata={"seed": 7})
+    write_idse(path, maps, fmt, frame_count=3, frames_per_map=2, transform_sizes=(8, 4, 8), metadata={"seed": 7})
     data = path.read_bytes()
     assert data[:8] == b"IDSE\r\n\x1a\n"
     assert struct.unpack_from("<HHII", data, 8) == (1, 96, 5, 3)

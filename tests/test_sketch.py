@@ -315,6 +315,9 @@ def test_planes_that_features_do_not_see_get_ones():
     assert weight_map.plane_gain == (1.0, 0.0, 0.0)
     assert all((plane == 1).all() for plane in weight_map.planes[1:]) and not (weight_map.planes[0] == 1).all()
     assert all(np.allclose(group[c], 1) for group in weight_map.shapes.values() for c in (1, 2))
+    colourful = Extractor("colourful", Blind(lambda rgb: 1 + (rgb[:, 2:] - rgb[:, :1]).square()), ["out"])
+    gains = compute_map(random_frame(fmt), fmt, colourful, probes=2).plane_gain
+    assert gains[0] == 0 and max(gains) == 1 and min(gains[1:]) > 0
     constant = Extractor("constant", Blind(lambda rgb: 1 + 0 * rgb), ["out"])
     weight_map = compute_map(random_frame(fmt), fmt, constant, probes=2)
     assert weight_map.plane_gain == (0.0, 0.0, 0.0) and all((plane == 1).all() for plane in weight_map.planes)

@@ -245,23 +245,32 @@ def _load_efficientnet_lite(name: str, layers: Sequence[str] | None) -> Extracto
         network = architecture.EfficientNet.from_name(f"efficientnet-lite{digit}")
     state = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(state, assign=True)
-    _fuse(network.eval())
-    network.register_forward_pre_hook(lambda _module, inputs: (_prepare_lite(inputs[0]),))
     layers = layers or _last_blocks(network)
+    _fuse(network.eval(), keep=layers)
     extractor = Extractor(name, network, layers, fingerprint=state_fingerprint(state))
-    with torch.no_grad():
-        shapes = [feature.shape for feature in extractor(torch.zeros(1, 3, 64, 64))]
-    if all(len(shape) == 4 and 64 % shape[-1] == 0 for shape in shapes):  # otherwise pooled over the whole picture
-        extractor.strides, extractor.margin = tuple(64 // shape[-1] for shape in shapes), _LITE_MARGIN
+    strides = _strides(extractor)
+    if strides:
+        extractor.strides, extractor.margin = strides, _LITE_MARGIN
+    whole = max(strides or (32,))
+    network.register_forward_pre_hook(lambda _module, inputs: (_prepare_lite(inputs[0], whole),))
     return extractor
 
 
-def _prepare_lite(rgb: Tensor) -> Tensor:
-    """Normalise, and extend to whole strides with the zeros that the convolutions pad with.
+def _strides(extractor: Extractor) -> tuple[int, ...] | None:
+    """Samples per feature of each layer; None if there is one that pools over the whole picture."""
+    with torch.no_grad():
+        small, large = (extractor(torch.zeros(1, 3, size, size)) for size in (64, 128))
+    if any(f.ndim != 4 or 2 * f.shape[-1] != g.shape[-1] for f, g in zip(small, large)):
+        return None
+    return tuple(64 // feature.shape[-1] for feature in small)
+
+
+def _prepare_lite(rgb: Tensor, whole: int) -> Tensor:
+    """Normalise, and extend to `whole` strides with the zeros that the convolutions pad with.
 
     The package fixes its padding for one square size; without this it would drop rows and columns of other sizes.
     """
-    return functional.pad((rgb - _LITE_MEAN) / _LITE_STD, (0, -rgb.shape[-1] % 32, 0, -rgb.shape[-2] % 32))
+    return functional.pad((rgb - _LITE_MEAN) / _LITE_STD, (0, -rgb.shape[-1] % whole, 0, -rgb.shape[-2] % whole))
 
 
 def _import_package(package: str, extractor: str) -> ModuleType:
@@ -282,17 +291,21 @@ def _last_blocks(network: nn.Module) -> list[str]:
     return [last[8], last[16], last[32]]
 
 
-def _fuse(network: nn.Module) -> None:
-    """Fold batch norms into convolutions and symmetric padding into their arguments; the function stays the same.
+def _fuse(network: nn.Module, keep: Sequence[str]) -> None:
+    """Fold batch norms into convolutions and symmetric padding into their arguments, but for the convolutions in `keep`,
+    whose own output is wanted; the function stays the same.
 
     Together with channels_last, forward and backward of lite0 at 768x512 take 0.13 s instead of 0.26 s on two cores,
     and 0.3 GB less.
     """
-    pairs = [(network, "_conv_stem", "_bn0")]
-    for block in network._blocks:
-        pairs += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
-        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
-    for owner, convolution, norm in pairs:
+    pairs = [("", network, "_conv_stem", "_bn0")]
+    for index, block in enumerate(network._blocks):
+        path = f"_blocks.{index}."
+        pairs += [(path, block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
+        pairs += [(path, block, "_depthwise_conv", "_bn1"), (path, block, "_project_conv", "_bn2")]
+    for path, owner, convolution, norm in pairs:
+        if path + convolution in keep:
+            continue
         fused = fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm))
         padding = getattr(fused.static_padding, "padding", None)
         if padding is not None and len(set(padding)) == 1:

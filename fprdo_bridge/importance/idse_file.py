@@ -64,7 +64,7 @@ class Layout:
     @classmethod
     def of(cls, fmt: VideoFormat, transform_sizes: Iterable[int]) -> Layout:
         """Of the maps for pictures of a format."""
-        return cls(fmt.width, fmt.height, fmt.chroma, tuple(sorted(transform_sizes)))
+        return cls(fmt.width, fmt.height, fmt.chroma, tuple(sorted(set(transform_sizes))))
 
     def arrays(self) -> list[tuple[int, tuple[int, int]]]:
         """The arrays of a record in order: (0 for pixel weights or the block size N, (rows, columns))."""

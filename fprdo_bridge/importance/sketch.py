@@ -65,7 +65,7 @@ def sketch_gradients(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoF
     ----------
     planes : float32 code values, shapes fmt.plane_shapes
     probes : number of sketches K
-    seed : of the signs and the noise; equal seeds give equal sketches whatever the tile size
+    seed : of the signs and the noise, which are the same whatever the tile size
     jitter : standard deviation of the Gaussian noise on the planes, in code values at 8 bits (scaled to fmt.bit_depth)
     tile_samples : bound of a tile, in luma samples with margin, for extractors that may be tiled; bounds memory
 

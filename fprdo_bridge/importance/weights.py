@@ -91,7 +91,7 @@ def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes:
     shapes = {n: tuple(_block_shapes(first, second, n, shrink).numpy() for first, second in zip(*halves))
               for n, halves in spectra.items()}
     return WeightMap(tuple((plane / plane.double().mean()).float().numpy() for plane in pixel), shapes,
-                     tuple(mean / means[0] if means[0] > 0 else 0.0 for mean in means))
+                     tuple(mean / (means[0] or max(means) or 1.0) for mean in means))
 
 
 def block_dct(plane: Tensor, n: int) -> Tensor:
@@ -147,7 +147,7 @@ def _block_shapes(first: Tensor, second: Tensor, n: int, shrink: float | None) -
     A block's own estimate r is so noisy at 16 probes that it predicts the shape worse than the plane's mean shape m
     does. The best linear combination is m + (1 - shrink) (r - m), where 1 - shrink is the share of the true differences
     in the variance of r over the blocks (James and Stein, 1961). The covariance of the two sets' estimates is the
-    variance of the true differences, whatever the distribution of the noise. Against the shapes of 48 further probes
+    variance of the true differences, nearly: each set is divided by its own block means. Against the shapes of 48 further probes
     this estimate of shrink, 0.74 to 0.92 over planes and sizes, came within 0.03 of the best value.
     """
     rows, columns = first.shape
