@@ -1,5 +1,7 @@
 """The kernel by rows of the original picture, as JM calls it, against integer references of what idse.h promises."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,12 +82,31 @@ def test_sse_of_frames_and_fields(block, depth, wide, seed):
     weight = np.maximum(padded(planes[component])[taken], 1).astype(object)
     error = original.planes[component][taken].astype(object) - original.coded[component][taken].astype(object)
     total, plain = int((weight * error ** 2).sum()), int((error ** 2).sum())
-    limit = BUDGET * 32 // MACROBLOCK[fmt.chroma] * width * height
-    expected = 1 if 0 < total < 8 else min(total // 8, max(limit, 32 * plain))
-    assert original.sse(component, x, y, step, width, height) == expected
+    knee = BUDGET * 32 // MACROBLOCK[fmt.chroma] * width * height // 2
+    expected = 1 if 0 < total < 8 else total // 8
+    if expected > knee:
+        expected = min(expected, max(2 * knee - knee ** 2 // expected, 32 * plain))
+    found = original.sse(component, x, y, step, width, height)
+    assert found == pytest.approx(expected, rel=1e-3 if expected > knee else 0, abs=0)
     counters = original.weights.counters()
     assert counters["weighted"] == 1 and counters["unweighted"] == 0
-    assert counters["limited"] == (total // 8 > max(limit, 32 * plain))
+    assert counters["limited"] == (found < total // 8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2 ** 53), st.integers(0, 2 ** 53), st.integers(1, 2 ** 53))
+def test_limited_distortion(weighted, plain, knee):
+    """Up to the knee it is the distortion itself; beyond, it rises on towards twice the knee, unless SSE is more."""
+    picture = WeightedPicture((np.full((16, 16), ONE, np.uint16),), {}, VideoFormat(16, 16, "400"), PLAIN)
+    limited = lib.idse_limited(picture._picture, weighted, plain, knee)
+    assert picture.counters()["limited"] == (limited != weighted)
+    if weighted <= max(knee, plain):
+        assert limited == weighted
+    else:
+        assert max(knee, plain) <= limited <= max(2 * knee, plain)
+        exact = 2 * knee - Fraction(knee ** 2, weighted)
+        assert abs(limited - max(exact, plain)) <= Fraction(knee, 1000) + 1
+    assert limited <= lib.idse_limited(picture._picture, weighted + weighted // 100 + 1, plain, knee)
 
 
 @settings(max_examples=60, deadline=None)
@@ -151,11 +172,11 @@ def test_a_macroblock_of_the_largest_weights_fits_into_32_bits(chroma):
         coded[:] = 255
     total = sum(original.sse(component, 0, 0, 1, *(16 if component == 0 else 16 // side for side in fmt.subsampling))
                 for component in range(len(planes)))
-    assert 0.87 * 2 ** 31 < total / 32 <= 2 ** 31 * 7 / 8
+    assert 0.7 * 2 ** 31 < total / 32 <= 2 ** 31 * 7 / 8
     assert original.weights.counters()["limited"] == len(planes)
     # In parts, too.
-    assert sum(original.sse(0, x, y, 1, 4, 4) for x in range(0, 16, 4) for y in range(0, 16, 4)) == original.sse(
-        0, 0, 0, 1, 16, 16)
+    assert sum(original.sse(0, x, y, 1, 4, 4) for x in range(0, 16, 4) for y in range(0, 16, 4)) == pytest.approx(
+        original.sse(0, 0, 0, 1, 16, 16), rel=1e-6)
 
 
 def test_rows_of_something_else_are_counted():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import clip
-from oracles import random_map, same, write_maps
+from oracles import random_map, region_map, same, write_maps
 from scipy.fft import dctn
 from x264_builds import build_without_assembly
 
@@ -236,6 +236,34 @@ def test_errors_move_to_where_weights_are_low(tmp_path, tools, idse):
     error = {name: squared_error(tmp_path, name, fmt) for name in files}
     assert error["left"][:, :96].mean() < 0.97 * error["right"][:, :96].mean()
     assert error["right"][:, 96:].mean() < 0.97 * error["left"][:, 96:].mean()
+
+
+def test_weights_act_where_qp_cannot_move(tmp_path, tools):
+    """A QP range of one value leaves the map's offsets without effect: lambda stays, so do the weights."""
+    fmt = VideoFormat(176, 144)
+    weights, mask = region_map(fmt, slice(32, 96), slice(48, 128), 16)
+    job = make_job(tmp_path, fmt, "intra", 1, tools, rate="crf", qp=30, idse=x264.IdseOptions(tau=0),
+                   weights=write_maps(tmp_path / "region.idse", [weights], fmt), options={"qpmin": "32", "qpmax": "32"})
+    run_all({"map": (job, tools.encoder), "no-map": (replace(job, idse=replace(job.idse, qp_map=False)), tools.encoder),
+             "plain": (replace(job, weights=None), tools.encoder)})
+    assert (tmp_path / "map.yuv").read_bytes() == (tmp_path / "no-map.yuv").read_bytes()
+    assert squared_error(tmp_path, "map", fmt)[mask].mean() < 0.9 * squared_error(tmp_path, "plain", fmt)[mask].mean()
+
+
+def test_weights_far_from_one_are_limited_and_said_to_be(tmp_path, tools):
+    """Chroma of the largest QP, whose distortion psy-rd multiplies by 16, at a weight of 37: more than x264's costs hold."""
+    fmt, frames = VideoFormat(320, 240, "420", 10), 6
+    weights, mask = region_map(fmt, slice(80, 144), slice(80, 112), 1e6)
+    job = make_job(tmp_path, fmt, "randomaccess", frames, tools, qp=51, idse=x264.IdseOptions(qp_map=False),
+                   weights=write_maps(tmp_path / "peak.idse", [weights] * frames, fmt), options={"psy-rd": "1:0"})
+    logs = run_all({"peak": (job, tools.encoder), "plain": (replace(job, weights=None), tools.encoder)})
+    assert any("distortions were limited" in note for note in logs["peak"].notes)
+    errors = {}
+    for name in logs:
+        pairs = zip(*(read_yuv(tmp_path / f"{file}.yuv", fmt) for file in ("source", name)))
+        errors[name] = np.mean([(a[c].astype(float) - b[c])[mask[::2, ::2]] ** 2 for a, b in pairs for c in (1, 2)])
+    assert errors["peak"] < errors["plain"]
+    check_decoder(tmp_path, "peak", fmt)
 
 
 @pytest.mark.parametrize("options", [{}, {"no-cabac": ""}, {"no-8x8dct": ""}, {"no-8x8dct": "", "no-cabac": ""}],

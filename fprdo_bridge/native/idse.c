@@ -36,6 +36,7 @@ enum {
   ROWS_TU_MAX  = 8,  /* largest size of idse_tu_errors_rows() */
   ERROR_SLOT_BITS = 5,
   ERROR_SLOTS  = 1 << ERROR_SLOT_BITS,
+  LIMIT_BITS   = 10, /* fraction bits in idse_limited() */
   ROW_ONE      = 32, /* the squared error 1 in distortions of idse_sse_rows*(): 5 fraction bits */
   HEADER_BYTES = 96
 };
@@ -203,6 +204,16 @@ uint64_t idse_sse_scaled16(const idse_picture *picture, int component, int x, in
   const plane *p = &picture->planes[component];
   return scaled(picture->sse->block_u16(weights_at(p, x, y), p->padded_width, a, stride_a, b, stride_b, width, height),
                 scale) / IDSE_ONE;
+}
+
+uint64_t idse_limited(idse_picture *picture, uint64_t weighted, uint64_t plain, uint64_t knee)
+{
+  uint64_t limited = weighted;
+  if (weighted > knee) limited = 2 * knee - (knee << LIMIT_BITS) / ((weighted << LIMIT_BITS) / knee);
+  if (limited < plain) limited = plain;
+  if (limited >= weighted) return weighted;
+  picture->counters.limited++;
+  return limited;
 }
 
 static int min_int(int a, int b) { return a < b ? a : b; }
@@ -419,14 +430,14 @@ static int64_t row_distortion(uint64_t sum)
     const int found = find_place(picture, original[0] + x, original[1] + x, &at);                                      \
     if (!idse_decides(picture, found ? decision : 0, at.component)) return 0;                                          \
     const plane    *p = &picture->planes[at.component];                                                                \
-    const int64_t   limit = picture->sample_limit * width * height;                                                    \
+    const int64_t   knee = picture->sample_limit * width * height / 2;                                                 \
     const uint16_t *w = weights_at(p, at.x, at.y);                                                                     \
     const ptrdiff_t stride_w = (ptrdiff_t)p->padded_width * at.step;                                                   \
     const uint64_t  sum =                                                                                              \
       asks_provider(picture) ? provided_##name(picture, &at, original, x, coded, coded_x, width, height)               \
                              : picture->sse->rows_##type(w, stride_w, original, x, coded, coded_x, width, height);     \
     *distortion = row_distortion(sum);                                                                                 \
-    if (*distortion > limit)                                                                                           \
+    if (*distortion > knee)                                                                                            \
     {                                                                                                                  \
       int64_t plain = 0;                                                                                               \
       for (int row = 0; row < height; row++)                                                                           \
@@ -435,8 +446,7 @@ static int64_t row_distortion(uint64_t sum)
           const int64_t e = (int64_t)original[row][x + i] - coded[row][coded_x + i];                                   \
           plain += e * e * ROW_ONE;                                                                                    \
         }                                                                                                              \
-      picture->counters.limited += *distortion > plain;                                                                \
-      *distortion = *distortion < plain ? *distortion : plain > limit ? plain : limit;                                 \
+      *distortion = (int64_t)idse_limited(picture, *distortion, plain, knee);                                          \
     }                                                                                                                  \
     return 1;                                                                                                          \
   }

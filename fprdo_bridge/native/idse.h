@@ -112,7 +112,7 @@ typedef struct idse_counters {
   uint64_t qp_groups;  /* quantisation groups asked about */
   int64_t  qp_offset_sum;
   int      qp_offset_min, qp_offset_max;
-  uint64_t limited;    /* distortions of idse_sse_rows*() cut to what an encoder's 32-bit costs hold */
+  uint64_t limited;    /* distortions reduced to what an encoder's 32-bit costs hold */
 } idse_counters;
 
 typedef struct idse_picture idse_picture; /* the weights of one picture, ready for the hot path of one thread */
@@ -182,6 +182,11 @@ uint64_t idse_sse_scaled8(const idse_picture *picture, int component, int x, int
 uint64_t idse_sse_scaled16(const idse_picture *picture, int component, int x, int y, int width, int height,
                            const uint16_t *a, ptrdiff_t stride_a, const uint16_t *b, ptrdiff_t stride_b, uint32_t scale);
 
+/* What takes the place of a weighted sum above `knee`, for an encoder whose costs have 32 bits: 2 knee - knee^2 / weighted,
+ * which rises with the error, so that worse is never as good, and stays below 2 knee; but not below the plain sum of
+ * squared errors `plain`, unless the weighted one is. Counts. weighted below 2^54, knee above 0, below 2^54. */
+uint64_t idse_limited(idse_picture *picture, uint64_t weighted, uint64_t plain, uint64_t knee);
+
 /* Mean weight of the visible part of a block; 1.0 is exact. */
 double idse_mean(const idse_picture *picture, int component, int x, int y, int width, int height);
 
@@ -226,8 +231,8 @@ void idse_set_original(idse_picture *picture, int component, const void *plane, 
                        int sample_bytes);
 
 /* *distortion = floor(sum of w (original - coded)^2 / 256 * 32), 5 fraction bits, for a block of rows whose samples
- * begin at column x and coded_x. Positive wherever an error is; limited so that the distortions of a macroblock and
- * its rate fit into 32 bits without the fraction, but never below the plain squared error. Returns 0, and leaves
+ * begin at column x and coded_x. Positive wherever an error is; limited (idse_limited) so that the distortions of a
+ * macroblock and its rate fit into 32 bits without the fraction. Returns 0, and leaves
  * *distortion alone, if `decision` on this component does not use weights or the rows are not of the original. */
 int idse_sse_rows8(idse_picture *picture, int decision, uint8_t *const *original, int x, uint8_t *const *coded,
                    int coded_x, int width, int height, int64_t *distortion);
