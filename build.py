@@ -75,6 +75,10 @@ class NoSource(BuildError):
     """None of the places that may have an encoder's source gave it."""
 
 
+class NoTool(BuildError):
+    """A program that compiles an encoder is not on this machine."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Recipes: what build.py knows of each encoder. Another encoder is another entry here, pins in third_party/sources.toml
 # and a series in patches/NAME/.
@@ -92,7 +96,8 @@ class Recipe:
     products: tuple[str, ...]       # top-level folders that a used checkout holds beside the source
     compile: Callable[[Build, Tools, Path, Path, Progress], Path]
     machine: Callable[[], tuple[str, ...]] = tuple  # what else decides the programs on this machine: part of the hash
-    optional: bool = False          # the quickstart and the tests go on without it where its source cannot be had
+    needs: tuple[str, ...] = ()     # programs of this machine that `compile` runs, beside those of find_tools
+    optional: bool = False          # the quickstart and the tests go on without it where source or tools are missing
 
 
 def compile_with_cmake(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
@@ -131,8 +136,6 @@ def x264_machine() -> tuple[str, ...]:
 def compile_with_configure(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
     """The same for x264, whose scripts may have lost their mode bits in an archive."""
     make, bash = shutil.which("make"), shutil.which("bash")
-    if not make or not bash:
-        raise BuildError(f"{build.pin.title}: no {'bash' if make else 'make'} found; install it")
     machine = x264_machine()
     if machine:
         say(f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly and is several times slower; "
@@ -160,7 +163,8 @@ RECIPES = {
     "x264": Recipe(
         name="x264", title="x264", revision=1, flags=(), native="common",
         patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
-        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine, optional=True),
+        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine,
+        needs=("make", "bash"), optional=True),
     "jm": Recipe(
         name="jm", title="JM", revision=1,
         # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
@@ -560,7 +564,7 @@ def find_compiler(variable: str, language: str, names: tuple[str, ...]) -> str:
         if found := shutil.which(name):
             return found
     looked = f"{variable}={named}" if named else ", ".join(names)
-    raise BuildError(f"no {language} compiler found (looked for {looked}); install gcc and g++, or set CC and CXX")
+    raise NoTool(f"no {language} compiler found (looked for {looked}); install gcc and g++, or set CC and CXX")
 
 
 def find_compilers() -> tuple[str, str]:
@@ -577,9 +581,15 @@ def find_program(name: str) -> str | None:
     return shutil.which(name) or (str(ours) if os.access(ours, os.X_OK) else None)
 
 
-def find_tools() -> Tools:
-    """The compilers, cmake and ninja (or make); cmake and ninja are installed into .venv where the system has none."""
+def find_tools(pin: Pin) -> Tools:
+    """The compilers, cmake and ninja (or make); cmake and ninja are installed into .venv where the system has none.
+
+    What else the encoder needs has to be there.
+    """
     cc, cxx = find_compilers()
+    for name in pin.recipe.needs:
+        if not shutil.which(name):
+            raise NoTool(f"{pin.title}: no {name} found; install {name}")
     missing = [name for name, there in (("cmake", find_program("cmake")),
                                         ("ninja", find_program("ninja") or find_program("make"))) if not there]
     if missing:
@@ -639,7 +649,7 @@ def build_encoder(pin: Pin, source: str | None = None) -> None:
     series = read_series(patch_folder(pin))
     builds = plan_builds(pin, series)
     pending = [build for build in builds if not build.finished()]
-    tools = find_tools() if pending else None  # a missing compiler is said before anything is fetched
+    tools = find_tools(pin) if pending else None  # a missing compiler is said before anything is fetched
     if pending or source:
         pristine = obtain_source(pin, source)
     if pending:
@@ -790,7 +800,7 @@ def build_all() -> None:
     for name, recipe in RECIPES.items():
         try:
             build_encoder(find_pin(name, None))
-        except NoSource as error:
+        except (NoSource, NoTool) as error:
             if not recipe.optional:
                 raise
             forget_tools(name)
@@ -898,6 +908,10 @@ def doctor() -> int:
             row(f"{language} compiler", None, str(error))
     for name in ("cmake", "ninja"):
         row(name, find_program(name), "build.py installs it into .venv", needed=False)
+    for recipe in RECIPES.values():
+        for name in recipe.needs:
+            row(name, shutil.which(name), f"{recipe.title} needs it and is left out without; install {name}",
+                needed=False)
     row("nasm", assembler(), "x264's assembly for x86 needs it; without, x264 is several times slower; install nasm",
         needed=False)
     row("package", package_installed() and f"installed in {VENV.name}", f"build.py installs it; {NO_CUDA}",

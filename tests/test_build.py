@@ -607,6 +607,26 @@ def test_without_the_source_of_an_optional_encoder_the_rest_is_built(fetched, ca
         fetched.build.build_all()
 
 
+def test_without_the_tools_of_an_optional_encoder_the_rest_is_built(fetched, capsys, monkeypatch):
+    """x264's tools are looked for before its source, and doctor names them."""
+    which, missing = shutil.which, {"make", "bash"}
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in missing else which(name))
+    monkeypatch.setattr(fetched.build, "obtain_source", lambda *_: pytest.fail("fetched before tools were looked for"))
+    with pytest.raises(fetched.build.NoTool, match="^x264 0: no make found; install make$"):
+        fetched.build.build_encoder(fetched.build.find_pin("x264", None))
+    monkeypatch.undo()
+    missing.remove("make")
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in missing else which(name))
+    monkeypatch.delenv("FPRDO_JM_SOURCE", raising=False)
+    fetched.build.build_all()
+    said = capsys.readouterr().out
+    assert "x264 0: no bash found; install bash; going on without x264\n" in said and "JM 0: no source" in said
+    fetched.build.doctor()
+    said = capsys.readouterr().out
+    assert re.search(r"^later +bash +x264 needs it and is left out without; install bash$", said, re.MULTILINE)
+    assert re.search(r"^ok +make +/", said, re.MULTILINE)
+
+
 def test_build_key_covers_the_bridge(fetched):
     keys = []
     for name in ("idse.c", "idse.h", "weighted_sse.h"):
