@@ -290,6 +290,42 @@ def run(command: list[str], log: Path, progress: Progress, folder: Path = ROOT) 
                          f"the whole log is {log}", "\n".join(tail))
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, which reached this process only; a Ctrl-C reaches its children too."""
+
+
+def catch_signals() -> None:
+    """Let SIGTERM and SIGHUP be cleaned up after as Ctrl-C is; where nohup ignores SIGHUP, it stays ignored."""
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+PATIENCE = 20  # seconds that a program gets to clean up after itself
+
+
+def call(command: list[str]) -> int:
+    """Run a program on this terminal; when stopped, let it clean up. It is killed on a second stop, or after PATIENCE.
+
+    A closing terminal sends SIGHUP to the program as well, which would end it before it could: it gets SIGTERM for it.
+    """
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    try:
+        return process.wait()
+    except KeyboardInterrupt as stop:
+        try:
+            if isinstance(stop, Stopped):
+                process.terminate()
+            process.wait(PATIENCE)
+        except (KeyboardInterrupt, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait()
+        raise
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Files and trees
 
@@ -811,14 +847,14 @@ def quickstart() -> int:
     with alone():
         install_package()
         build_all()
-    return subprocess.call([str(VENV / "bin" / "fprdo"), "quickstart"], cwd=ROOT)
+    return call([str(VENV / "bin" / "fprdo"), "quickstart"])
 
 
 def test(arguments: list[str]) -> int:
     with alone():
         install_package(("test",))
         build_all()
-    return subprocess.call([str(VENV / "bin" / "python"), "-m", "pytest", *arguments], cwd=ROOT)
+    return call([str(VENV / "bin" / "python"), "-m", "pytest", *arguments])
 
 
 def fetch(pin: Pin, source: str | None) -> None:
@@ -1026,6 +1062,5 @@ def guarded_main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    for stop in (signal.SIGTERM, signal.SIGHUP):  # cleaned up after as Ctrl-C is
-        signal.signal(stop, signal.default_int_handler)
+    catch_signals()
     sys.exit(guarded_main(sys.argv[1:]))

@@ -670,6 +670,56 @@ def test_stopped_build_is_no_build_and_is_taken_up_again(fetched, stop):
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+CHILD = """import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    print("at work", flush=True)
+    time.sleep(60)
+finally:
+    time.sleep(float(sys.argv[1]))  # more than Python grants a child of subprocess.call
+    pathlib.Path("cleaned").touch()
+"""
+PARENT = "import sys, build; build.catch_signals(); build.call([sys.executable, 'child.py', sys.argv[1]])"
+
+
+def start_child(project: Project, seconds: str, **options: object) -> subprocess.Popen:
+    """A program run by build.py's `call`, in a session of its own, that takes `seconds` to clean up."""
+    (project.root / "child.py").write_text(CHILD)
+    process = subprocess.Popen([sys.executable, "-c", PARENT, seconds], cwd=project.root, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, text=True, start_new_session=True, **options)
+    assert process.stdout.readline() == "at work\n"
+    return process
+
+
+@pytest.mark.parametrize("stop, everywhere", [(signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGHUP, True),
+                                              (signal.SIGINT, True)])
+def test_stopped_demo_cleans_up(project, stop, everywhere):
+    """`everywhere`: as a terminal does it, to every process; or else to build.py alone."""
+    process = start_child(project, "0.6")
+    (os.killpg if everywhere else os.kill)(process.pid, stop)
+    process.communicate(timeout=30)
+    assert process.returncode != 0 and (project.root / "cleaned").exists()
+
+
+def test_second_stop_kills_the_demo(project):
+    process = start_child(project, "30")
+    process.terminate()
+    time.sleep(0.5)
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode != 0 and not (project.root / "cleaned").exists()
+
+
+def test_hangup_stays_ignored_where_it_is(project):
+    process = start_child(project, "0", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.terminate()
+    process.communicate(timeout=30)
+    assert (project.root / "cleaned").exists()
+
+
 def test_a_second_build_waits_for_the_first(fetched):
     first = subprocess.Popen([sys.executable, "build.py", "hm"], cwd=fetched.root, stdout=subprocess.PIPE, text=True,
                              env=fetched.environment(TOY_SLEEP="2"))
