@@ -614,7 +614,7 @@ def accepts(compiler: str, flag: str, language: str) -> bool:
 
 def find_program(name: str) -> str | None:
     ours = VENV / "bin" / name
-    return shutil.which(name) or (str(ours) if os.access(ours, os.X_OK) else None)
+    return shutil.which(name) or (str(ours) if venv_is_ours() and os.access(ours, os.X_OK) else None)
 
 
 def find_tools(pin: Pin) -> Tools:
@@ -658,11 +658,20 @@ class Build:
     def stamp(self) -> Path:
         return self.folder / "complete"
 
+    @property
+    def source(self) -> Path:
+        return self.folder / "src"
+
+    @property
+    def configurations(self) -> Path:
+        return self.source / self.pin.recipe.config_dir
+
     def program(self, name: str) -> Path:
         return self.folder / "bin" / name
 
     def finished(self) -> bool:
-        return self.stamp.exists() and all(self.program(name).exists() for name in self.programs.values())
+        needed = [self.stamp, self.configurations, *map(self.program, self.programs.values())]
+        return all(path.exists() for path in needed)
 
 
 def native_files() -> Tree:
@@ -701,10 +710,11 @@ def build_encoder(pin: Pin, source: str | None = None) -> None:
 
 
 def compile_build(build: Build, tree: Tree, tools: Tools) -> None:
-    source = build.folder / "src"
-    # A half build goes on only with the tools that it was begun with: cmake mixes no compilers or generators.
-    objects = build.folder / f"obj-{digest(tools.cc, tools.cxx, *tools.generator)[:12]}"
-    if not source.exists():
+    source = build.source
+    # A half build goes on only with the tools and at the place that it was begun with: cmake mixes no compilers or
+    # generators, and it and x264's config.mak hold absolute paths.
+    objects = build.folder / f"obj-{digest(str(build.folder), tools.cc, tools.cxx, *tools.generator)[:12]}"
+    if not build.configurations.exists():
         with new_folder(source) as folder:
             write_tree(tree, folder)
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -728,7 +738,7 @@ def write_tools(pin: Pin, builds: list[Build]) -> None:
     known = read_json(path)
     stock, patched = builds
     entry = {"version": pin.version, "key": patched.key,
-             "config_dir": (stock.folder / "src" / pin.recipe.config_dir).relative_to(BUILD).as_posix()}
+             "config_dir": stock.configurations.relative_to(BUILD).as_posix()}
     for build in builds:
         entry |= {key: build.program(name).relative_to(BUILD).as_posix() for key, name in build.programs.items()}
     if known.get(pin.recipe.name) != entry:
@@ -752,21 +762,31 @@ NO_CUDA = ("on Linux, torch's default wheel brings several GB of CUDA; to take t
            "PyTorch's index of CPU wheels and PIP_EXTRA_INDEX_URL to your usual one before build.py runs")
 
 
+def venv_origin() -> dict[str, str]:
+    """What a .venv is made anew for: a venv holds absolute paths, and modules compiled for one version of Python."""
+    return {"place": str(ROOT), "python": sys.implementation.cache_tag}
+
+
 def write_venv_stamp(**content: object) -> None:
-    write_atomically(VENV_STAMP, json.dumps(content).encode())
+    write_atomically(VENV_STAMP, json.dumps(venv_origin() | content).encode())
+
+
+def venv_is_ours() -> bool:
+    """Whether .venv was made where this checkout is, by this version of Python."""
+    return venv_origin().items() <= read_json(VENV_STAMP).items()
 
 
 def make_venv() -> None:
-    """An interpreter with pip in .venv; made again if the checkout has moved, since a venv holds absolute paths."""
-    place = read_json(VENV_STAMP).get("place")
-    if place == str(ROOT) and (VENV / "bin" / "python").exists():
+    """An interpreter with pip in .venv; made again if the checkout has moved or Python is another one."""
+    if venv_is_ours() and (VENV / "bin" / "python").exists():
         return
     if importlib.util.find_spec("ensurepip") is None:
         raise BuildError(f"{sys.executable} cannot make virtual environments (no ensurepip); install python3-venv")
     LOGS.mkdir(parents=True, exist_ok=True)
     with Progress("Python: making .venv") as progress:
-        run([sys.executable, "-m", "venv", *(["--clear"] if place else []), str(VENV)], PACKAGE_LOG, progress)
-    write_venv_stamp(place=str(ROOT))
+        run([sys.executable, "-m", "venv", *(["--clear"] if VENV_STAMP.exists() else []), str(VENV)], PACKAGE_LOG,
+            progress)
+    write_venv_stamp()
 
 
 def pip_install(label: str, arguments: list[str]) -> None:
@@ -789,7 +809,7 @@ def package_key() -> str:
 
 def package_installed(extras: tuple[str, ...] = ()) -> bool:
     stamp = read_json(VENV_STAMP)
-    return (stamp.get("place") == str(ROOT) and stamp.get("key") == package_key()
+    return (venv_is_ours() and stamp.get("key") == package_key()
             and set(extras) <= set(stamp.get("extras", ())) and (VENV / "bin" / "fprdo").exists())
 
 
@@ -804,14 +824,14 @@ def install_package(extras: tuple[str, ...] = ()) -> None:
     make_venv()
     PACKAGE_LOG.unlink(missing_ok=True)
     extras = tuple(sorted({*extras, *read_json(VENV_STAMP).get("extras", ())}))
-    write_venv_stamp(place=str(ROOT), extras=extras)
+    write_venv_stamp(extras=extras)
     for old in NATIVE.glob("_*.so"):  # so that they are compiled from the source as it is now
         old.unlink()
     # The build's requirements come first, pinned as the rest; then no second, unpinned set has to be fetched for it.
     pip_install("what builds the package", ["setuptools", "cffi", "pybind11"])
     pip_install("the package and what it needs",
                 ["--no-build-isolation", "-e", str(ROOT) + (f"[{','.join(extras)}]" if extras else "")])
-    write_venv_stamp(place=str(ROOT), extras=extras, key=package_key())
+    write_venv_stamp(extras=extras, key=package_key())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -827,9 +847,23 @@ def alone() -> Iterator[None]:
         except BlockingIOError:
             say("another build.py is at work here; waiting for it")
             fcntl.flock(folder, fcntl.LOCK_EX)
+        sweep()
         yield
     finally:
         os.close(folder)
+
+
+def sweep() -> None:
+    """Remove what a build.py that was killed outright had not finished writing."""
+    found = [*CACHE.glob(".fetch-*"), *BUILD.glob(".*.tmp"), *BUILD.glob("*/.src.*"), *BUILD.glob("*/.complete.*.tmp"),
+             *VENV.glob(f".{VENV_STAMP.name}.*.tmp")]
+    for name in RECIPES:
+        found += [*WORK.glob(f".{name}-*"), *(ROOT / "patches" / name).glob(".*.patch.*.tmp")]
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def build_all() -> None:

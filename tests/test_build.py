@@ -637,6 +637,46 @@ def test_build_key_covers_the_bridge(fetched):
     assert len({stock for stock, _ in keys}) == 1 and len({patched for _, patched in keys}) == 4
 
 
+def test_removed_source_or_configurations_of_a_build_are_made_again(fetched):
+    assert fetched.run("hm").returncode == 0
+    (build, patched) = fetched.build.plan_builds(fetched.pin, fetched.build.read_series(fetched.patches))
+    assert build.finished() and patched.finished()
+    shutil.rmtree(build.source / "cfg")
+    done = fetched.run("hm")
+    assert done.returncode == 0 and "stock: compiling" in done.stdout and "patched: compiling" not in done.stdout
+    assert (build.source / "cfg" / "toy.cfg").is_file() and build.finished()
+
+
+def test_interrupted_build_of_a_moved_checkout_begins_anew(fetched, tmp_path, monkeypatch):
+    """cmake refuses a build folder that lies elsewhere than where it was configured."""
+    def full(*_: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(fetched.build.shutil, "copy2", full)
+    with pytest.raises(OSError, match="no room"):
+        fetched.build.build_encoder(fetched.pin)
+    monkeypatch.undo()
+    assert len(list(fetched.root.glob("third_party/build/*/obj-*"))) == 1
+    fetched.root = fetched.root.rename(tmp_path / "moved")
+    done = fetched.run("hm")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(fetched.root.glob("third_party/build/*/obj-*")) == []
+
+
+def test_leftovers_of_a_killed_build_are_swept(fetched):
+    third_party = fetched.root / "third_party"
+    left = [third_party / "cache" / ".fetch-x" / "toy.tar.gz", third_party / "patched" / ".hm-18.0.x" / "new" / "cfg",
+            third_party / "patched" / ".hm-18.0.sha256.1.tmp", third_party / "build" / ".tools.json.1.tmp",
+            third_party / "build" / "hm-18.0-x" / ".src.x" / "new" / "cfg", fetched.patches / ".0001-first.patch.1.tmp"]
+    other = fetched.patches / ".mine"
+    for path in [*left, other]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    done = fetched.run("verify")
+    assert done.returncode == 0, done.stderr
+    assert [path for path in fetched.root.rglob(".*")] == [other]
+
+
 def test_failed_compile_shows_the_end_of_its_log_and_goes_on_once_mended(fetched):
     fetched.build.patch(fetched.pin, None)
     path = fetched.work / "encoder.cpp"
@@ -754,6 +794,24 @@ def test_package_is_installed_again_when_the_kernel_changes(project):
     with open(project.root / "fprdo_bridge" / "native" / "idse.c", "a") as out:
         out.write("\n")
     assert not build.package_installed()
+
+
+def test_venv_of_another_place_or_python_is_made_again_and_not_used(project, monkeypatch):
+    build, commands = project.build, []
+    program = project.root / ".venv" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    shutil.copy(program, program.with_name("no-such-tool"))
+    monkeypatch.setattr(build, "run", lambda command, *_: commands.append(command))
+    build.write_venv_stamp()
+    build.make_venv()
+    assert commands == [] and build.find_program("no-such-tool") == str(program.with_name("no-such-tool"))
+    for changed in ({"place": "/elsewhere"}, {"python": "cpython-27"}):
+        build.write_venv_stamp(**changed, key=build.package_key())
+        assert build.find_program("no-such-tool") is None and not build.package_installed()
+        build.make_venv()
+        assert commands.pop()[-2:] == ["--clear", str(project.root / ".venv")]
+        assert build.venv_is_ours()
 
 
 def test_doctor_says_what_is_missing(fetched):
