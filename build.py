@@ -330,13 +330,21 @@ def call(command: list[str]) -> int:
 # Files and trees
 
 def write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_together({path: data})
+
+
+def write_together(files: dict[Path, bytes]) -> None:
+    """Write all of these files, or none where one cannot be written."""
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary[path].write_bytes(data)
+        for path in files:
+            os.replace(temporary[path], path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict:
@@ -927,10 +935,12 @@ def refresh(pin: Pin, target: str | None) -> None:
     if not series:
         raise BuildError(f"{patch_folder(pin) / 'series'}: lists no patch; list one that holds a header")
     trees, _ = snapshots(obtain_source(pin), series)
-    if tree_hash(trees[-1]) != work.written():
-        raise BuildError(f"{work.folder}: was made from another series than the one in {patch_folder(pin)}; "
-                         "go back to that series, or remove the folder and run build.py patch")
     edited = work.read()
+    if tree_hash(trees[-1]) != work.written():
+        safe = edited == trees[-1] or not work.edited()  # patch would lose no edit
+        remedy = (f"run build.py patch {pin.recipe.name}, then edit and refresh" if safe else
+                  f"go back to that series, or remove the folder and run build.py patch {pin.recipe.name}")
+        raise BuildError(f"{work.folder}: was made from another series than the one in {patch_folder(pin)}; {remedy}")
     for name in native_files():
         if f"{pin.recipe.native}/{name}" in edited:
             raise BuildError(f"{work.folder / pin.recipe.native / name}: no part of the patches, the build copies "
@@ -941,10 +951,10 @@ def refresh(pin: Pin, target: str | None) -> None:
         if text == patch.header and patch.files:
             raise BuildError(f"{patch.name}: would be left without a change; drop it from the series")
     changed = [(patch, text) for patch, text in zip(series, texts) if text != patch.text]
-    for patch, text in changed:
-        write_atomically(patch_folder(pin) / patch.name, text)
+    write_together({patch_folder(pin) / patch.name: text for patch, text in changed}
+                   | {work.stamp: tree_hash(edited).encode()})
+    for patch, _ in changed:
         say(f"{pin.title}: {patch.name} written")
-    write_atomically(work.stamp, tree_hash(edited).encode())
     say(f"{pin.title}: {len(changed)} of {len(series)} patches changed")
 
 

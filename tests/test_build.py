@@ -69,6 +69,28 @@ def test_changes_turn_old_into_new_and_are_fewest(old, new):
     assert edits == len(old) + len(new) - 2 * longest_common(old, new)
 
 
+def test_files_that_differ_in_very_many_lines_are_one_change():
+    """Time and memory of the shortest edit script of such files are out of bounds."""
+    old = [b"%d\n" % n for n in range(6000)]
+    new = old[:3] + [line.replace(b"\n", b"\r\n") for line in old[3:-2]] + old[-2:]
+    assert changes(old, new) == [(3, 5998, 3, 5998)]
+    assert changes(old, old[:3] + old[-2:]) == [(3, 5998, 3, 3)]
+    patch = parse_patch("p.patch", export_patch(HEADER, {"f": b"".join(old)}, {"f": b"".join(new)}))
+    assert apply_patch({"f": b"".join(old)}, patch)[0] == {"f": b"".join(new)}
+
+
+@given(LINES, LINES, st.integers(0, 5))
+def test_bounded_changes_turn_old_into_new(old, new, most):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("patches.series.MOST_EDITS", most)
+        made, at = [], 0
+        for a, b, c, d in changes(old, new):
+            assert (at < a or at == 0) and old[at:a] == new[len(made):c] and (a < b or c < d)
+            made += old[at:a] + new[c:d]
+            at = b
+        assert made + old[at:] == new
+
+
 @given(TREES, TREES)
 def test_export_parse_apply_round_trip(old, new):
     text = export_patch(HEADER, old, new)
@@ -377,6 +399,42 @@ def test_new_patch_begins_as_a_header(fetched):
     fetched.build.refresh(fetched.pin, None)
     fetched.build.verify(fetched.pin, None)
     assert b"+++ /dev/null\n" in fetched.series()["0003-third.patch"]
+
+
+def test_refresh_writes_all_patches_or_none(fetched, monkeypatch):
+    fetched.build.patch(fetched.pin, None)
+    before, stamp = fetched.series(), fetched.build.WorkTree(fetched.pin).written()
+    path = fetched.work / "encoder.cpp"
+    path.write_bytes(path.read_bytes().replace(b"// 2\r\n", b"// 2\r\n// edited\r\n"))
+    write = Path.write_bytes
+
+    def until_full(path: Path, data: bytes) -> int:
+        if SECOND_PATCH in path.name:
+            write(path, data[:10])
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", until_full)
+    with pytest.raises(OSError, match="No space left"):
+        fetched.build.refresh(fetched.pin, FIRST_PATCH)
+    monkeypatch.undo()
+    assert fetched.series() == before and fetched.build.WorkTree(fetched.pin).written() == stamp
+    fetched.build.refresh(fetched.pin, FIRST_PATCH)
+    changed = [name for name in before if fetched.series()[name] != before[name]]
+    assert sorted(changed) == [FIRST_PATCH, SECOND_PATCH]
+
+
+def test_refresh_of_a_work_tree_with_an_old_stamp_names_patch(fetched):
+    fetched.build.patch(fetched.pin, None)
+    stamp = fetched.root / "third_party" / "patched" / "hm-18.0.sha256"
+    stamp.write_text("of an older series")  # but the tree is what the series makes
+    assert fetched.fails("refresh", "hm").endswith("; run build.py patch hm, then edit and refresh")
+    path = fetched.work / "encoder.cpp"
+    path.write_bytes(path.read_bytes().replace(b"// 20\r\n", b""))
+    assert "go back to that series, or remove the folder" in fetched.fails("refresh", "hm")
+    fetched.build.write_atomically(stamp, fetched.build.tree_hash(fetched.build.WorkTree(fetched.pin).read()).encode())
+    assert fetched.fails("refresh", "hm").endswith("; run build.py patch hm, then edit and refresh")
+    assert fetched.run("patch", "hm").returncode == 0 and fetched.run("refresh", "hm").returncode == 0
 
 
 def test_edits_are_never_overwritten(fetched):
