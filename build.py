@@ -53,9 +53,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent
+if str(ROOT) not in sys.path:  # with python -I or PYTHONSAFEPATH
+    sys.path.append(str(ROOT))
+
 from patches.series import Patch, PatchError, Tree, export_patch, read_series, rebase_series, snapshots, verify_series
 
-ROOT = Path(__file__).resolve().parent
 THIRD_PARTY = ROOT / "third_party"
 CACHE, WORK, BUILD = THIRD_PARTY / "cache", THIRD_PARTY / "patched", THIRD_PARTY / "build"
 LOGS = BUILD / "logs"
@@ -350,9 +353,10 @@ def write_together(files: dict[Path, bytes]) -> None:
 def read_json(path: Path) -> dict:
     """What build.py noted there; nothing if it did not or the note is damaged, and the step is done again."""
     try:
-        return json.loads(path.read_text())
+        noted = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 @contextmanager
@@ -375,8 +379,20 @@ def write_tree(tree: Tree, folder: Path) -> None:
         path.write_bytes(data)
 
 
+MOST_FILES, MOST_BYTES = 20_000, 1 << 30  # far more than the source of any encoder
+
+
+def check_member(origin: Path, name: str, tree: Tree, size: int) -> None:
+    """Refuse a file that has no place in a source tree, before its `size` bytes are read into memory."""
+    if not name.isprintable():
+        raise BuildError(f"{origin}: holds a file named {os.fsencode(name)!r}, not printable UTF-8; remove it")
+    if len(tree) >= MOST_FILES or size > MOST_BYTES:
+        raise BuildError(f"{origin}: not the source of an encoder (more than {MOST_FILES} files or "
+                         f"{MOST_BYTES >> 20} MB); give the unchanged release")
+
+
 def read_folder(folder: Path, skip_top: tuple[str, ...] = (), skip_ends: tuple[str, ...] = ()) -> Tree:
-    tree = {}
+    tree, size = {}, 0
     for place, folders, names in os.walk(folder):
         if Path(place) == folder:
             folders[:] = [name for name in folders if name not in skip_top]
@@ -385,14 +401,20 @@ def read_folder(folder: Path, skip_top: tuple[str, ...] = (), skip_ends: tuple[s
                 raise BuildError(f"{Path(place) / name}: a link; a source tree holds plain files only")
         for name in names:
             path = Path(place) / name
-            if path.name != ".git" and not name.endswith(skip_ends):  # a work tree of git has a file of that name
-                tree[path.relative_to(folder).as_posix()] = path.read_bytes()
+            if path.name == ".git" or name.endswith(skip_ends):  # a work tree of git has a file of that name
+                continue
+            if not path.is_file():
+                raise BuildError(f"{path}: neither a file nor a folder; a source tree holds plain files only")
+            inside = path.relative_to(folder).as_posix()
+            size += path.stat().st_size
+            check_member(folder, inside, tree, size)
+            tree[inside] = path.read_bytes()
     return tree
 
 
 def read_archive(path: Path) -> Tree:
     """Read a tar archive into memory, less its single top folder; nothing is unpacked before it is verified."""
-    tree, tops = {}, set()
+    tree, tops, size = {}, set(), 0
     try:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
@@ -401,11 +423,15 @@ def read_archive(path: Path) -> Tree:
                     raise BuildError(f"{path}: holds {member.name!r}, not a plain file inside its folder; refused")
                 tops.add(top)
                 if member.isfile():
+                    size += member.size
+                    check_member(path, member.name, tree, size)
                     tree["/".join(below)] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno:  # the file itself cannot be read; bad data has no errno
             raise
         raise BuildError(f"{path}: not a readable tar archive, or cut short; get it again") from error
+    if tops == {"."} and len({name.partition("/")[0] for name in tree}) == 1:  # packed as ./NAME
+        tree = {name.partition("/")[2]: data for name, data in tree.items()}
     if len(tops) != 1 or "" in tree:
         raise BuildError(f"{path}: does not hold one top folder with the source in it; give the original archive")
     return tree
@@ -936,6 +962,10 @@ def refresh(pin: Pin, target: str | None) -> None:
         raise BuildError(f"{patch_folder(pin) / 'series'}: lists no patch; list one that holds a header")
     trees, _ = snapshots(obtain_source(pin), series)
     edited = work.read()
+    for name in sorted(edited):
+        if b"\0" in edited[name] and edited[name] != trees[-1].get(name):
+            raise BuildError(f"{work.folder / name}: holds NUL bytes, as compiled files do, and patches are text; "
+                             "remove it")
     if tree_hash(trees[-1]) != work.written():
         safe = edited == trees[-1] or not work.edited()  # patch would lose no edit
         remedy = (f"run build.py patch {pin.recipe.name}, then edit and refresh" if safe else
@@ -1068,6 +1098,9 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(words: list[str]) -> int:
     options, rest = parse_arguments(words)
     command = options.command
+    for name in ("source", "version", "patch"):
+        if getattr(options, name, None) == "":
+            raise BuildError(f"--{name} '': empty; give it a value or leave it out")
     if command is None:
         return quickstart()
     if command == "test":
@@ -1088,6 +1121,8 @@ def main(words: list[str]) -> int:
 
 def guarded_main(words: list[str]) -> int:
     """main, with everything that a user can meet said in one line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: paths need not be UTF-8
     try:
         return main(words)
     except (BuildError, PatchError) as error:

@@ -278,8 +278,11 @@ def find_place(lines: Lines, hunk: Hunk, path: str, first: int, stated: int) -> 
 
 def read_series(folder: Path) -> list[Patch]:
     """The patches of `folder` in the order of its file `series`; each is listed once and none is orphaned."""
-    lines = (folder / "series").read_text(encoding="utf-8").splitlines()
-    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    try:
+        lines = [line.strip() for line in (folder / "series").read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise PatchError(f"{folder / 'series'}: byte {error.start + 1} is not UTF-8; write it anew in UTF-8") from error
+    names = [line for line in lines if line and not line.startswith("#")]
     there = {path.name for path in folder.glob("*.patch")}
     for name in names:
         if names.count(name) > 1:

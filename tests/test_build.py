@@ -334,6 +334,8 @@ FIRST_PATCH, SECOND_PATCH = "0001-first.patch", "0002-second.patch"
     (lambda folder: (folder / FIRST_PATCH).unlink(), "lists 0001-first.patch, which is not beside it"),
     (lambda folder: (folder / FIRST_PATCH).write_bytes(HEADER), "0001-first.patch: changes nothing"),
     (lambda folder: (folder / "series").write_text(f"{SECOND_PATCH}\n{FIRST_PATCH}\n"), "applied +1 lines away"),
+    (replaced("series", b"the toy's", b"the toy\xb4s"), "series: byte 10 is not UTF-8"),
+    (replaced("series", b"0002", b"  # 0002"), "0002-second.patch: not listed in the series"),
     (replaced(FIRST_PATCH, b"Author", b"By"), "no Author: field"),
     (replaced(FIRST_PATCH, b"-  puts", b"- puts"), "does not apply to encoder.cpp"),
     (replaced(FIRST_PATCH, b"@@ -33,3 +33,3 @@", b"@@ -31,3 +31,3 @@"), "applied +2 lines away"),
@@ -457,6 +459,9 @@ def test_refresh_refuses_another_series_unknown_patch_and_bridge_files(fetched):
     bridge.write_text("/* mine */\n")
     assert "no part of the patches" in fetched.fails("refresh", "hm")
     bridge.unlink()
+    (fetched.work / "encoder.o").write_bytes(b"ELF\0")
+    assert "encoder.o: holds NUL bytes" in fetched.fails("refresh", "hm")
+    (fetched.work / "encoder.o").unlink()
     (fetched.patches / "0002-second.patch").unlink()
     (fetched.patches / "series").write_text("0001-first.patch\n")
     assert "was made from another series" in fetched.fails("refresh", "hm")
@@ -481,6 +486,58 @@ def test_source_that_is_not_the_pinned_one_is_refused(fetched, tmp_path):
     assert "no such directory or archive" in fetched.fails("hm", "--source", str(tmp_path / "nothing"))
     assert "has no pin of this version, only of 18.0" in fetched.fails("hm", "--version", "9.1")
     assert fetched.pin.cached.read_bytes() == before
+
+
+@pytest.mark.parametrize("make, why", [
+    (lambda folder: os.mkfifo(folder / "pipe"), "pipe: neither a file nor a folder"),
+    (lambda folder: (folder / os.fsdecode(b"caf\xe9.h")).touch(), r"a file named b'cfg/caf\xe9.h', not printable"),
+    (lambda folder: (folder / "link").symlink_to("toy.cfg"), "link: a link"),
+    (lambda folder: [(folder / "huge").touch(), os.truncate(folder / "huge", 1 << 31)], "20000 files or 1024 MB"),
+])
+def test_folder_that_is_no_source_is_refused_before_it_is_read(project, tmp_path, make, why):
+    source = tmp_path / "source"
+    project.build.write_tree(TOY, source)
+    make(source / "cfg")
+    error = project.fails("fetch", "--source", str(source))
+    assert why in error and error.count("\n") == 0
+    assert project.cached() == []
+
+
+def test_folder_of_very_many_files_is_not_read_to_its_end(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(project.build, "MOST_FILES", 2)
+    project.build.write_tree(TOY, tmp_path / "source")
+    with pytest.raises(project.build.BuildError, match=r"source: not the source of an encoder \(more than 2 files"):
+        project.build.read_named_source(tmp_path / "source", project.pin)
+    with pytest.raises(project.build.BuildError, match=r"toy.tar.gz: not the source of an encoder \(more than 2 files"):
+        project.build.read_named_source(project.archive, project.pin)
+
+
+def test_path_that_is_no_utf8_can_be_named(project, tmp_path):
+    source = tmp_path / os.fsdecode(b"caf\xe9")
+    project.build.write_tree(TOY, source)
+    done = project.run("fetch", "--source", str(source), LC_ALL="C.UTF-8", PYTHONUTF8="1")
+    assert done.returncode == 0 and r"caf\udce9, content verified" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("word", ["--source", "--version"])
+def test_empty_values_are_refused(fetched, word):
+    error = fetched.fails("fetch", word, "")
+    assert error == f"build.py: error: {word} '': empty; give it a value or leave it out"
+
+
+@pytest.mark.parametrize("options", [["-I"], ["-P"]])
+def test_isolated_interpreter_finds_the_series(fetched, options):
+    done = subprocess.run([sys.executable, *options, "build.py", "verify"], cwd=fetched.root, capture_output=True,
+                          text=True, env=fetched.environment())
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("options, top", [(["toy"], ""), (["./toy"], ""), (["."], "toy")])
+def test_archive_may_begin_with_a_dot(project, tmp_path, options, top):
+    project.build.write_tree(TOY, tmp_path / "here" / "toy")
+    packed = tmp_path / "packed.tar"
+    subprocess.run(["tar", "-cf", packed, "-C", tmp_path / "here" / top, *options], check=True)
+    assert project.build.read_archive(packed) == TOY
 
 
 @pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.7])
@@ -839,6 +896,13 @@ def test_flags_are_used_only_where_the_compiler_knows_them(fetched, tmp_path):
     assert fetched.build.accepts(shutil.which("c++"), "-Wall", "c++")
     done = fetched.run("hm", CXX=str(compiler))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", "{", "\"text\""])
+def test_damaged_notes_are_made_again(project, text):
+    note = project.root / "note.json"
+    note.write_text(text)
+    assert project.build.read_json(note) == {}
 
 
 # The package and the machine
