@@ -102,6 +102,11 @@ class Recipe:
     needs: tuple[str, ...] = ()     # programs of this machine that `compile` runs, beside those of find_tools
     optional: bool = False          # the quickstart and the tests go on without it where source or tools are missing
 
+    @property
+    def variable(self) -> str:
+        """The environment variable that names its source."""
+        return f"FPRDO_{self.name.upper()}_SOURCE"
+
 
 def compile_with_cmake(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
     """Compile `source` with its objects in `objects`; return the folder that holds the programs at some depth."""
@@ -467,7 +472,7 @@ def obtain_source(pin: Pin, source: str | None = None) -> Tree:
 
     A place that the user names (`source`, or the environment variable FPRDO_<NAME>_SOURCE) is the only one tried.
     """
-    variable = f"FPRDO_{pin.recipe.name.upper()}_SOURCE"
+    variable = pin.recipe.variable
     source = source or os.environ.get(variable)
     CACHE.mkdir(parents=True, exist_ok=True)
     if source:
@@ -1009,13 +1014,17 @@ def doctor() -> int:
 
     row("Python", f"{sys.version.split()[0]}, {sys.executable}", "")
     row("Python venv", importlib.util.find_spec("ensurepip") and "ensurepip", "install python3-venv")
+    pins = {name: find_pin(name, None) for name in RECIPES}
+    builds = {name: plan_builds(pin, read_series(patch_folder(pin))) for name, pin in pins.items()}
+    built = {name: all(build.finished() for build in both) for name, both in builds.items()}
+    compiles = not package_installed() or not all(built[name] for name in RECIPES if not RECIPES[name].optional)
     include = Path(sysconfig.get_path("include"))
     row("Python headers", (include / "Python.h").exists() and include, "install python3-dev")
     for variable, language, names in (("CC", "C", ("cc", "gcc", "clang")), ("CXX", "C++", ("c++", "g++", "clang++"))):
         try:
             row(f"{language} compiler", find_compiler(variable, language, names), "")
         except BuildError as error:
-            row(f"{language} compiler", None, str(error))
+            row(f"{language} compiler", None, str(error), needed=compiles)
     for name in ("cmake", "ninja"):
         row(name, find_program(name), "build.py installs it into .venv", needed=False)
     for recipe in RECIPES.values():
@@ -1026,12 +1035,12 @@ def doctor() -> int:
         needed=False)
     row("package", package_installed() and f"installed in {VENV.name}", f"build.py installs it; {NO_CUDA}",
         needed=False)
-    for name in RECIPES:
-        pin = find_pin(name, None)
-        row(f"{pin.title} source", source_at_hand(pin), "no cached copy, and neither upstream nor the distribution's "
-            f"archive answers; get it yourself, then build.py {name} --source DIR|ARCHIVE",
-            needed=not pin.recipe.optional)
-        for build in plan_builds(pin, read_series(patch_folder(pin))):
+    for name, pin in pins.items():
+        try:
+            row(f"{pin.title} source", source_at_hand(pin), "")
+        except BuildError as error:
+            row(f"{pin.title} source", None, str(error), needed=not pin.recipe.optional and not built[name])
+        for build in builds[name]:
             row(f"{pin.title} {build.kind}", build.finished() and build.folder.relative_to(ROOT),
                 f"build.py {name} compiles it", needed=False)
     width = max(len(what) for _, what, _ in rows)
@@ -1040,8 +1049,11 @@ def doctor() -> int:
     return int(any(state == "MISSING" for state, _, _ in rows))
 
 
-def source_at_hand(pin: Pin) -> str | None:
-    """Which way of getting the source would work, None if none."""
+def source_at_hand(pin: Pin) -> str:
+    """Which way of getting the source would work; BuildError if none."""
+    if named := os.environ.get(pin.recipe.variable):
+        read_named_source(Path(named), pin)
+        return f"{named} ({pin.recipe.variable}), content verified"
     if pin.cached.exists():
         try:
             read_verified(pin.cached, pin)
@@ -1054,7 +1066,9 @@ def source_at_hand(pin: Pin) -> str | None:
             return f"{name} answers ({url})"
         except BuildError:
             continue
-    return None
+    upstream = "".join(f" from {url}" for url in pin.upstream[:1])
+    raise NoSource(f"no cached copy, and neither upstream nor the distribution's archive answers; get it yourself"
+                   f"{upstream}, then build.py {pin.recipe.name} --source DIR|ARCHIVE")
 
 
 def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:

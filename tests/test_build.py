@@ -947,3 +947,28 @@ def test_doctor_says_what_is_missing(fetched):
     assert re.search(r"^MISSING +C\+\+ compiler +no C\+\+ compiler found", ill.stdout, re.MULTILINE)
     assert re.search(r"^MISSING +HM 18.0 source +no cached copy", ill.stdout, re.MULTILINE)
     assert re.search(r"^later +JM 0 source +no cached copy", ill.stdout, re.MULTILINE)
+
+
+def test_doctor_looks_at_the_named_source_and_names_upstream(tmp_path):
+    project = Project(tmp_path / "project", ("http://127.0.0.1:9/toy.tar.gz",))
+    none = project.run("doctor", PATH="")
+    assert re.search(r"^MISSING +HM 18.0 source .* yourself from http://127.0.0.1:9/toy.tar.gz, then build.py hm --source",
+                     none.stdout, re.MULTILINE)
+    named = project.run("doctor", FPRDO_HM_SOURCE=str(project.archive))
+    assert re.search(r"^ok +HM 18.0 source +\S+toy.tar.gz \(FPRDO_HM_SOURCE\), content verified$", named.stdout,
+                     re.MULTILINE)
+    wrong = project.run("doctor", FPRDO_HM_SOURCE=str(project.patches))
+    assert wrong.returncode == 1
+    assert re.search(r"^MISSING +HM 18.0 source +\S+patches/hm: not the source of HM 18.0", wrong.stdout, re.MULTILINE)
+
+
+def test_doctor_misses_nothing_for_what_is_built(fetched):
+    assert fetched.run("hm").returncode == 0
+    (fetched.root / ".venv" / "bin").mkdir(parents=True)
+    (fetched.root / ".venv" / "bin" / "fprdo").touch()
+    fetched.build.write_venv_stamp(key=fetched.build.package_key())
+    fetched.pin.cached.unlink()
+    done = fetched.run("doctor", PATH="")
+    assert done.returncode == 0 and "MISSING" not in done.stdout, done.stdout
+    assert re.search(r"^later +C compiler +no C compiler", done.stdout, re.MULTILINE)
+    assert re.search(r"^later +HM 18.0 source +no cached copy", done.stdout, re.MULTILINE)
