@@ -92,7 +92,7 @@ class Recipe:
     title: str
     revision: int                   # part of every build's hash: raise it when `compile` or the flags' meaning changes
     flags: tuple[str, ...]          # compiler flags, each used only where the compiler knows it
-    native: str                     # folder of the patched tree that takes idse.c and idse.h
+    native: str                     # folder of the patched tree that takes native_files()
     patched: dict[str, str]         # key in tools.json -> program built from the patched tree
     stock: dict[str, str]           # the same from the untouched tree
     config_dir: str                 # the encoder's own configuration files, below its top folder
@@ -315,20 +315,32 @@ def catch_signals() -> None:
 PATIENCE = 20  # seconds that a program gets to clean up after itself
 
 
+def ends(process: subprocess.Popen) -> bool:
+    """Whether the process ends before PATIENCE does."""
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def call(command: list[str]) -> int:
     """Run a program on this terminal; when stopped, let it clean up. It is killed on a second stop, or after PATIENCE.
 
-    A closing terminal sends SIGHUP to the program as well, which would end it before it could: it gets SIGTERM for it.
+    A Ctrl-C has reached it already; for all else it gets SIGTERM, for the SIGHUP of a closing terminal, too, which
+    would end it at once.
     """
     process = subprocess.Popen(command, cwd=ROOT, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     try:
         return process.wait()
     except KeyboardInterrupt as stop:
         try:
-            if isinstance(stop, Stopped):
+            if isinstance(stop, Stopped) or not ends(process):
                 process.terminate()
-            process.wait(PATIENCE)
-        except (KeyboardInterrupt, subprocess.TimeoutExpired):
+            ended = ends(process)
+        except KeyboardInterrupt:
+            ended = False
+        if not ended:
             process.kill()
             process.wait()
         raise
