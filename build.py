@@ -53,9 +53,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent
+if str(ROOT) not in sys.path:  # with python -I or PYTHONSAFEPATH
+    sys.path.append(str(ROOT))
+
 from patches.series import Patch, PatchError, Tree, export_patch, read_series, rebase_series, snapshots, verify_series
 
-ROOT = Path(__file__).resolve().parent
 THIRD_PARTY = ROOT / "third_party"
 CACHE, WORK, BUILD = THIRD_PARTY / "cache", THIRD_PARTY / "patched", THIRD_PARTY / "build"
 LOGS = BUILD / "logs"
@@ -75,6 +78,10 @@ class NoSource(BuildError):
     """None of the places that may have an encoder's source gave it."""
 
 
+class NoTool(BuildError):
+    """A program that compiles an encoder is not on this machine."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Recipes: what build.py knows of each encoder. Another encoder is another entry here, pins in third_party/sources.toml
 # and a series in patches/NAME/.
@@ -85,14 +92,20 @@ class Recipe:
     title: str
     revision: int                   # part of every build's hash: raise it when `compile` or the flags' meaning changes
     flags: tuple[str, ...]          # compiler flags, each used only where the compiler knows it
-    native: str                     # folder of the patched tree that takes idse.c and idse.h
+    native: str                     # folder of the patched tree that takes native_files()
     patched: dict[str, str]         # key in tools.json -> program built from the patched tree
     stock: dict[str, str]           # the same from the untouched tree
     config_dir: str                 # the encoder's own configuration files, below its top folder
     products: tuple[str, ...]       # top-level folders that a used checkout holds beside the source
     compile: Callable[[Build, Tools, Path, Path, Progress], Path]
     machine: Callable[[], tuple[str, ...]] = tuple  # what else decides the programs on this machine: part of the hash
-    optional: bool = False          # the quickstart and the tests go on without it where its source cannot be had
+    needs: tuple[str, ...] = ()     # programs of this machine that `compile` runs, beside those of find_tools
+    optional: bool = False          # the quickstart and the tests go on without it where source or tools are missing
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names its source."""
+        return f"FPRDO_{self.name.upper()}_SOURCE"
 
 
 def compile_with_cmake(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
@@ -131,8 +144,6 @@ def x264_machine() -> tuple[str, ...]:
 def compile_with_configure(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
     """The same for x264, whose scripts may have lost their mode bits in an archive."""
     make, bash = shutil.which("make"), shutil.which("bash")
-    if not make or not bash:
-        raise BuildError(f"{build.pin.title}: no {'bash' if make else 'make'} found; install it")
     machine = x264_machine()
     if machine:
         say(f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly and is several times slower; "
@@ -160,7 +171,8 @@ RECIPES = {
     "x264": Recipe(
         name="x264", title="x264", revision=1, flags=(), native="common",
         patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
-        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine, optional=True),
+        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine,
+        needs=("make", "bash"), optional=True),
     "jm": Recipe(
         name="jm", title="JM", revision=1,
         # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
@@ -286,25 +298,82 @@ def run(command: list[str], log: Path, progress: Progress, folder: Path = ROOT) 
                          f"the whole log is {log}", "\n".join(tail))
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, which reached this process only; a Ctrl-C reaches its children too."""
+
+
+def catch_signals() -> None:
+    """Let SIGTERM and SIGHUP be cleaned up after as Ctrl-C is; where nohup ignores SIGHUP, it stays ignored."""
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+PATIENCE = 20  # seconds that a program gets to clean up after itself
+
+
+def ends(process: subprocess.Popen) -> bool:
+    """Whether the process ends before PATIENCE does."""
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def call(command: list[str]) -> int:
+    """Run a program on this terminal; when stopped, let it clean up. It is killed on a second stop, or after PATIENCE.
+
+    A Ctrl-C has reached it already; for all else it gets SIGTERM, for the SIGHUP of a closing terminal, too, which
+    would end it at once.
+    """
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    try:
+        return process.wait()
+    except KeyboardInterrupt as stop:
+        try:
+            if isinstance(stop, Stopped) or not ends(process):
+                process.terminate()
+            ended = ends(process)
+        except KeyboardInterrupt:
+            ended = False
+        if not ended:
+            process.kill()
+            process.wait()
+        raise
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Files and trees
 
 def write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_together({path: data})
+
+
+def write_together(files: dict[Path, bytes]) -> None:
+    """Write all of these files, or none where one cannot be written."""
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary[path].write_bytes(data)
+        for path in files:
+            os.replace(temporary[path], path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict:
     """What build.py noted there; nothing if it did not or the note is damaged, and the step is done again."""
     try:
-        return json.loads(path.read_text())
+        noted = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 @contextmanager
@@ -327,8 +396,20 @@ def write_tree(tree: Tree, folder: Path) -> None:
         path.write_bytes(data)
 
 
+MOST_FILES, MOST_BYTES = 20_000, 1 << 30  # far more than the source of any encoder
+
+
+def check_member(origin: Path, name: str, tree: Tree, size: int) -> None:
+    """Refuse a file that has no place in a source tree, before its `size` bytes are read into memory."""
+    if not name.isprintable():
+        raise BuildError(f"{origin}: holds a file named {os.fsencode(name)!r}, not printable UTF-8; remove it")
+    if len(tree) >= MOST_FILES or size > MOST_BYTES:
+        raise BuildError(f"{origin}: not the source of an encoder (more than {MOST_FILES} files or "
+                         f"{MOST_BYTES >> 20} MB); give the unchanged release")
+
+
 def read_folder(folder: Path, skip_top: tuple[str, ...] = (), skip_ends: tuple[str, ...] = ()) -> Tree:
-    tree = {}
+    tree, size = {}, 0
     for place, folders, names in os.walk(folder):
         if Path(place) == folder:
             folders[:] = [name for name in folders if name not in skip_top]
@@ -337,14 +418,20 @@ def read_folder(folder: Path, skip_top: tuple[str, ...] = (), skip_ends: tuple[s
                 raise BuildError(f"{Path(place) / name}: a link; a source tree holds plain files only")
         for name in names:
             path = Path(place) / name
-            if path.name != ".git" and not name.endswith(skip_ends):  # a work tree of git has a file of that name
-                tree[path.relative_to(folder).as_posix()] = path.read_bytes()
+            if path.name == ".git" or name.endswith(skip_ends):  # a work tree of git has a file of that name
+                continue
+            if not path.is_file():
+                raise BuildError(f"{path}: neither a file nor a folder; a source tree holds plain files only")
+            inside = path.relative_to(folder).as_posix()
+            size += path.stat().st_size
+            check_member(folder, inside, tree, size)
+            tree[inside] = path.read_bytes()
     return tree
 
 
 def read_archive(path: Path) -> Tree:
     """Read a tar archive into memory, less its single top folder; nothing is unpacked before it is verified."""
-    tree, tops = {}, set()
+    tree, tops, size = {}, set(), 0
     try:
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
@@ -353,11 +440,15 @@ def read_archive(path: Path) -> Tree:
                     raise BuildError(f"{path}: holds {member.name!r}, not a plain file inside its folder; refused")
                 tops.add(top)
                 if member.isfile():
+                    size += member.size
+                    check_member(path, member.name, tree, size)
                     tree["/".join(below)] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno:  # the file itself cannot be read; bad data has no errno
             raise
         raise BuildError(f"{path}: not a readable tar archive, or cut short; get it again") from error
+    if tops == {"."} and len({name.partition("/")[0] for name in tree}) == 1:  # packed as ./NAME
+        tree = {name.partition("/")[2]: data for name, data in tree.items()}
     if len(tops) != 1 or "" in tree:
         raise BuildError(f"{path}: does not hold one top folder with the source in it; give the original archive")
     return tree
@@ -393,7 +484,7 @@ def obtain_source(pin: Pin, source: str | None = None) -> Tree:
 
     A place that the user names (`source`, or the environment variable FPRDO_<NAME>_SOURCE) is the only one tried.
     """
-    variable = f"FPRDO_{pin.recipe.name.upper()}_SOURCE"
+    variable = pin.recipe.variable
     source = source or os.environ.get(variable)
     CACHE.mkdir(parents=True, exist_ok=True)
     if source:
@@ -560,7 +651,7 @@ def find_compiler(variable: str, language: str, names: tuple[str, ...]) -> str:
         if found := shutil.which(name):
             return found
     looked = f"{variable}={named}" if named else ", ".join(names)
-    raise BuildError(f"no {language} compiler found (looked for {looked}); install gcc and g++, or set CC and CXX")
+    raise NoTool(f"no {language} compiler found (looked for {looked}); install gcc and g++, or set CC and CXX")
 
 
 def find_compilers() -> tuple[str, str]:
@@ -574,12 +665,18 @@ def accepts(compiler: str, flag: str, language: str) -> bool:
 
 def find_program(name: str) -> str | None:
     ours = VENV / "bin" / name
-    return shutil.which(name) or (str(ours) if os.access(ours, os.X_OK) else None)
+    return shutil.which(name) or (str(ours) if venv_is_ours() and os.access(ours, os.X_OK) else None)
 
 
-def find_tools() -> Tools:
-    """The compilers, cmake and ninja (or make); cmake and ninja are installed into .venv where the system has none."""
+def find_tools(pin: Pin) -> Tools:
+    """The compilers, cmake and ninja (or make); cmake and ninja are installed into .venv where the system has none.
+
+    What else the encoder needs has to be there.
+    """
     cc, cxx = find_compilers()
+    for name in pin.recipe.needs:
+        if not shutil.which(name):
+            raise NoTool(f"{pin.title}: no {name} found; install {name}")
     missing = [name for name, there in (("cmake", find_program("cmake")),
                                         ("ninja", find_program("ninja") or find_program("make"))) if not there]
     if missing:
@@ -612,11 +709,20 @@ class Build:
     def stamp(self) -> Path:
         return self.folder / "complete"
 
+    @property
+    def source(self) -> Path:
+        return self.folder / "src"
+
+    @property
+    def configurations(self) -> Path:
+        return self.source / self.pin.recipe.config_dir
+
     def program(self, name: str) -> Path:
         return self.folder / "bin" / name
 
     def finished(self) -> bool:
-        return self.stamp.exists() and all(self.program(name).exists() for name in self.programs.values())
+        needed = [self.stamp, self.configurations, *map(self.program, self.programs.values())]
+        return all(path.exists() for path in needed)
 
 
 def native_files() -> Tree:
@@ -639,7 +745,7 @@ def build_encoder(pin: Pin, source: str | None = None) -> None:
     series = read_series(patch_folder(pin))
     builds = plan_builds(pin, series)
     pending = [build for build in builds if not build.finished()]
-    tools = find_tools() if pending else None  # a missing compiler is said before anything is fetched
+    tools = find_tools(pin) if pending else None  # a missing compiler is said before anything is fetched
     if pending or source:
         pristine = obtain_source(pin, source)
     if pending:
@@ -655,10 +761,11 @@ def build_encoder(pin: Pin, source: str | None = None) -> None:
 
 
 def compile_build(build: Build, tree: Tree, tools: Tools) -> None:
-    source = build.folder / "src"
-    # A half build goes on only with the tools that it was begun with: cmake mixes no compilers or generators.
-    objects = build.folder / f"obj-{digest(tools.cc, tools.cxx, *tools.generator)[:12]}"
-    if not source.exists():
+    source = build.source
+    # A half build goes on only with the tools and at the place that it was begun with: cmake mixes no compilers or
+    # generators, and it and x264's config.mak hold absolute paths.
+    objects = build.folder / f"obj-{digest(str(build.folder), tools.cc, tools.cxx, *tools.generator)[:12]}"
+    if not build.configurations.exists():
         with new_folder(source) as folder:
             write_tree(tree, folder)
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -682,7 +789,7 @@ def write_tools(pin: Pin, builds: list[Build]) -> None:
     known = read_json(path)
     stock, patched = builds
     entry = {"version": pin.version, "key": patched.key,
-             "config_dir": (stock.folder / "src" / pin.recipe.config_dir).relative_to(BUILD).as_posix()}
+             "config_dir": stock.configurations.relative_to(BUILD).as_posix()}
     for build in builds:
         entry |= {key: build.program(name).relative_to(BUILD).as_posix() for key, name in build.programs.items()}
     if known.get(pin.recipe.name) != entry:
@@ -706,21 +813,31 @@ NO_CUDA = ("on Linux, torch's default wheel brings several GB of CUDA; to take t
            "PyTorch's index of CPU wheels and PIP_EXTRA_INDEX_URL to your usual one before build.py runs")
 
 
+def venv_origin() -> dict[str, str]:
+    """What a .venv is made anew for: a venv holds absolute paths, and modules compiled for one version of Python."""
+    return {"place": str(ROOT), "python": sys.implementation.cache_tag}
+
+
 def write_venv_stamp(**content: object) -> None:
-    write_atomically(VENV_STAMP, json.dumps(content).encode())
+    write_atomically(VENV_STAMP, json.dumps(venv_origin() | content).encode())
+
+
+def venv_is_ours() -> bool:
+    """Whether .venv was made where this checkout is, by this version of Python."""
+    return venv_origin().items() <= read_json(VENV_STAMP).items()
 
 
 def make_venv() -> None:
-    """An interpreter with pip in .venv; made again if the checkout has moved, since a venv holds absolute paths."""
-    place = read_json(VENV_STAMP).get("place")
-    if place == str(ROOT) and (VENV / "bin" / "python").exists():
+    """An interpreter with pip in .venv; made again if the checkout has moved or Python is another one."""
+    if venv_is_ours() and (VENV / "bin" / "python").exists():
         return
     if importlib.util.find_spec("ensurepip") is None:
         raise BuildError(f"{sys.executable} cannot make virtual environments (no ensurepip); install python3-venv")
     LOGS.mkdir(parents=True, exist_ok=True)
     with Progress("Python: making .venv") as progress:
-        run([sys.executable, "-m", "venv", *(["--clear"] if place else []), str(VENV)], PACKAGE_LOG, progress)
-    write_venv_stamp(place=str(ROOT))
+        run([sys.executable, "-m", "venv", *(["--clear"] if VENV_STAMP.exists() else []), str(VENV)], PACKAGE_LOG,
+            progress)
+    write_venv_stamp()
 
 
 def pip_install(label: str, arguments: list[str]) -> None:
@@ -743,7 +860,7 @@ def package_key() -> str:
 
 def package_installed(extras: tuple[str, ...] = ()) -> bool:
     stamp = read_json(VENV_STAMP)
-    return (stamp.get("place") == str(ROOT) and stamp.get("key") == package_key()
+    return (venv_is_ours() and stamp.get("key") == package_key()
             and set(extras) <= set(stamp.get("extras", ())) and (VENV / "bin" / "fprdo").exists())
 
 
@@ -758,14 +875,14 @@ def install_package(extras: tuple[str, ...] = ()) -> None:
     make_venv()
     PACKAGE_LOG.unlink(missing_ok=True)
     extras = tuple(sorted({*extras, *read_json(VENV_STAMP).get("extras", ())}))
-    write_venv_stamp(place=str(ROOT), extras=extras)
+    write_venv_stamp(extras=extras)
     for old in NATIVE.glob("_*.so"):  # so that they are compiled from the source as it is now
         old.unlink()
     # The build's requirements come first, pinned as the rest; then no second, unpinned set has to be fetched for it.
     pip_install("what builds the package", ["setuptools", "cffi", "pybind11"])
     pip_install("the package and what it needs",
                 ["--no-build-isolation", "-e", str(ROOT) + (f"[{','.join(extras)}]" if extras else "")])
-    write_venv_stamp(place=str(ROOT), extras=extras, key=package_key())
+    write_venv_stamp(extras=extras, key=package_key())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -781,16 +898,30 @@ def alone() -> Iterator[None]:
         except BlockingIOError:
             say("another build.py is at work here; waiting for it")
             fcntl.flock(folder, fcntl.LOCK_EX)
+        sweep()
         yield
     finally:
         os.close(folder)
+
+
+def sweep() -> None:
+    """Remove what a build.py that was killed outright had not finished writing."""
+    found = [*CACHE.glob(".fetch-*"), *BUILD.glob(".*.tmp"), *BUILD.glob("*/.src.*"), *BUILD.glob("*/.complete.*.tmp"),
+             *VENV.glob(f".{VENV_STAMP.name}.*.tmp")]
+    for name in RECIPES:
+        found += [*WORK.glob(f".{name}-*"), *(ROOT / "patches" / name).glob(".*.patch.*.tmp")]
+    for path in found:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def build_all() -> None:
     for name, recipe in RECIPES.items():
         try:
             build_encoder(find_pin(name, None))
-        except NoSource as error:
+        except (NoSource, NoTool) as error:
             if not recipe.optional:
                 raise
             forget_tools(name)
@@ -801,14 +932,14 @@ def quickstart() -> int:
     with alone():
         install_package()
         build_all()
-    return subprocess.call([str(VENV / "bin" / "fprdo"), "quickstart"], cwd=ROOT)
+    return call([str(VENV / "bin" / "fprdo"), "quickstart"])
 
 
 def test(arguments: list[str]) -> int:
     with alone():
         install_package(("test",))
         build_all()
-    return subprocess.call([str(VENV / "bin" / "python"), "-m", "pytest", *arguments], cwd=ROOT)
+    return call([str(VENV / "bin" / "python"), "-m", "pytest", *arguments])
 
 
 def fetch(pin: Pin, source: str | None) -> None:
@@ -847,10 +978,16 @@ def refresh(pin: Pin, target: str | None) -> None:
     if not series:
         raise BuildError(f"{patch_folder(pin) / 'series'}: lists no patch; list one that holds a header")
     trees, _ = snapshots(obtain_source(pin), series)
-    if tree_hash(trees[-1]) != work.written():
-        raise BuildError(f"{work.folder}: was made from another series than the one in {patch_folder(pin)}; "
-                         "go back to that series, or remove the folder and run build.py patch")
     edited = work.read()
+    for name in sorted(edited):
+        if b"\0" in edited[name] and edited[name] != trees[-1].get(name):
+            raise BuildError(f"{work.folder / name}: holds NUL bytes, as compiled files do, and patches are text; "
+                             "remove it")
+    if tree_hash(trees[-1]) != work.written():
+        safe = edited == trees[-1] or not work.edited()  # patch would lose no edit
+        remedy = (f"run build.py patch {pin.recipe.name}, then edit and refresh" if safe else
+                  f"go back to that series, or remove the folder and run build.py patch {pin.recipe.name}")
+        raise BuildError(f"{work.folder}: was made from another series than the one in {patch_folder(pin)}; {remedy}")
     for name in native_files():
         if f"{pin.recipe.native}/{name}" in edited:
             raise BuildError(f"{work.folder / pin.recipe.native / name}: no part of the patches, the build copies "
@@ -861,10 +998,10 @@ def refresh(pin: Pin, target: str | None) -> None:
         if text == patch.header and patch.files:
             raise BuildError(f"{patch.name}: would be left without a change; drop it from the series")
     changed = [(patch, text) for patch, text in zip(series, texts) if text != patch.text]
-    for patch, text in changed:
-        write_atomically(patch_folder(pin) / patch.name, text)
+    write_together({patch_folder(pin) / patch.name: text for patch, text in changed}
+                   | {work.stamp: tree_hash(edited).encode()})
+    for patch, _ in changed:
         say(f"{pin.title}: {patch.name} written")
-    write_atomically(work.stamp, tree_hash(edited).encode())
     say(f"{pin.title}: {len(changed)} of {len(series)} patches changed")
 
 
@@ -889,25 +1026,33 @@ def doctor() -> int:
 
     row("Python", f"{sys.version.split()[0]}, {sys.executable}", "")
     row("Python venv", importlib.util.find_spec("ensurepip") and "ensurepip", "install python3-venv")
+    pins = {name: find_pin(name, None) for name in RECIPES}
+    builds = {name: plan_builds(pin, read_series(patch_folder(pin))) for name, pin in pins.items()}
+    built = {name: all(build.finished() for build in both) for name, both in builds.items()}
+    compiles = not package_installed() or not all(built[name] for name in RECIPES if not RECIPES[name].optional)
     include = Path(sysconfig.get_path("include"))
     row("Python headers", (include / "Python.h").exists() and include, "install python3-dev")
     for variable, language, names in (("CC", "C", ("cc", "gcc", "clang")), ("CXX", "C++", ("c++", "g++", "clang++"))):
         try:
             row(f"{language} compiler", find_compiler(variable, language, names), "")
         except BuildError as error:
-            row(f"{language} compiler", None, str(error))
+            row(f"{language} compiler", None, str(error), needed=compiles)
     for name in ("cmake", "ninja"):
         row(name, find_program(name), "build.py installs it into .venv", needed=False)
+    for recipe in RECIPES.values():
+        for name in recipe.needs:
+            row(name, shutil.which(name), f"{recipe.title} needs it and is left out without; install {name}",
+                needed=False)
     row("nasm", assembler(), "x264's assembly for x86 needs it; without, x264 is several times slower; install nasm",
         needed=False)
     row("package", package_installed() and f"installed in {VENV.name}", f"build.py installs it; {NO_CUDA}",
         needed=False)
-    for name in RECIPES:
-        pin = find_pin(name, None)
-        row(f"{pin.title} source", source_at_hand(pin), "no cached copy, and neither upstream nor the distribution's "
-            f"archive answers; get it yourself, then build.py {name} --source DIR|ARCHIVE",
-            needed=not pin.recipe.optional)
-        for build in plan_builds(pin, read_series(patch_folder(pin))):
+    for name, pin in pins.items():
+        try:
+            row(f"{pin.title} source", source_at_hand(pin), "")
+        except BuildError as error:
+            row(f"{pin.title} source", None, str(error), needed=not pin.recipe.optional and not built[name])
+        for build in builds[name]:
             row(f"{pin.title} {build.kind}", build.finished() and build.folder.relative_to(ROOT),
                 f"build.py {name} compiles it", needed=False)
     width = max(len(what) for _, what, _ in rows)
@@ -916,8 +1061,11 @@ def doctor() -> int:
     return int(any(state == "MISSING" for state, _, _ in rows))
 
 
-def source_at_hand(pin: Pin) -> str | None:
-    """Which way of getting the source would work, None if none."""
+def source_at_hand(pin: Pin) -> str:
+    """Which way of getting the source would work; BuildError if none."""
+    if named := os.environ.get(pin.recipe.variable):
+        read_named_source(Path(named), pin)
+        return f"{named} ({pin.recipe.variable}), content verified"
     if pin.cached.exists():
         try:
             read_verified(pin.cached, pin)
@@ -930,7 +1078,9 @@ def source_at_hand(pin: Pin) -> str | None:
             return f"{name} answers ({url})"
         except BuildError:
             continue
-    return None
+    upstream = "".join(f" from {url}" for url in pin.upstream[:1])
+    raise NoSource(f"no cached copy, and neither upstream nor the distribution's archive answers; get it yourself"
+                   f"{upstream}, then build.py {pin.recipe.name} --source DIR|ARCHIVE")
 
 
 def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -974,6 +1124,9 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(words: list[str]) -> int:
     options, rest = parse_arguments(words)
     command = options.command
+    for name in ("source", "version", "patch"):
+        if getattr(options, name, None) == "":
+            raise BuildError(f"--{name} '': empty; give it a value or leave it out")
     if command is None:
         return quickstart()
     if command == "test":
@@ -994,6 +1147,8 @@ def main(words: list[str]) -> int:
 
 def guarded_main(words: list[str]) -> int:
     """main, with everything that a user can meet said in one line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: paths need not be UTF-8
     try:
         return main(words)
     except (BuildError, PatchError) as error:
@@ -1012,6 +1167,5 @@ def guarded_main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    for stop in (signal.SIGTERM, signal.SIGHUP):  # cleaned up after as Ctrl-C is
-        signal.signal(stop, signal.default_int_handler)
+    catch_signals()
     sys.exit(guarded_main(sys.argv[1:]))

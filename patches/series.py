@@ -16,6 +16,7 @@ Tree = dict[str, bytes]  # a source tree: POSIX path below its top folder -> con
 Lines = list[bytes]
 Change = tuple[int, int, int, int]  # old[a:b] became new[c:d]
 
+MOST_EDITS = 2000  # beyond it, the shortest edit script is not looked for: it takes memory as the square of its length
 CONTEXT = 1  # unchanged lines around a change; it has to fit exactly, so one is enough
 NO_NEWLINE = b"\\ No newline at end of file\n"
 
@@ -32,7 +33,8 @@ def split_lines(data: bytes) -> Lines:
 def changes(old: Lines, new: Lines) -> list[Change]:
     """The shortest edit script from old to new, in order (E. Myers, An O(ND) difference algorithm, 1986).
 
-    Not difflib's, because the same patches must come out of every version of Python.
+    Not difflib's, because the same patches must come out of every version of Python. Of more than MOST_EDITS lines, all
+    that lies between what both begin and end with is one change.
     """
     head = 0
     while head < min(len(old), len(new)) and old[head] == new[head]:
@@ -46,7 +48,10 @@ def changes(old: Lines, new: Lines) -> list[Change]:
     reach, reached, x, y = [0] * (2 * (len(a) + len(b)) + 3), [], 0, 0
     while x < len(a) or y < len(b):
         d = len(reached)
-        reached.append({k: reach[k] for k in range(-d - 1, d + 2)})
+        if d > MOST_EDITS:
+            tail = common_end(a, b)
+            return [(head, len(old) - tail, head, len(new) - tail)]
+        reached.append({k: reach[k] for k in range(-d - 1, d + 2, 2)})
         for k in range(-d, d + 1, 2):
             x = reached[d][k + 1] if comes_by_insertion(reached[d], d, k) else reached[d][k - 1] + 1
             y = x - k
@@ -67,6 +72,14 @@ def changes(old: Lines, new: Lines) -> list[Change]:
             end = (later[1], later[3])
         script.append((head + x, end[0], head + y, end[1]))
     return script[::-1]
+
+
+def common_end(a: Lines, b: Lines) -> int:
+    """How many lines at their ends are the same."""
+    size = 0
+    while size < min(len(a), len(b)) and a[-1 - size] == b[-1 - size]:
+        size += 1
+    return size
 
 
 def comes_by_insertion(reach: dict[int, int], d: int, k: int) -> bool:
@@ -265,8 +278,11 @@ def find_place(lines: Lines, hunk: Hunk, path: str, first: int, stated: int) -> 
 
 def read_series(folder: Path) -> list[Patch]:
     """The patches of `folder` in the order of its file `series`; each is listed once and none is orphaned."""
-    lines = (folder / "series").read_text(encoding="utf-8").splitlines()
-    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    try:
+        lines = [line.strip() for line in (folder / "series").read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise PatchError(f"{folder / 'series'}: byte {error.start + 1} is not UTF-8; write it anew in UTF-8") from error
+    names = [line for line in lines if line and not line.startswith("#")]
     there = {path.name for path in folder.glob("*.patch")}
     for name in names:
         if names.count(name) > 1:

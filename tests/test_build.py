@@ -69,6 +69,28 @@ def test_changes_turn_old_into_new_and_are_fewest(old, new):
     assert edits == len(old) + len(new) - 2 * longest_common(old, new)
 
 
+def test_files_that_differ_in_very_many_lines_are_one_change():
+    """Time and memory of the shortest edit script of such files are out of bounds."""
+    old = [b"%d\n" % n for n in range(6000)]
+    new = old[:3] + [line.replace(b"\n", b"\r\n") for line in old[3:-2]] + old[-2:]
+    assert changes(old, new) == [(3, 5998, 3, 5998)]
+    assert changes(old, old[:3] + old[-2:]) == [(3, 5998, 3, 3)]
+    patch = parse_patch("p.patch", export_patch(HEADER, {"f": b"".join(old)}, {"f": b"".join(new)}))
+    assert apply_patch({"f": b"".join(old)}, patch)[0] == {"f": b"".join(new)}
+
+
+@given(LINES, LINES, st.integers(0, 5))
+def test_bounded_changes_turn_old_into_new(old, new, most):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("patches.series.MOST_EDITS", most)
+        made, at = [], 0
+        for a, b, c, d in changes(old, new):
+            assert (at < a or at == 0) and old[at:a] == new[len(made):c] and (a < b or c < d)
+            made += old[at:a] + new[c:d]
+            at = b
+        assert made + old[at:] == new
+
+
 @given(TREES, TREES)
 def test_export_parse_apply_round_trip(old, new):
     text = export_patch(HEADER, old, new)
@@ -312,6 +334,8 @@ FIRST_PATCH, SECOND_PATCH = "0001-first.patch", "0002-second.patch"
     (lambda folder: (folder / FIRST_PATCH).unlink(), "lists 0001-first.patch, which is not beside it"),
     (lambda folder: (folder / FIRST_PATCH).write_bytes(HEADER), "0001-first.patch: changes nothing"),
     (lambda folder: (folder / "series").write_text(f"{SECOND_PATCH}\n{FIRST_PATCH}\n"), "applied +1 lines away"),
+    (replaced("series", b"the toy's", b"the toy\xb4s"), "series: byte 10 is not UTF-8"),
+    (replaced("series", b"0002", b"  # 0002"), "0002-second.patch: not listed in the series"),
     (replaced(FIRST_PATCH, b"Author", b"By"), "no Author: field"),
     (replaced(FIRST_PATCH, b"-  puts", b"- puts"), "does not apply to encoder.cpp"),
     (replaced(FIRST_PATCH, b"@@ -33,3 +33,3 @@", b"@@ -31,3 +31,3 @@"), "applied +2 lines away"),
@@ -379,6 +403,42 @@ def test_new_patch_begins_as_a_header(fetched):
     assert b"+++ /dev/null\n" in fetched.series()["0003-third.patch"]
 
 
+def test_refresh_writes_all_patches_or_none(fetched, monkeypatch):
+    fetched.build.patch(fetched.pin, None)
+    before, stamp = fetched.series(), fetched.build.WorkTree(fetched.pin).written()
+    path = fetched.work / "encoder.cpp"
+    path.write_bytes(path.read_bytes().replace(b"// 2\r\n", b"// 2\r\n// edited\r\n"))
+    write = Path.write_bytes
+
+    def until_full(path: Path, data: bytes) -> int:
+        if SECOND_PATCH in path.name:
+            write(path, data[:10])
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", until_full)
+    with pytest.raises(OSError, match="No space left"):
+        fetched.build.refresh(fetched.pin, FIRST_PATCH)
+    monkeypatch.undo()
+    assert fetched.series() == before and fetched.build.WorkTree(fetched.pin).written() == stamp
+    fetched.build.refresh(fetched.pin, FIRST_PATCH)
+    changed = [name for name in before if fetched.series()[name] != before[name]]
+    assert sorted(changed) == [FIRST_PATCH, SECOND_PATCH]
+
+
+def test_refresh_of_a_work_tree_with_an_old_stamp_names_patch(fetched):
+    fetched.build.patch(fetched.pin, None)
+    stamp = fetched.root / "third_party" / "patched" / "hm-18.0.sha256"
+    stamp.write_text("of an older series")  # but the tree is what the series makes
+    assert fetched.fails("refresh", "hm").endswith("; run build.py patch hm, then edit and refresh")
+    path = fetched.work / "encoder.cpp"
+    path.write_bytes(path.read_bytes().replace(b"// 20\r\n", b""))
+    assert "go back to that series, or remove the folder" in fetched.fails("refresh", "hm")
+    fetched.build.write_atomically(stamp, fetched.build.tree_hash(fetched.build.WorkTree(fetched.pin).read()).encode())
+    assert fetched.fails("refresh", "hm").endswith("; run build.py patch hm, then edit and refresh")
+    assert fetched.run("patch", "hm").returncode == 0 and fetched.run("refresh", "hm").returncode == 0
+
+
 def test_edits_are_never_overwritten(fetched):
     fetched.build.patch(fetched.pin, None)
     (fetched.work / "cfg" / "toy.cfg").write_text("QP : 37\n")
@@ -399,6 +459,9 @@ def test_refresh_refuses_another_series_unknown_patch_and_bridge_files(fetched):
     bridge.write_text("/* mine */\n")
     assert "no part of the patches" in fetched.fails("refresh", "hm")
     bridge.unlink()
+    (fetched.work / "encoder.o").write_bytes(b"ELF\0")
+    assert "encoder.o: holds NUL bytes" in fetched.fails("refresh", "hm")
+    (fetched.work / "encoder.o").unlink()
     (fetched.patches / "0002-second.patch").unlink()
     (fetched.patches / "series").write_text("0001-first.patch\n")
     assert "was made from another series" in fetched.fails("refresh", "hm")
@@ -423,6 +486,58 @@ def test_source_that_is_not_the_pinned_one_is_refused(fetched, tmp_path):
     assert "no such directory or archive" in fetched.fails("hm", "--source", str(tmp_path / "nothing"))
     assert "has no pin of this version, only of 18.0" in fetched.fails("hm", "--version", "9.1")
     assert fetched.pin.cached.read_bytes() == before
+
+
+@pytest.mark.parametrize("make, why", [
+    (lambda folder: os.mkfifo(folder / "pipe"), "pipe: neither a file nor a folder"),
+    (lambda folder: (folder / os.fsdecode(b"caf\xe9.h")).touch(), r"a file named b'cfg/caf\xe9.h', not printable"),
+    (lambda folder: (folder / "link").symlink_to("toy.cfg"), "link: a link"),
+    (lambda folder: [(folder / "huge").touch(), os.truncate(folder / "huge", 1 << 31)], "20000 files or 1024 MB"),
+])
+def test_folder_that_is_no_source_is_refused_before_it_is_read(project, tmp_path, make, why):
+    source = tmp_path / "source"
+    project.build.write_tree(TOY, source)
+    make(source / "cfg")
+    error = project.fails("fetch", "--source", str(source))
+    assert why in error and error.count("\n") == 0
+    assert project.cached() == []
+
+
+def test_folder_of_very_many_files_is_not_read_to_its_end(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(project.build, "MOST_FILES", 2)
+    project.build.write_tree(TOY, tmp_path / "source")
+    with pytest.raises(project.build.BuildError, match=r"source: not the source of an encoder \(more than 2 files"):
+        project.build.read_named_source(tmp_path / "source", project.pin)
+    with pytest.raises(project.build.BuildError, match=r"toy.tar.gz: not the source of an encoder \(more than 2 files"):
+        project.build.read_named_source(project.archive, project.pin)
+
+
+def test_path_that_is_no_utf8_can_be_named(project, tmp_path):
+    source = tmp_path / os.fsdecode(b"caf\xe9")
+    project.build.write_tree(TOY, source)
+    done = project.run("fetch", "--source", str(source), LC_ALL="C.UTF-8", PYTHONUTF8="1")
+    assert done.returncode == 0 and r"caf\udce9, content verified" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("word", ["--source", "--version"])
+def test_empty_values_are_refused(fetched, word):
+    error = fetched.fails("fetch", word, "")
+    assert error == f"build.py: error: {word} '': empty; give it a value or leave it out"
+
+
+@pytest.mark.parametrize("options", [["-I"], ["-P"]])
+def test_isolated_interpreter_finds_the_series(fetched, options):
+    done = subprocess.run([sys.executable, *options, "build.py", "verify"], cwd=fetched.root, capture_output=True,
+                          text=True, env=fetched.environment())
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("options, top", [(["toy"], ""), (["./toy"], ""), (["."], "toy")])
+def test_archive_may_begin_with_a_dot(project, tmp_path, options, top):
+    project.build.write_tree(TOY, tmp_path / "here" / "toy")
+    packed = tmp_path / "packed.tar"
+    subprocess.run(["tar", "-cf", packed, "-C", tmp_path / "here" / top, *options], check=True)
+    assert project.build.read_archive(packed) == TOY
 
 
 @pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.7])
@@ -607,6 +722,26 @@ def test_without_the_source_of_an_optional_encoder_the_rest_is_built(fetched, ca
         fetched.build.build_all()
 
 
+def test_without_the_tools_of_an_optional_encoder_the_rest_is_built(fetched, capsys, monkeypatch):
+    """x264's tools are looked for before its source, and doctor names them."""
+    which, missing = shutil.which, {"make", "bash"}
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in missing else which(name))
+    monkeypatch.setattr(fetched.build, "obtain_source", lambda *_: pytest.fail("fetched before tools were looked for"))
+    with pytest.raises(fetched.build.NoTool, match="^x264 0: no make found; install make$"):
+        fetched.build.build_encoder(fetched.build.find_pin("x264", None))
+    monkeypatch.undo()
+    missing.remove("make")
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in missing else which(name))
+    monkeypatch.delenv("FPRDO_JM_SOURCE", raising=False)
+    fetched.build.build_all()
+    said = capsys.readouterr().out
+    assert "x264 0: no bash found; install bash; going on without x264\n" in said and "JM 0: no source" in said
+    fetched.build.doctor()
+    said = capsys.readouterr().out
+    assert re.search(r"^later +bash +x264 needs it and is left out without; install bash$", said, re.MULTILINE)
+    assert re.search(r"^ok +make +/", said, re.MULTILINE)
+
+
 def test_build_key_covers_the_bridge(fetched):
     keys = []
     for name in ("idse.c", "idse.h", "weighted_sse.h"):
@@ -615,6 +750,46 @@ def test_build_key_covers_the_bridge(fetched):
             out.write("\n")
     keys.append([build.key for build in fetched.build.plan_builds(fetched.pin, [])])
     assert len({stock for stock, _ in keys}) == 1 and len({patched for _, patched in keys}) == 4
+
+
+def test_removed_source_or_configurations_of_a_build_are_made_again(fetched):
+    assert fetched.run("hm").returncode == 0
+    (build, patched) = fetched.build.plan_builds(fetched.pin, fetched.build.read_series(fetched.patches))
+    assert build.finished() and patched.finished()
+    shutil.rmtree(build.source / "cfg")
+    done = fetched.run("hm")
+    assert done.returncode == 0 and "stock: compiling" in done.stdout and "patched: compiling" not in done.stdout
+    assert (build.source / "cfg" / "toy.cfg").is_file() and build.finished()
+
+
+def test_interrupted_build_of_a_moved_checkout_begins_anew(fetched, tmp_path, monkeypatch):
+    """cmake refuses a build folder that lies elsewhere than where it was configured."""
+    def full(*_: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(fetched.build.shutil, "copy2", full)
+    with pytest.raises(OSError, match="no room"):
+        fetched.build.build_encoder(fetched.pin)
+    monkeypatch.undo()
+    assert len(list(fetched.root.glob("third_party/build/*/obj-*"))) == 1
+    fetched.root = fetched.root.rename(tmp_path / "moved")
+    done = fetched.run("hm")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(fetched.root.glob("third_party/build/*/obj-*")) == []
+
+
+def test_leftovers_of_a_killed_build_are_swept(fetched):
+    third_party = fetched.root / "third_party"
+    left = [third_party / "cache" / ".fetch-x" / "toy.tar.gz", third_party / "patched" / ".hm-18.0.x" / "new" / "cfg",
+            third_party / "patched" / ".hm-18.0.sha256.1.tmp", third_party / "build" / ".tools.json.1.tmp",
+            third_party / "build" / "hm-18.0-x" / ".src.x" / "new" / "cfg", fetched.patches / ".0001-first.patch.1.tmp"]
+    other = fetched.patches / ".mine"
+    for path in [*left, other]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    done = fetched.run("verify")
+    assert done.returncode == 0, done.stderr
+    assert [path for path in fetched.root.rglob(".*")] == [other]
 
 
 def test_failed_compile_shows_the_end_of_its_log_and_goes_on_once_mended(fetched):
@@ -650,6 +825,56 @@ def test_stopped_build_is_no_build_and_is_taken_up_again(fetched, stop):
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+CHILD = """import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    print("at work", flush=True)
+    time.sleep(60)
+finally:
+    time.sleep(float(sys.argv[1]))  # more than Python grants a child of subprocess.call
+    pathlib.Path("cleaned").touch()
+"""
+PARENT = "import sys, build; build.catch_signals(); build.call([sys.executable, 'child.py', sys.argv[1]])"
+
+
+def start_child(project: Project, seconds: str, **options: object) -> subprocess.Popen:
+    """A program run by build.py's `call`, in a session of its own, that takes `seconds` to clean up."""
+    (project.root / "child.py").write_text(CHILD)
+    process = subprocess.Popen([sys.executable, "-c", PARENT, seconds], cwd=project.root, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, text=True, start_new_session=True, **options)
+    assert process.stdout.readline() == "at work\n"
+    return process
+
+
+@pytest.mark.parametrize("stop, everywhere", [(signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGHUP, True),
+                                              (signal.SIGINT, True)])
+def test_stopped_demo_cleans_up(project, stop, everywhere):
+    """`everywhere`: as a terminal does it, to every process; or else to build.py alone."""
+    process = start_child(project, "0.6")
+    (os.killpg if everywhere else os.kill)(process.pid, stop)
+    process.communicate(timeout=30)
+    assert process.returncode != 0 and (project.root / "cleaned").exists()
+
+
+def test_second_stop_kills_the_demo(project):
+    process = start_child(project, "30")
+    process.terminate()
+    time.sleep(0.5)
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode != 0 and not (project.root / "cleaned").exists()
+
+
+def test_hangup_stays_ignored_where_it_is(project):
+    process = start_child(project, "0", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.terminate()
+    process.communicate(timeout=30)
+    assert (project.root / "cleaned").exists()
+
+
 def test_a_second_build_waits_for_the_first(fetched):
     first = subprocess.Popen([sys.executable, "build.py", "hm"], cwd=fetched.root, stdout=subprocess.PIPE, text=True,
                              env=fetched.environment(TOY_SLEEP="2"))
@@ -673,6 +898,13 @@ def test_flags_are_used_only_where_the_compiler_knows_them(fetched, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("text", ["[]", "null", "3", "{", "\"text\""])
+def test_damaged_notes_are_made_again(project, text):
+    note = project.root / "note.json"
+    note.write_text(text)
+    assert project.build.read_json(note) == {}
+
+
 # The package and the machine
 
 def test_package_is_installed_again_when_the_kernel_changes(project):
@@ -686,6 +918,24 @@ def test_package_is_installed_again_when_the_kernel_changes(project):
     assert not build.package_installed()
 
 
+def test_venv_of_another_place_or_python_is_made_again_and_not_used(project, monkeypatch):
+    build, commands = project.build, []
+    program = project.root / ".venv" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    shutil.copy(program, program.with_name("no-such-tool"))
+    monkeypatch.setattr(build, "run", lambda command, *_: commands.append(command))
+    build.write_venv_stamp()
+    build.make_venv()
+    assert commands == [] and build.find_program("no-such-tool") == str(program.with_name("no-such-tool"))
+    for changed in ({"place": "/elsewhere"}, {"python": "cpython-27"}):
+        build.write_venv_stamp(**changed, key=build.package_key())
+        assert build.find_program("no-such-tool") is None and not build.package_installed()
+        build.make_venv()
+        assert commands.pop()[-2:] == ["--clear", str(project.root / ".venv")]
+        assert build.venv_is_ours()
+
+
 def test_doctor_says_what_is_missing(fetched):
     well = fetched.run("doctor")
     assert well.returncode == 0, well.stdout + well.stderr
@@ -697,3 +947,28 @@ def test_doctor_says_what_is_missing(fetched):
     assert re.search(r"^MISSING +C\+\+ compiler +no C\+\+ compiler found", ill.stdout, re.MULTILINE)
     assert re.search(r"^MISSING +HM 18.0 source +no cached copy", ill.stdout, re.MULTILINE)
     assert re.search(r"^later +JM 0 source +no cached copy", ill.stdout, re.MULTILINE)
+
+
+def test_doctor_looks_at_the_named_source_and_names_upstream(tmp_path):
+    project = Project(tmp_path / "project", ("http://127.0.0.1:9/toy.tar.gz",))
+    none = project.run("doctor", PATH="")
+    assert re.search(r"^MISSING +HM 18.0 source .* yourself from http://127.0.0.1:9/toy.tar.gz, then build.py hm --so",
+                     none.stdout, re.MULTILINE)
+    named = project.run("doctor", FPRDO_HM_SOURCE=str(project.archive))
+    assert re.search(r"^ok +HM 18.0 source +\S+toy.tar.gz \(FPRDO_HM_SOURCE\), content verified$", named.stdout,
+                     re.MULTILINE)
+    wrong = project.run("doctor", FPRDO_HM_SOURCE=str(project.patches))
+    assert wrong.returncode == 1
+    assert re.search(r"^MISSING +HM 18.0 source +\S+patches/hm: not the source of HM 18.0", wrong.stdout, re.MULTILINE)
+
+
+def test_doctor_misses_nothing_for_what_is_built(fetched):
+    assert fetched.run("hm").returncode == 0
+    (fetched.root / ".venv" / "bin").mkdir(parents=True)
+    (fetched.root / ".venv" / "bin" / "fprdo").touch()
+    fetched.build.write_venv_stamp(key=fetched.build.package_key())
+    fetched.pin.cached.unlink()
+    done = fetched.run("doctor", PATH="")
+    assert done.returncode == 0 and "MISSING" not in done.stdout, done.stdout
+    assert re.search(r"^later +C compiler +no C compiler", done.stdout, re.MULTILINE)
+    assert re.search(r"^later +HM 18.0 source +no cached copy", done.stdout, re.MULTILINE)
