@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import tempfile
 import threading
@@ -22,7 +23,7 @@ from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import Frame, VideoFormat, coded_format, read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, Layout, WeightMap
-from fprdo_bridge.native.in_process import Block, Reference, Setup
+from fprdo_bridge.native.in_process import Block, Reference, Setup, described
 from fprdo_bridge.sequence import FormatRequest, open_sequence
 from fprdo_bridge.weight_buffer import WeightBuffer
 
@@ -84,11 +85,11 @@ class _Provider:
         except (EOFError, OSError):
             return  # the worker has ended; its status says how
         except BaseException as error:  # handed to the caller; closing the connection ends the worker
-            self.error = self.error or error
+            self.error = error
 
     def _answer(self, connection, kind: str, *what) -> None:
         if kind == "raised":
-            self.error = what[0]
+            self.error = _raised(*what)
         elif kind == "returned":
             self.encoder_seconds = what[0]
         elif kind == "end":
@@ -97,7 +98,12 @@ class _Provider:
                 self.free.append(buffer)
         else:
             picture = Picture(*what, self.fmt)
-            self.held[picture.frame] = buffer = self._buffer(self.weights(picture), f"weights of picture {picture.poc}")
+            try:
+                buffer = self._buffer(self.weights(picture), f"weights of picture {picture.poc}")
+            except BaseException as error:  # OSError too, which is not the connection's here
+                self.error = error
+                raise
+            self.held[picture.frame] = buffer
             send_handle(connection, buffer.file.fileno(), None)
 
     def _buffer(self, given: Weights, where: str) -> WeightBuffer:
@@ -119,6 +125,17 @@ class _Provider:
                 pass
         self.thread.join(timeout=2)  # longer only if `provider` does not return, which nobody can make it
         self.listener.close()
+
+
+def _raised(pickled: bytes | None, text: str, where: str) -> Exception:
+    """The exception that a worker raised; an FprdoError with its text where pickle does not give the same one again."""
+    try:
+        error = pickle.loads(pickled)
+        if isinstance(error, Exception) and described(error) == text:  # SystemExit would end this program, not the worker
+            return error
+    except Exception:
+        pass
+    return FprdoError(f"{text} (raised in the worker{where}; raise an exception that pickle can copy to get it as it is)")
 
 
 class Encoder:
@@ -170,7 +187,8 @@ class Encoder:
         Raises
         ------
         FprdoError
-            Bad input, or the encoder failed. Whatever `provider` or `distortion` raises is raised here as it is.
+            Bad input, or the encoder failed. Whatever `provider` or `distortion` raises is raised here as it is, but what
+            pickle cannot copy from the worker, as an FprdoError with its text.
         """
         if weights is not None and provider is not None:
             raise FprdoError("weights and provider: give one of them")
@@ -230,12 +248,12 @@ class Encoder:
                               command_in=command_in and (lambda *job: start + command_in(*job)))
             try:
                 result = running.encode(encoder, replace(job, weights=marker), self.tools.library, False, on_picture)
-                provider.close()
-                return result, provider.encoder_seconds
             except FprdoError:
                 provider.close()
-                if provider.error is not None:
-                    raise provider.error from None
-                raise
+                if provider.error is None:
+                    raise
             finally:
                 provider.close()
+            if provider.error is not None:  # whatever the encoder made of it
+                raise provider.error
+            return result, provider.encoder_seconds

@@ -161,6 +161,11 @@ def test_an_exception_of_the_provider_is_the_callers(encoder):
         encoder.encode(clip(FMT, 2), 32, fmt=FMT, provider=provider)
 
 
+def test_an_oserror_of_the_provider_is_no_lost_connection(encoder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="weights.npy"):
+        encoder.encode(clip(FMT, 1), 32, fmt=FMT, provider=lambda picture: np.load(tmp_path / "weights.npy"))
+
+
 @pytest.mark.parametrize("given, message", [
     (None, "NoneType given"), ("text", "str given"), (np.ones((3, 3), np.float32), "picture 0"),
     (tuple(np.ones((3, 3), np.float32) for _ in range(3)), "picture 0"),
@@ -178,6 +183,20 @@ def test_weights_that_are_none(given, message):
 def test_bad_distortions(encoder, function, kind, message):
     with pytest.raises(kind, match=message):
         encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=function)
+
+
+@pytest.mark.parametrize("function, message", [
+    (provided.other_arguments, "OtherArguments: first block at 0 "), (provided.lock, "Lock: holds a lock "),
+    (provided.other_text, "OtherText: code 17 "), (provided.no_text, "NoText: its text cannot be had "),
+    (provided.exits, "SystemExit: enough ")])
+def test_exceptions_that_pickle_does_not_copy(encoder, function, message):
+    with pytest.raises(FprdoError, match=f"^{message}.*raised in the worker in .*provided.py, line [1-9].*pickle can copy"):
+        encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=function)
+
+
+def test_an_exception_behind_a_pointer(encoder):
+    with pytest.raises(KeyError, match="behind a pointer"):
+        encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=compiled(provided.raises_behind_a_pointer))
 
 
 def test_a_distortion_that_no_other_process_can_import():
