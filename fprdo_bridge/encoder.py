@@ -108,9 +108,7 @@ class _Provider:
 
     def _buffer(self, given: Weights, where: str) -> WeightBuffer:
         if isinstance(given, WeightBuffer):
-            if given.layout != self.setup.layout:
-                raise FprdoError(f"{where}: a buffer for {given.layout}, {self.setup.layout} is coded; make it for this format")
-            return given
+            return _of_layout(given, self.setup.layout, where)
         if not self.free:
             self.own.append(WeightBuffer(self.fmt, self.setup.layout.transform_sizes))
             self.free.append(self.own[-1])
@@ -125,6 +123,13 @@ class _Provider:
                 pass
         self.thread.join(timeout=2)  # longer only if `provider` does not return, which nobody can make it
         self.listener.close()
+
+
+def _of_layout(buffer: WeightBuffer, layout: Layout, where: str) -> WeightBuffer:
+    """The buffer, if it is what the encoder will read: it goes by the layout alone, whatever memory there is."""
+    if buffer.layout != layout:
+        raise FprdoError(f"{where}: a buffer for {buffer.layout}, {layout} is coded; make it for this format")
+    return buffer
 
 
 def _raised(pickled: bytes | None, text: str, where: str) -> Exception:
@@ -217,8 +222,8 @@ class Encoder:
 
     @staticmethod
     def _fixed(weights: Weights | None, fmt: VideoFormat, transform_sizes: Sequence[int]) -> WeightBuffer:
-        if isinstance(weights, WeightBuffer):
-            return weights
+        if isinstance(weights, WeightBuffer):  # it says itself which shapes it has
+            return _of_layout(weights, Layout.of(coded_format(fmt), weights.layout.transform_sizes), "weights")
         buffer = WeightBuffer(fmt, transform_sizes)
         if weights is not None:
             buffer.fill(weights)

@@ -176,6 +176,22 @@ def test_weights_that_are_none(given, message):
         Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, provider=lambda picture: given, transform_sizes=())
 
 
+@pytest.mark.parametrize("fmt", [VideoFormat(64, 56), VideoFormat(72, 48), VideoFormat(72, 56, "400"), VideoFormat(72, 56, "444")])
+@pytest.mark.parametrize("how", ["weights", "provider"])
+def test_buffers_of_another_format(fmt, how):
+    buffer = WeightBuffer(fmt)
+    with pytest.raises(FprdoError, match=f"^weights.*: a buffer for .*width={fmt.width}.*is coded; make it for this format"):
+        Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, **{how: buffer if how == "weights" else lambda picture: buffer})
+
+
+def test_a_buffer_of_the_coded_format_with_shapes_of_its_own(encoder):
+    fmt = VideoFormat(71, 55)  # coded as 72x56
+    for sizes in ((), (4, 8), (4, 8, 16, 32)):
+        buffer = WeightBuffer(fmt, sizes)
+        buffer.planes[0][:, :36] //= 2
+        encoder.encode(clip(fmt, 1), 32, fmt=fmt, weights=buffer)
+
+
 @pytest.mark.parametrize("function, kind, message", [
     (provided.raises, KeyError, "component 0"), (provided.no_number, FprdoError, "not a number"),
     (provided.negative, FprdoError, "negative"), (provided.huge, FprdoError, "2\\^44 or more"),
