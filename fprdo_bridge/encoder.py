@@ -30,6 +30,7 @@ from fprdo_bridge.weight_buffer import WeightBuffer
 __all__ = ["Block", "Encoded", "Encoder", "Picture", "WeightBuffer", "compiled"]
 
 IN_PROCESS = ("hm", "jm")
+_PACKAGES = str(Path(__file__).resolve().parent.parent)
 
 Weights = WeightBuffer | WeightMap | Sequence[np.ndarray]
 
@@ -214,8 +215,10 @@ class Encoder:
                 fixed = None if provider else self._fixed(weights, fmt, transform_sizes)
                 layout = fixed.layout if fixed else Layout.of(coded_format(fmt), transform_sizes)
                 function = distortion.make if isinstance(distortion, compiled) else distortion
-                setup = Setup(layout, fmt.bit_depth, decisions if function else 0, Reference.of(function) if function else None,
-                              isinstance(distortion, compiled), fixed is not None and fixed.is_flat())
+                path = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]  # "" is the folder we are in
+                setup = Setup(path, layout, fmt.bit_depth, decisions if function else 0,
+                              Reference.of(function) if function else None, isinstance(distortion, compiled),
+                              fixed is not None and fixed.is_flat())
                 result, seconds = self._in_process(job, setup, provider or (lambda picture: fixed), folder, on_picture)
             return Encoded(result.bitstream.read_bytes(), tuple(read_yuv(result.recon, fmt)), result.log, result.wall_seconds,
                            seconds)
@@ -247,7 +250,9 @@ class Encoder:
             provider = _Provider(address, setup, weights, coded_format(job.fmt))
             encoder, marker = self.codec.ENCODER, folder / "provided"
             marker.touch()  # where a weight file would be; a library with a provider reads none
-            start = [sys.executable, "-m", "fprdo_bridge.native", str(address)]
+            # This very package, wherever this process found it: the worker runs in a folder of its own.
+            load = f"import sys; sys.path.insert(0, {_PACKAGES!r}); import fprdo_bridge.native.__main__"
+            start = [sys.executable, "-c", load, str(address)]
             command_in = encoder.command_in
             encoder = replace(encoder, command=lambda *job: start + self.codec.command(*job),
                               command_in=command_in and (lambda *job: start + command_in(*job)))

@@ -70,20 +70,31 @@ class Reference:
     @classmethod
     def of(cls, function: Callable) -> Reference:
         """FprdoError if another process cannot find the function again."""
+        if _running is not None:
+            raise FprdoError("an encode began while a worker loaded its distortion; put what the program does behind "
+                             'if __name__ == "__main__"')
         module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-        script = getattr(sys.modules.get("__main__"), "__file__", None) if module == "__main__" else None
-        if module is None or "<" in name or (module == "__main__" and script is None):
+        main, script = sys.modules.get("__main__"), None
+        if module == "__main__" and getattr(main, "__spec__", None):  # python -m: relative imports need the module's full name
+            module = main.__spec__.name
+        elif module == "__main__":
+            script = getattr(main, "__file__", None)
+        if module is None or not name or "<" in name or (module == "__main__" and script is None):
             raise FprdoError(f"distortion {name or function!r}: runs in another process; give a function that is defined "
                              "at the top of a module or a script")
-        return cls(module, name, script)
+        return cls(module, name, script and os.path.abspath(script))
 
     def load(self) -> Callable:
         # Not as __main__, so that what a script does behind `if __name__ == "__main__"` stays undone.
         names = runpy.run_path(self.script, run_name="__worker__") if self.script else vars(importlib.import_module(self.module))
         first, *rest = self.name.split(".")
-        found = names[first]
-        for part in rest:
-            found = getattr(found, part)
+        try:
+            found = names[first]
+            for part in rest:
+                found = getattr(found, part)
+        except (KeyError, AttributeError):
+            raise FprdoError(f"distortion {self.name}: not there when {self.script or self.module} is loaded in another process; "
+                             "define it at the top") from None
         return found
 
 
@@ -91,6 +102,7 @@ class Reference:
 class Setup:
     """What a worker has to know before it begins."""
 
+    path: list[str]                 # sys.path of the process that asks
     layout: Layout
     bit_depth: int
     decisions: int                  # that ask the distortion
@@ -172,7 +184,7 @@ def _failing(exception, error, trace) -> None:
     _running.fail(error.with_traceback(trace))
 
 
-_running: Worker
+_running: Worker | None = None
 
 
 @ffi.def_extern(onerror=_failing)
@@ -216,6 +228,7 @@ def main(address: str, library: str, arguments: list[str]) -> int:
     with Client(address, "AF_UNIX") as connection:
         worker = _running = Worker(connection, connection.recv())
         setup = worker.setup
+        sys.path[:] = setup.path
         provider = ffi.new("idse_provider *")
         handle = ffi.new_handle(worker)
         provider.bytes, provider.context = ffi.sizeof("idse_provider"), handle
