@@ -105,6 +105,17 @@ def zero(block: Block) -> float:
     return 0.0
 
 
+class Scale:
+    """A distortion with a state, which does not travel."""
+
+    def distortion(self, block: Block | None = None) -> float:
+        return 0.0
+
+    @classmethod
+    def of_the_class(cls, block: Block) -> float:
+        return plain(block)
+
+
 class OtherArguments(Exception):
     def __init__(self, block: Block, reason: str):
         super().__init__(f"{reason} at {block.x}")

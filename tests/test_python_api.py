@@ -232,6 +232,17 @@ def test_a_distortion_that_no_other_process_can_import():
         Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, distortion=lambda block: 0.0)
 
 
+def test_a_distortion_that_has_its_name_no_more(monkeypatch):
+    given, frames = provided.plain, clip(FMT, 1)
+    with pytest.raises(FprdoError, match="^distortion Scale.distortion: is not what provided has under that name"):
+        Encoder("hm").encode(frames, 32, fmt=FMT, distortion=provided.Scale().distortion)
+    own = Encoder("hm").encode(frames, 32, fmt=FMT, distortion=provided.Scale.of_the_class, idse=PLAIN)
+    assert own.bitstream == Encoder("hm").encode(frames, 32, fmt=FMT).bitstream
+    monkeypatch.setattr(provided, "plain", provided.zero)
+    with pytest.raises(FprdoError, match="^distortion plain: is not what provided has"):
+        Encoder("hm").encode(frames, 32, fmt=FMT, distortion=given)
+
+
 def test_a_worker_that_is_killed(encoder):
     with pytest.raises(FprdoError, match="signal 9|SIGKILL|Killed|-9"):
         encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=provided.kills)
@@ -409,9 +420,9 @@ def test_a_program_that_begins_whenever_it_is_loaded(tmp_path):
 def test_a_function_that_only_the_program_has(tmp_path):
     said = program(tmp_path / "folder", "program.py", cwd=tmp_path / "folder", end="""
 if __name__ == "__main__":
-    def distortion(block):
+    def late(block):
         return 0.0
-    distortion.__qualname__ = "late"
+    distortion = late
     main()
 """)
     assert "distortion late: not there when" in said and "define it at the top" in said

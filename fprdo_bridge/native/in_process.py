@@ -82,6 +82,12 @@ class Reference:
         if module is None or not name or "<" in name or (module == "__main__" and script is None):
             raise FprdoError(f"distortion {name or function!r}: runs in another process; give a function that is defined "
                              "at the top of a module or a script")
+        found = sys.modules.get(function.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is not function and found != function:  # a method of an object, or a name that means something else by now
+            raise FprdoError(f"distortion {name}: is not what {module} has under that name, which is what another process finds; "
+                             "give a function that is defined at the top")
         return cls(module, name, script and os.path.abspath(script))
 
     def load(self) -> Callable:
