@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
+import reprlib
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from multiprocessing.connection import Client, Listener
@@ -18,17 +20,18 @@ import numpy as np
 from fprdo_bridge import codecs, toolchain
 from fprdo_bridge.codecs import running
 from fprdo_bridge.codecs.encode_log import EncodeLog, PictureLog
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
+from fprdo_bridge.codecs.job import EncodeJob, IdseOptions, whole_number
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import Frame, VideoFormat, coded_format, read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, Layout, WeightMap
-from fprdo_bridge.native.in_process import Block, Reference, Setup
+from fprdo_bridge.native.in_process import Block, Reference, Setup, described
 from fprdo_bridge.sequence import FormatRequest, open_sequence
-from fprdo_bridge.weight_buffer import WeightBuffer
+from fprdo_bridge.weight_buffer import WeightBuffer, known_sizes
 
 __all__ = ["Block", "Encoded", "Encoder", "Picture", "WeightBuffer", "compiled"]
 
 IN_PROCESS = ("hm", "jm")
+_PACKAGES = str(Path(__file__).resolve().parent.parent)
 
 Weights = WeightBuffer | WeightMap | Sequence[np.ndarray]
 
@@ -84,11 +87,11 @@ class _Provider:
         except (EOFError, OSError):
             return  # the worker has ended; its status says how
         except BaseException as error:  # handed to the caller; closing the connection ends the worker
-            self.error = self.error or error
+            self.error = error
 
     def _answer(self, connection, kind: str, *what) -> None:
         if kind == "raised":
-            self.error = what[0]
+            self.error = _raised(*what)
         elif kind == "returned":
             self.encoder_seconds = what[0]
         elif kind == "end":
@@ -97,14 +100,17 @@ class _Provider:
                 self.free.append(buffer)
         else:
             picture = Picture(*what, self.fmt)
-            self.held[picture.frame] = buffer = self._buffer(self.weights(picture), f"weights of picture {picture.poc}")
+            try:
+                buffer = self._buffer(self.weights(picture), f"weights of picture {picture.poc}")
+            except BaseException as error:  # OSError too, which is not the connection's here
+                self.error = error
+                raise
+            self.held[picture.frame] = buffer
             send_handle(connection, buffer.file.fileno(), None)
 
     def _buffer(self, given: Weights, where: str) -> WeightBuffer:
         if isinstance(given, WeightBuffer):
-            if given.layout != self.setup.layout:
-                raise FprdoError(f"{where}: a buffer for {given.layout}, {self.setup.layout} is coded; make it for this format")
-            return given
+            return _of_layout(given, self.setup.layout, where)
         if not self.free:
             self.own.append(WeightBuffer(self.fmt, self.setup.layout.transform_sizes))
             self.free.append(self.own[-1])
@@ -119,6 +125,47 @@ class _Provider:
                 pass
         self.thread.join(timeout=2)  # longer only if `provider` does not return, which nobody can make it
         self.listener.close()
+
+
+def _of_layout(buffer: WeightBuffer, layout: Layout, where: str) -> WeightBuffer:
+    """The buffer, if it is what the encoder will read: it goes by the layout alone, whatever memory there is."""
+    if buffer.layout != layout:
+        raise FprdoError(f"{where}: a buffer for {buffer.layout}, {layout} is coded; make it for this format")
+    return buffer
+
+
+def _raised(pickled: bytes | None, text: str, where: str) -> Exception:
+    """The exception that a worker raised; an FprdoError with its text where pickle does not give the same one again."""
+    try:
+        error = pickle.loads(pickled)
+        if isinstance(error, Exception) and described(error) == text:  # SystemExit would end this program, not the worker
+            return error
+    except Exception:
+        pass
+    return FprdoError(f"{text} (raised in the worker{where}; raise an exception that pickle can copy to get it as it is)")
+
+
+def _check_kind(what: str, value: object, kinds, wanted: str) -> None:
+    if not isinstance(value, kinds):
+        raise FprdoError(f"{what} {reprlib.repr(value)}: give {wanted}")
+
+
+def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The frames; FprdoError at what is none, or if there are none."""
+    wanted = "give a sequence of frames, each a tuple of NumPy arrays, one per plane, such as [(y, cb, cr)]"
+    if not isinstance(frames, Iterable):
+        raise FprdoError(f"frames: {type(frames).__name__} given; {wanted}")
+    count = 0
+    for frame in frames:
+        if not isinstance(frame, (tuple, list)):
+            raise FprdoError(f"frames: {type(frame).__name__} where frame {count} should be; {wanted}")
+        for plane in frame:
+            if not isinstance(plane, np.ndarray):
+                raise FprdoError(f"frame {count}: {type(plane).__name__} where a plane should be; {wanted}")
+        count += 1
+        yield tuple(frame)
+    if not count:
+        raise FprdoError("frames: there are none; give one or more")
 
 
 class Encoder:
@@ -138,6 +185,7 @@ class Encoder:
     def __init__(self, name: str, config: str | os.PathLike = "intra"):
         if name not in IN_PROCESS:
             raise FprdoError(f"encoder {name!r}: use one of {', '.join(IN_PROCESS)}")
+        _check_kind("config", config, (str, os.PathLike), "the path of a configuration file, or a name such as 'intra'")
         self.codec, self.tools, self.config = codecs.get(name), toolchain.find(name), config
         if self.tools.library is None:
             raise FprdoError(f"{name}: built without a library; run python3 build.py {name}")
@@ -170,10 +218,22 @@ class Encoder:
         Raises
         ------
         FprdoError
-            Bad input, or the encoder failed. Whatever `provider` or `distortion` raises is raised here as it is.
+            Bad input, or the encoder failed. Whatever `provider` or `distortion` raises is raised here as it is, but what
+            pickle cannot copy from the worker, as an FprdoError with its text.
         """
         if weights is not None and provider is not None:
             raise FprdoError("weights and provider: give one of them")
+        function = distortion.make if isinstance(distortion, compiled) else distortion
+        for what, given, value in (("provider", provider, provider), ("distortion", distortion, function),
+                                   ("on_picture", on_picture, on_picture)):
+            if given is not None:
+                _check_kind(what, value, Callable, "a function")
+        _check_kind("fmt", fmt, (VideoFormat, type(None)), "a VideoFormat")
+        _check_kind("idse", idse, IdseOptions, "IdseOptions")
+        if not 1 <= whole_number("decisions", decisions) <= 15:
+            raise FprdoError(f"decisions {decisions}: use 1 to 15, a sum of 1 (intra), 2 (inter skip), 4 (inter residual) "
+                             "and 8 (inter)")
+        transform_sizes = known_sizes(transform_sizes)
         with tempfile.TemporaryDirectory(prefix="fprdo-") as name:
             folder = Path(name)
             source, fmt, count, rate, title = self._source(frames, fmt, folder)
@@ -182,25 +242,27 @@ class Encoder:
             if options is None:
                 options = {} if stock else self.codec.weighted_options(idse)
             job = EncodeJob(source=source, fmt=fmt, frames=count, qp=qp, bitstream=folder / "out" / "bitstream",
-                            recon=folder / "out" / "recon.yuv", config=(config,), idse=idse, frame_rate=frame_rate or rate,
-                            options=options, title=title)
+                            recon=folder / "out" / "recon.yuv", config=(config,), idse=idse,
+                            frame_rate=rate if frame_rate is None else frame_rate, options=options, title=title)
             job.bitstream.parent.mkdir()
             if stock:
                 result, seconds = running.encode(self.codec.ENCODER, job, self.tools.encoder, False, on_picture), None
             else:
-                fixed = None if provider else self._fixed(weights, fmt, transform_sizes)
+                fixed = self._fixed(weights, fmt, transform_sizes) if provider is None else None
+                maps = (lambda picture: fixed) if provider is None else provider
                 layout = fixed.layout if fixed else Layout.of(coded_format(fmt), transform_sizes)
-                function = distortion.make if isinstance(distortion, compiled) else distortion
-                setup = Setup(layout, fmt.bit_depth, decisions if function else 0, Reference.of(function) if function else None,
-                              isinstance(distortion, compiled), fixed is not None and fixed.is_flat())
-                result, seconds = self._in_process(job, setup, provider or (lambda picture: fixed), folder, on_picture)
+                path = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]  # "" is the folder we are in
+                setup = Setup(path, layout, fmt.bit_depth, 0 if function is None else int(decisions),
+                              None if function is None else Reference.of(function), isinstance(distortion, compiled),
+                              fixed is not None and fixed.is_flat())
+                result, seconds = self._in_process(job, setup, maps, folder, on_picture)
             return Encoded(result.bitstream.read_bytes(), tuple(read_yuv(result.recon, fmt)), result.log, result.wall_seconds,
                            seconds)
 
     @staticmethod
     def _fixed(weights: Weights | None, fmt: VideoFormat, transform_sizes: Sequence[int]) -> WeightBuffer:
-        if isinstance(weights, WeightBuffer):
-            return weights
+        if isinstance(weights, WeightBuffer):  # it says itself which shapes it has
+            return _of_layout(weights, Layout.of(coded_format(fmt), weights.layout.transform_sizes), "weights")
         buffer = WeightBuffer(fmt, transform_sizes)
         if weights is not None:
             buffer.fill(weights)
@@ -213,7 +275,7 @@ class Encoder:
             return sequence.yuv(folder), sequence.fmt, sequence.frames, sequence.frame_rate, sequence.source
         if fmt is None:
             raise FprdoError("frames: arrays do not say what they mean; give fmt=VideoFormat(width, height, ...)")
-        return folder / "source.yuv", fmt, write_yuv(folder / "source.yuv", frames, fmt), Fraction(30), "frames"
+        return folder / "source.yuv", fmt, write_yuv(folder / "source.yuv", _checked(frames), fmt), Fraction(30), "frames"
 
     def _in_process(self, job: EncodeJob, setup: Setup, weights, folder: Path, on_picture) -> tuple[running.EncodeResult, float | None]:
         """`running.encode` with the worker in the place of the program."""
@@ -224,18 +286,20 @@ class Encoder:
             provider = _Provider(address, setup, weights, coded_format(job.fmt))
             encoder, marker = self.codec.ENCODER, folder / "provided"
             marker.touch()  # where a weight file would be; a library with a provider reads none
-            start = [sys.executable, "-m", "fprdo_bridge.native", str(address)]
+            # This very package, wherever this process found it: the worker runs in a folder of its own.
+            load = f"import sys; sys.path.insert(0, {_PACKAGES!r}); import fprdo_bridge.native.__main__"
+            start = [sys.executable, "-c", load, str(address)]
             command_in = encoder.command_in
             encoder = replace(encoder, command=lambda *job: start + self.codec.command(*job),
                               command_in=command_in and (lambda *job: start + command_in(*job)))
             try:
                 result = running.encode(encoder, replace(job, weights=marker), self.tools.library, False, on_picture)
-                provider.close()
-                return result, provider.encoder_seconds
             except FprdoError:
                 provider.close()
-                if provider.error is not None:
-                    raise provider.error from None
-                raise
+                if provider.error is None:
+                    raise
             finally:
                 provider.close()
+            if provider.error is not None:  # whatever the encoder made of it
+                raise provider.error
+            return result, provider.encoder_seconds

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import reprlib
 import tempfile
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 import numpy as np
 
@@ -30,11 +32,11 @@ class WeightBuffer:
     Raises
     ------
     FprdoError
-        There is no memory for it.
+        Another transform size, or there is no memory for it.
     """
 
     def __init__(self, fmt: VideoFormat, transform_sizes: Iterable[int] = TRANSFORM_SIZES):
-        self.layout = Layout.of(coded_format(fmt), transform_sizes)
+        self.layout = Layout.of(coded_format(fmt), known_sizes(transform_sizes))
         try:
             # A file without a name: nothing is left behind, however this process ends.
             if hasattr(os, "memfd_create"):
@@ -61,11 +63,29 @@ class WeightBuffer:
         FprdoError
             Another type, shape or plane count; a NaN, infinite or negative weight. The buffer is undefined then.
         """
-        fill_record(self._record, _as_map(weights, where), self.layout, where)
+        given = _as_map(weights, where)
+        for what, group in (("planes", given.planes), *((f"{n}x{n} shapes", group) for n, group in given.shapes.items())):
+            if len(group) != len(self.planes):
+                raise FprdoError(f"{where}: {len(group)} {what} given; {self.layout.chroma} has {len(self.planes)} components, "
+                                 "give one for each")
+        missing = [n for n in self.layout.transform_sizes if n not in given.shapes]
+        if missing:
+            there = tuple(n for n in TRANSFORM_SIZES if n in given.shapes)
+            raise FprdoError(f"{where}: without shapes for transforms of {', '.join(map(str, missing))}; say "
+                             f"transform_sizes={there}, or give a WeightMap that has them")
+        fill_record(self._record, given, self.layout, where)
 
     def is_flat(self) -> bool:
         """Whether every pixel weight is 1.0, so that no QP changes."""
         return all((plane == ONE).all() for plane in self.planes)
+
+
+def known_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
+    """Transform sizes in order; FprdoError if they are anything but sizes that shapes can have."""
+    known = tuple(sizes) if isinstance(sizes, Iterable) else (None,)
+    if not all(isinstance(size, Integral) and size in TRANSFORM_SIZES for size in known):
+        raise FprdoError(f"transform_sizes {reprlib.repr(sizes)}: give some of {TRANSFORM_SIZES}, or () for none")
+    return tuple(sorted({int(size) for size in known}))
 
 
 def _as_map(given: object, where: str) -> WeightMap:
@@ -76,6 +96,6 @@ def _as_map(given: object, where: str) -> WeightMap:
     if not isinstance(given, WeightMap):
         raise FprdoError(f"{where}: {type(given).__name__} given; give a WeightMap, a WeightBuffer, or one float32 array per plane")
     for array in (*given.planes, *(plane for group in given.shapes.values() for plane in group)):
-        if array.dtype.kind != "f":
-            raise FprdoError(f"{where}: {array.dtype} given; use float32, mean 1")
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            raise FprdoError(f"{where}: {getattr(array, 'dtype', type(array).__name__)} given; use arrays of float32, mean 1")
     return given

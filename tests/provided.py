@@ -1,7 +1,10 @@
 """Distortions that the tests of the Python API give to encoders; workers import them from here."""
 
+import ctypes
 import os
 import signal
+import sys
+import threading
 
 import numpy as np
 
@@ -71,7 +74,6 @@ def kills(block: Block) -> float:
 
 def compiled_plain():
     """The same in C, through ctypes."""
-    import ctypes
     import subprocess
     import tempfile
     from pathlib import Path
@@ -101,3 +103,64 @@ def compiled_plain():
 
 def zero(block: Block) -> float:
     return 0.0
+
+
+class Scale:
+    """A distortion with a state, which does not travel."""
+
+    def distortion(self, block: Block | None = None) -> float:
+        return 0.0
+
+    @classmethod
+    def of_the_class(cls, block: Block) -> float:
+        return plain(block)
+
+
+class OtherArguments(Exception):
+    def __init__(self, block: Block, reason: str):
+        super().__init__(f"{reason} at {block.x}")
+
+
+class Lock(Exception):
+    def __init__(self, text: str):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+class OtherText(Exception):
+    """Pickle makes another one of it without an error."""
+
+    def __init__(self, text: str):
+        super().__init__(f"code {text}")
+
+
+class NoText(OtherArguments):
+    def __str__(self) -> str:
+        raise RuntimeError("not even a text")
+
+
+def other_arguments(block: Block) -> float:
+    raise OtherArguments(block, "first block")
+
+
+def lock(block: Block) -> float:
+    raise Lock("holds a lock")
+
+
+def other_text(block: Block) -> float:
+    raise OtherText("17")
+
+
+def no_text(block: Block) -> float:
+    raise NoText(block, "")
+
+
+def exits(block: Block) -> float:
+    sys.exit("enough")
+
+
+def raises_behind_a_pointer():
+    @ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p, ctypes.c_void_p)
+    def distortion(context, block):
+        raise KeyError("behind a pointer")
+    return distortion

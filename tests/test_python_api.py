@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from oracles import random_map
 from fprdo_bridge import Encoder, codecs, compiled, toolchain
 from fprdo_bridge.codecs.decoders import decode_libav
 from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoder import _Provider
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import VideoFormat, first_difference, save_picture, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
@@ -161,6 +163,23 @@ def test_an_exception_of_the_provider_is_the_callers(encoder):
         encoder.encode(clip(FMT, 2), 32, fmt=FMT, provider=provider)
 
 
+def test_an_error_after_the_encoder_succeeded(monkeypatch):
+    answer = _Provider._answer
+
+    def failing(self, connection, kind, *what):
+        answer(self, connection, kind, *what)
+        if kind == "returned":
+            raise ZeroDivisionError("late")
+    monkeypatch.setattr(_Provider, "_answer", failing)
+    with pytest.raises(ZeroDivisionError, match="late"):
+        Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, weights=ones(FMT))
+
+
+def test_an_oserror_of_the_provider_is_no_lost_connection(encoder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="weights.npy"):
+        encoder.encode(clip(FMT, 1), 32, fmt=FMT, provider=lambda picture: np.load(tmp_path / "weights.npy"))
+
+
 @pytest.mark.parametrize("given, message", [
     (None, "NoneType given"), ("text", "str given"), (np.ones((3, 3), np.float32), "picture 0"),
     (tuple(np.ones((3, 3), np.float32) for _ in range(3)), "picture 0"),
@@ -169,6 +188,20 @@ def test_an_exception_of_the_provider_is_the_callers(encoder):
 def test_weights_that_are_none(given, message):
     with pytest.raises(FprdoError, match=message):
         Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, provider=lambda picture: given, transform_sizes=())
+
+
+@pytest.mark.parametrize("fmt", [VideoFormat(64, 56), VideoFormat(72, 48), VideoFormat(72, 56, "400"),
+                                 VideoFormat(72, 56, "444")])
+@pytest.mark.parametrize("how", ["weights", "provider"])
+def test_buffers_of_another_format(fmt, how):
+    buffer = WeightBuffer(fmt)
+    with pytest.raises(FprdoError, match=f"^weights.*: a buffer for .*width={fmt.width}.*is coded; make it for this format"):
+        Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, **{how: buffer if how == "weights" else lambda picture: buffer})
+
+
+def test_a_buffer_of_the_coded_format_with_shapes_of_its_own(encoder):
+    fmt = VideoFormat(71, 55)  # coded as 72x56
+    encoder.encode(clip(fmt, 1), 32, fmt=fmt, weights=WeightBuffer(fmt, (4, 8)))
 
 
 @pytest.mark.parametrize("function, kind, message", [
@@ -180,9 +213,34 @@ def test_bad_distortions(encoder, function, kind, message):
         encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=function)
 
 
+@pytest.mark.parametrize("function, message", [
+    (provided.other_arguments, "OtherArguments: first block at 0 "), (provided.lock, "Lock: holds a lock "),
+    (provided.other_text, "OtherText: code 17 "), (provided.no_text, "NoText: its text cannot be had "),
+    (provided.exits, "SystemExit: enough ")])
+def test_exceptions_that_pickle_does_not_copy(encoder, function, message):
+    with pytest.raises(FprdoError, match=f"^{message}.*raised in the worker in .*provided.py, line [1-9].*pickle can copy"):
+        encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=function)
+
+
+def test_an_exception_behind_a_pointer(encoder):
+    with pytest.raises(KeyError, match="behind a pointer"):
+        encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=compiled(provided.raises_behind_a_pointer))
+
+
 def test_a_distortion_that_no_other_process_can_import():
     with pytest.raises(FprdoError, match="defined at the top of a module"):
         Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, distortion=lambda block: 0.0)
+
+
+def test_a_distortion_that_has_its_name_no_more(monkeypatch):
+    given, frames = provided.plain, clip(FMT, 1)
+    with pytest.raises(FprdoError, match="^distortion Scale.distortion: is not what provided has under that name"):
+        Encoder("hm").encode(frames, 32, fmt=FMT, distortion=provided.Scale().distortion)
+    own = Encoder("hm").encode(frames, 32, fmt=FMT, distortion=provided.Scale.of_the_class, idse=PLAIN)
+    assert own.bitstream == Encoder("hm").encode(frames, 32, fmt=FMT).bitstream
+    monkeypatch.setattr(provided, "plain", provided.zero)
+    with pytest.raises(FprdoError, match="^distortion plain: is not what provided has"):
+        Encoder("hm").encode(frames, 32, fmt=FMT, distortion=given)
 
 
 def test_a_worker_that_is_killed(encoder):
@@ -230,6 +288,144 @@ def test_the_library_exports_its_entry_and_nothing_else(encoder):
                             check=True).stdout
     names = [line.split()[-1] for line in listed.splitlines() if " T " in line]
     assert names == ["fprdo_encode"]
+
+
+def planes_of(fmt: VideoFormat, count: int | None = None) -> tuple[np.ndarray, ...]:
+    """Weights of 1.0 for `count` planes, those beyond the format's like its last."""
+    shapes = fmt.plane_shapes
+    return tuple(np.ones(shapes[min(index, len(shapes) - 1)], np.float32) for index in range(count or len(shapes)))
+
+
+GREY = VideoFormat(72, 56, "400")
+FRAME = tuple(np.zeros(shape, np.uint8) for shape in FMT.plane_shapes)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ({"qp": True}, "QP True: give a whole number"), ({"qp": 32.0}, "QP 32.0: give a whole number"),
+    ({"qp": "32"}, "QP '32': give a whole number"), ({"qp": None}, "QP None: give a whole number"),
+    ({"qp": 52}, "QP 52: use 0 to 51"),
+    ({"decisions": 0}, "decisions 0: use 1 to 15"), ({"decisions": 16}, "decisions 16: use 1 to 15"),
+    ({"decisions": True}, "decisions True: give a whole number"), ({"decisions": 1.0}, "decisions 1.0: give a whole number"),
+    ({"frame_rate": 0}, "frame rate 0: must be a number above 0"), ({"frame_rate": -1}, "frame rate -1: must be"),
+    ({"frame_rate": float("nan")}, "frame rate nan: must be"), ({"frame_rate": float("inf")}, "frame rate inf: must be"),
+    ({"frame_rate": "30"}, "frame rate '30': must be"), ({"frame_rate": True}, "frame rate True: must be"),
+    ({"transform_sizes": 4}, r"transform_sizes 4: give some of \(4, 8, 16, 32\), or \(\) for none"),
+    ({"transform_sizes": "48"}, "transform_sizes '48': give some of"), ({"transform_sizes": (4, 5)}, "transform_sizes .4, 5."),
+    ({"transform_sizes": (4.0,)}, "transform_sizes .4.0,."), ({"transform_sizes": None}, "transform_sizes None: give"),
+    ({"options": [("SAO", "0")]}, "encoder options .*: give a mapping"), ({"options": "SAO=0"}, "encoder options 'SAO=0': give"),
+    ({"options": {"SAO": True}}, "encoder option SAO=True: give a string or a number"),
+    ({"options": {"SAO": None}}, "encoder option SAO=None: give"), ({"options": {3: "0"}}, "encoder option 3: give its name"),
+    ({"fmt": "72x56"}, "fmt '72x56': give a VideoFormat"), ({"idse": {}}, "idse {}: give IdseOptions"),
+    ({"provider": 3}, "provider 3: give a function"), ({"distortion": "sse"}, "distortion 'sse': give a function"),
+    ({"distortion": compiled(None)}, "distortion None: give a function"), ({"on_picture": 3}, "on_picture 3: give a function"),
+    ({"distortion": partial(provided.plain)}, "distortion .*partial.*: runs in another process"),
+    ({"frames": []}, "frames: there are none; give one or more"), ({"frames": iter(())}, "frames: there are none"),
+    ({"frames": None}, "frames: NoneType given; give a sequence of frames"),
+    ({"frames": FRAME}, "frames: ndarray where frame 0 should be; give a sequence of frames"),
+    ({"frames": [FRAME, FRAME[0].tolist()]}, "frame 1: list where a plane should be; give"),
+    ({"frames": [FRAME, 3]}, "frames: int where frame 1 should be; give"),
+    ({"weights": planes_of(FMT)}, r"weights: without shapes for transforms of 4, 8, 16, 32; say transform_sizes=\(\), or"),
+    ({"weights": ones(FMT, (4, 8))}, r"weights: without shapes for transforms of 16, 32; say transform_sizes=\(4, 8\), or"),
+    ({"weights": WeightMap(([[1.0]],) * 3, {}, (1.0,) * 3)}, "weights: list given; use arrays of float32")])
+def test_arguments_that_are_none(encoder, arguments, message):
+    """One short line that begins with the argument's name, before any encoder runs."""
+    with pytest.raises(FprdoError, match=f"^{message}") as raised:
+        encoder.encode(**{"frames": [FRAME], "qp": 32, "fmt": FMT, **arguments})
+    assert len(str(raised.value)) < 240 and "/fprdo-" not in str(raised.value)
+
+
+@pytest.mark.parametrize("how", ["weights", "provider"])
+@pytest.mark.parametrize("fmt, count", [(FMT, 4), (FMT, 2), (GREY, 3)])
+def test_weights_of_another_plane_count(how, fmt, count):
+    planes, frames = planes_of(fmt, count), clip(fmt, 1)
+    shapes = WeightMap(planes_of(fmt), {4: planes_of(fmt, count)}, (1.0,) * count)
+    for weights, sizes, what in ((planes, (), "planes"), (shapes, (4,), "4x4 shapes")):
+        with pytest.raises(FprdoError, match=f"^weights.*: {count} {what} given; {fmt.chroma} has {len(fmt.plane_shapes)} comp"):
+            Encoder("hm").encode(frames, 32, fmt=fmt, transform_sizes=sizes,
+                                 **{how: weights if how == "weights" else lambda picture: weights})
+
+
+def test_numbers_of_other_types(encoder):
+    """NumPy's integers, frames as lists, and option values that are numbers."""
+    plain = encoder.encode([FRAME], 32, fmt=FMT, weights=ones(FMT, (4,)), transform_sizes=(4,), options={"SearchRange": "8"},
+                           frame_rate=25)
+    other = encoder.encode([list(FRAME)], np.int64(32), fmt=FMT, weights=ones(FMT, (4,)), transform_sizes=[np.int64(4)] * 2,
+                           options={"SearchRange": 8}, frame_rate=np.float64(25), decisions=np.uint8(15))
+    assert plain.bitstream == other.bitstream
+
+
+# ---- programs ----------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+
+import numpy as np
+from fprdo_bridge import Encoder
+from fprdo_bridge.frames import VideoFormat
+{imports}
+
+class Own(Exception):
+    pass
+
+
+def distortion(block):
+    {body}
+
+
+def main():
+    fmt = VideoFormat(32, 32, "400")
+    Encoder("hm").encode([(np.zeros((32, 32), np.uint8),)], 32, fmt=fmt, distortion=distortion)
+    print("coded")
+{end}
+"""
+MAIN = """
+if __name__ == "__main__":
+    main()
+"""
+
+
+def program(folder: Path, *arguments: str, cwd: Path, path: str = str(ROOT), imports: str = "", body: str = "return 0.0",
+            end: str = MAIN) -> str:
+    """What a program prints, or its traceback, whose `distortion` has that body."""
+    folder.mkdir(exist_ok=True)
+    (folder / "program.py").write_text(PROGRAM.format(imports=imports, body=body, end=end))
+    (folder / "beside.py").write_text("def value(block):\n    return 0.0\n")
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=60, env=os.environ | {"PYTHONPATH": path}).stdout
+
+
+@pytest.mark.parametrize("arguments, cwd, imports", [
+    (["program.py"], "folder", "import beside"), (["folder/program.py"], ".", "import beside"),
+    (["-m", "program"], "folder", "import beside"), (["-m", "folder.program"], ".", "from . import beside"),
+    (["program.py"], "folder", "sys.path.insert(0, '../other')\nimport elsewhere as beside")])
+def test_modules_beside_the_program(tmp_path, arguments, cwd, imports):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "elsewhere.py").write_text("def value(block):\n    return 0.0\n")
+    # The package too is found by a path that holds in the program's folder alone.
+    path = os.path.relpath(ROOT, (tmp_path / cwd).resolve())
+    assert program(tmp_path / "folder", *arguments, cwd=tmp_path / cwd, path=path, imports=imports,
+                   body="return beside.value(block)") == "coded\n"
+
+
+def test_an_exception_of_the_program(tmp_path):
+    said = program(tmp_path / "folder", "program.py", cwd=tmp_path / "folder", body='raise Own("mine")')
+    assert "FprdoError: Own: mine (raised in the worker in " in said and "program.py, line 14;" in said
+
+
+def test_a_program_that_begins_whenever_it_is_loaded(tmp_path):
+    said = program(tmp_path / "folder", "program.py", cwd=tmp_path / "folder", end="main()")
+    assert "FprdoError: an encode began while a worker loaded its distortion; put what the program does behind" in said
+
+
+def test_a_function_that_only_the_program_has(tmp_path):
+    said = program(tmp_path / "folder", "program.py", cwd=tmp_path / "folder", end="""
+if __name__ == "__main__":
+    def late(block):
+        return 0.0
+    distortion = late
+    main()
+""")
+    assert "distortion late: not there when" in said and "define it at the top" in said
 
 
 # ---- many --------------------------------------------------------------------------------------------------------

@@ -1,13 +1,22 @@
 """What to encode and how the weights are used: the same for every encoder."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from numbers import Integral, Rational
 from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import VideoFormat
+
+
+def whole_number(what: str, value: object) -> int:
+    """A whole number of any type, NumPy's too; FprdoError for anything else, 32.0 and True among it."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise FprdoError(f"{what} {reprlib.repr(value)}: give a whole number")
+    return int(value)
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,8 @@ class EncodeJob:
     recon : Path, optional
         Output: the encoder's reconstruction as raw YUV of format `fmt`.
     options : mapping, optional
-        Further encoder options by name, such as {"SAO": "0"}; they come last and override everything else.
+        Further encoder options by name, such as {"SAO": "0"}, values as strings or numbers; they come last and override
+        everything else.
     weights : Path, optional
         Weight file (.idse). It describes the frames that the encoder gets: its size is that of `coded_format(fmt)`.
     idse : IdseOptions, optional
@@ -122,8 +132,20 @@ class EncodeJob:
         object.__setattr__(self, "title", self.title or str(self.source))
         if self.frames < 1:
             raise FprdoError(f"{self.frames} frames to encode: use 1 or more")
-        if not (self.frame_rate > 0 and math.isfinite(self.frame_rate)):
-            raise FprdoError(f"frame rate {self.frame_rate}: must be above 0")
+        if self.rate != "crf":
+            object.__setattr__(self, "qp", whole_number("bit rate" if self.rate == "abr" else "QP", self.qp))
+        if (isinstance(self.frame_rate, bool) or not isinstance(self.frame_rate, (Rational, float))
+                or not 0 < self.frame_rate < math.inf):
+            raise FprdoError(f"frame rate {reprlib.repr(self.frame_rate)}: must be a number above 0")
+        if not isinstance(self.options, Mapping):
+            raise FprdoError(f"encoder options {reprlib.repr(self.options)}: give a mapping, like {{'SAO': '0'}}")
+        for name, value in self.options.items():
+            if not isinstance(name, str):
+                raise FprdoError(f"encoder option {reprlib.repr(name)}: give its name, like 'SAO'")
+            if isinstance(value, bool) or not isinstance(value, (str, Integral, float)):
+                raise FprdoError(f"encoder option {name}={reprlib.repr(value)}: give a string or a number, such as 0 for off, "
+                                 "1 for on")
+        object.__setattr__(self, "options", {name: str(value) for name, value in self.options.items()})
 
     @property
     def log(self) -> Path:

@@ -5,7 +5,8 @@
 ADDRESS is a Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
 descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies until it sends ("end", frame).
 An encoder that returns is followed by ("returned", its seconds of user and system time). Whatever Python code raises here is
-sent as ("raised", exception), and the worker ends: an exception cannot pass through an encoder.
+sent as ("raised", the exception by pickle or None, what `described` says of it, where), and the worker ends: an exception
+cannot pass through an encoder.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import importlib
 import math
 import mmap
 import os
+import pickle
 import resource
 import runpy
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection
@@ -30,7 +33,7 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import Layout
 from fprdo_bridge.native._idse import ffi, lib
 
-_FAILED = 3  # exit status after ("raised", exception)
+_FAILED = 3  # exit status after ("raised", ...)
 _TYPES = {(1, 0): np.uint8, (2, 0): np.uint16, (2, 1): np.int16}
 
 
@@ -67,20 +70,37 @@ class Reference:
     @classmethod
     def of(cls, function: Callable) -> Reference:
         """FprdoError if another process cannot find the function again."""
+        if _running is not None:
+            raise FprdoError("an encode began while a worker loaded its distortion; put what the program does behind "
+                             'if __name__ == "__main__"')
         module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-        script = getattr(sys.modules.get("__main__"), "__file__", None) if module == "__main__" else None
-        if module is None or "<" in name or (module == "__main__" and script is None):
+        main, script = sys.modules.get("__main__"), None
+        if module == "__main__" and getattr(main, "__spec__", None):  # python -m: relative imports need the module's full name
+            module = main.__spec__.name
+        elif module == "__main__":
+            script = getattr(main, "__file__", None)
+        if module is None or not name or "<" in name or (module == "__main__" and script is None):
             raise FprdoError(f"distortion {name or function!r}: runs in another process; give a function that is defined "
                              "at the top of a module or a script")
-        return cls(module, name, script)
+        found = sys.modules.get(function.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is not function and found != function:  # a method of an object, or a name that means something else by now
+            raise FprdoError(f"distortion {name}: is not what {module} has under that name, which is what another process finds; "
+                             "give a function that is defined at the top")
+        return cls(module, name, script and os.path.abspath(script))
 
     def load(self) -> Callable:
         # Not as __main__, so that what a script does behind `if __name__ == "__main__"` stays undone.
         names = runpy.run_path(self.script, run_name="__worker__") if self.script else vars(importlib.import_module(self.module))
         first, *rest = self.name.split(".")
-        found = names[first]
-        for part in rest:
-            found = getattr(found, part)
+        try:
+            found = names[first]
+            for part in rest:
+                found = getattr(found, part)
+        except (KeyError, AttributeError):
+            raise FprdoError(f"distortion {self.name}: not there when {self.script or self.module} is loaded in another process; "
+                             "define it at the top") from None
         return found
 
 
@@ -88,6 +108,7 @@ class Reference:
 class Setup:
     """What a worker has to know before it begins."""
 
+    path: list[str]                 # sys.path of the process that asks
     layout: Layout
     bit_depth: int
     decisions: int                  # that ask the distortion
@@ -105,8 +126,16 @@ class Worker:
         self.distortion = None
 
     def fail(self, error: BaseException) -> None:
-        self.connection.send(("raised", error))
-        os._exit(_FAILED)
+        """Say what was raised and end, whatever comes of the saying: the encoder would go on with another distortion."""
+        try:
+            try:
+                pickled = pickle.dumps(error)
+            except Exception:  # a class of the script, a lock in it; its own pickling may raise anything
+                pickled = None
+            where = [f" in {frame.f_code.co_filename}, line {line}" for frame, line in traceback.walk_tb(error.__traceback__)]
+            self.connection.send(("raised", pickled, described(error), where[-1] if where else ""))
+        finally:
+            os._exit(_FAILED)
 
     def begin(self, poc: int, frame: int, weight_map) -> None:
         self.connection.send(("begin", poc, frame))
@@ -135,6 +164,15 @@ class Worker:
         self.fail(FprdoError(f"distortion {value}: {what}; return a finite value from 0 up to 2^44"))
 
 
+def described(error: object) -> str:
+    """An exception in one line, even if it cannot say it itself."""
+    try:
+        said = " ".join(str(error).split())
+    except Exception:
+        said = "its text cannot be had"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def _view(block, samples, stride: int) -> np.ndarray:
     sample = np.dtype(_TYPES[block.sample_bytes, block.is_signed])
     buffer = ffi.buffer(samples, sample.itemsize * ((block.height - 1) * stride + block.width))
@@ -148,11 +186,11 @@ def _worker(context) -> Worker:
     return ffi.from_handle(context)
 
 
-def _failing(exception, error, traceback) -> None:
-    _running.fail(error)
+def _failing(exception, error, trace) -> None:
+    _running.fail(error.with_traceback(trace))
 
 
-_running: Worker
+_running: Worker | None = None
 
 
 @ffi.def_extern(onerror=_failing)
@@ -196,6 +234,7 @@ def main(address: str, library: str, arguments: list[str]) -> int:
     with Client(address, "AF_UNIX") as connection:
         worker = _running = Worker(connection, connection.recv())
         setup = worker.setup
+        sys.path[:] = setup.path
         provider = ffi.new("idse_provider *")
         handle = ffi.new_handle(worker)
         provider.bytes, provider.context = ffi.sizeof("idse_provider"), handle
@@ -209,8 +248,10 @@ def main(address: str, library: str, arguments: list[str]) -> int:
                 if setup.compiled:
                     compiled = worker.distortion()
                     provider.distortion = ffi.cast("double (*)(void *, const idse_block *)", _address(compiled))
+                    # What Python code behind that pointer raises; ctypes and numba print it and return 0.
+                    sys.unraisablehook = lambda lost: worker.fail(lost.exc_value)
             entry = ctypes.CDLL(library).fprdo_encode
-        except Exception as error:
+        except BaseException as error:  # SystemExit too, which a script may raise
             worker.fail(error)
         encode = ffi.cast("int (*)(int, char **, const idse_provider *)", ctypes.cast(entry, ctypes.c_void_p).value)
         words = [ffi.new("char[]", os.fsencode(word)) for word in (library, *arguments)]
