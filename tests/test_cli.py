@@ -170,6 +170,14 @@ def test_pictures_in_other_chroma_formats(fprdo, here, chroma):
     assert first_difference(read_yuv("r.yuv", fmt), decode_libav(Path("p.bin"), fmt)) is None
 
 
+@pytest.mark.parametrize("output", ["p.264", "out/p.264"])
+def test_two_passes_with_relative_names(fprdo, here, x264_tools, output):
+    said = fprdo("encode", "even.png", "-o", output, "--encoder", "x264", "--config", "randomaccess", "--plain",
+                 "--rate-control", "abr", "-q", 400)
+    assert said.status == 0, said.err
+    assert Path(output).stat().st_size > 100 and not list(Path(output).parent.glob(".*"))
+
+
 def test_json_has_no_infinity(fprdo, tmp_path):
     """The chroma of a grey picture is coded without loss."""
     grey = np.repeat(load_picture("skimage:astronaut")[:64, :64, :1], 3, axis=2)

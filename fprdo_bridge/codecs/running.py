@@ -100,7 +100,8 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
         bitstream = stack.enter_context(replacing(job.bitstream))
         log_file = stack.enter_context(replacing(job.log))
         recon = stack.enter_context(replacing(job.recon)) if job.recon else None
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=job.bitstream.parent, prefix=".fprdo-")))
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=job.bitstream.parent.absolute(),  # runs are there
+                                                                    prefix=".fprdo-")))
         run = replace(job, bitstream=bitstream, recon=recon)
         if coded != job.fmt:
             padded = (pad_frame(frame, job.fmt, coded) for frame in read_yuv(job.source, job.fmt, count=job.frames))
