@@ -95,14 +95,16 @@ def encode(options: argparse.Namespace) -> None:
 def decode(options: argparse.Namespace) -> None:
     """Decode a bitstream into a picture or a raw file."""
     from fprdo_bridge import toolchain
-    from fprdo_bridge.codecs.decoders import bitstream_codec, bitstream_format, decode_hm, decode_jm, decode_libav
+    from fprdo_bridge.codecs.decoders import (bitstream_codec, bitstream_format, check_decoder, decode_hm, decode_jm,
+                                              decode_libav)
     from fprdo_bridge.frames import read_yuv, save_picture, write_yuv
 
     _keep_inputs([options.output], [options.bitstream])
     fmt = _format_request(options).apply(bitstream_format(options.bitstream))
+    decoder = options.decoder or {"hevc": "hm", "h264": "jm" if toolchain.built(["jm"]) else "libavcodec"}[
+        bitstream_codec(options.bitstream)]
+    check_decoder(options.bitstream, decoder)
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
-        decoder = options.decoder or {"hevc": "hm", "h264": "jm" if toolchain.built(["jm"]) else "libavcodec"}[
-            bitstream_codec(options.bitstream)]
         if decoder in ("hm", "jm"):
             raw = Path(folder) / "decoded.yuv"
             {"hm": decode_hm, "jm": decode_jm}[decoder](options.bitstream, toolchain.find(decoder), raw, fmt)

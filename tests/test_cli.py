@@ -389,6 +389,15 @@ def test_mistakes_in_decoding(fprdo, here, words, message):
     assert files(here) == before
 
 
+@pytest.mark.parametrize("encoder, title, own, other", [("hm", "HEVC", "hm", "jm"), ("x264", "AVC", "jm", "hm")])
+def test_the_decoder_of_the_other_standard(fprdo, here, jm_tools, x264_tools, encoder, title, own, other):
+    """Asked, JM's would never end and HM's crash."""
+    assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain", "--encoder", encoder).status == 0
+    message = f"fprdo: error: p.bin: is {title}; use --decoder {own} or libavcodec\n"
+    assert fprdo("decode", "p.bin", "-o", "d.yuv", "--decoder", other) == (2, "", message)
+    assert not Path("d.yuv").exists()
+
+
 def test_several_pictures_do_not_go_into_one(fprdo, tmp_path):
     fmt = VideoFormat(16, 16)
     write_yuv("c_16x16.yuv", clip(fmt, 2), fmt)

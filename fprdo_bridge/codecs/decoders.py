@@ -131,6 +131,20 @@ def bitstream_codec(bitstream: Path) -> str:
     return "hevc" if len(header) < 2 or header[0] in (0x40, 0x42, 0x44, 0x46, 0x4E) and header[1] == 1 else "h264"
 
 
+def check_decoder(bitstream: Path, decoder: str) -> None:
+    """Refuse to give a bitstream to the decoder "hm" or "jm" of the other standard, which would never end or crash.
+
+    Raises
+    ------
+    FprdoError
+        The bitstream is missing, empty or of the other standard.
+    """
+    codec = bitstream_codec(bitstream)
+    own = {"hevc": "hm", "h264": "jm"}[codec]
+    if decoder not in (own, "libavcodec"):
+        raise FprdoError(f"{bitstream}: is {_LIBAV_TITLES[codec]}; use --decoder {own} or libavcodec")
+
+
 def supported_by_libav(fmt: VideoFormat, codec: str = "hevc") -> bool:
     """Whether libavcodec's decoder of `codec` ("hevc" or "h264") knows the format."""
     return fmt.bit_depth in _LIBAV_DEPTHS[codec] and not (codec == "h264" and fmt.chroma == "400" and fmt.bit_depth > 8)
