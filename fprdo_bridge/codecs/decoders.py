@@ -12,6 +12,7 @@ import numpy as np
 
 from fprdo_bridge.atomic import replacing
 from fprdo_bridge.codecs import hm_log, jm_log
+from fprdo_bridge.codecs.byte_stream import nal_units
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import Frame, VideoFormat, coded_format, crop_frame, read_yuv, write_yuv
 from fprdo_bridge.toolchain import Toolchain
@@ -24,6 +25,8 @@ _LIBAV_FORMATS = {f"{prefix}{'' if depth == 8 else f'{depth}le'}": (chroma, dept
                   for depth in (8, 9, 10, 12, 14)
                   for prefix, chroma in (("gray", "400"), ("yuv420p", "420"), ("yuv422p", "422"), ("yuv444p", "444"))}
 _LIBAV_FORMATS |= {f"yuvj{chroma}p": (chroma, 8) for chroma in ("420", "422", "444")}
+_AVC_SPS = 7  # nal_unit_type, H.264 table 7-1
+_AVC_WITH_CHROMA_FORMAT = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)  # profile_idc, clause 7.3.2.1.1
 _LIBAV_MATRICES = {5: "bt601", 6: "bt601", 1: "bt709", 9: "bt2020"}  # matrix_coeffs, H.265 table E.5
 
 
@@ -223,8 +226,7 @@ def bitstream_format(bitstream: Path) -> VideoFormat:
     """Size, chroma format, bit depth, matrix and range that an HEVC or AVC bitstream declares.
 
     The size is the coded one (`coded_format`). A matrix or range that it leaves open is VideoFormat's default, and so
-    is the chroma siting, which libavcodec does not hand out. AVC of 4:0:0 passes for 4:2:0, as libavcodec adds grey
-    chroma.
+    is the chroma siting, which libavcodec does not hand out.
 
     Raises
     ------
@@ -245,5 +247,28 @@ def bitstream_format(bitstream: Path) -> VideoFormat:
     if name not in _LIBAV_FORMATS:
         raise FprdoError(f"{bitstream}: libavcodec decodes it to pixel format {name}, which is not supported here")
     chroma, depth = _LIBAV_FORMATS[name]
+    if codec == "h264" and chroma == "420" and _avc_chroma_format_idc(bitstream) == 0:
+        chroma = "400"  # libavcodec adds grey chroma
     matrix = _LIBAV_MATRICES.get(int(colorspace), VideoFormat.matrix)
     return VideoFormat(*size, chroma, depth, matrix, full_range)
+
+
+def _avc_chroma_format_idc(bitstream: Path) -> int:
+    """What the first sequence parameter set says (H.264 clause 7.3.2.1.1); 1, which is 4:2:0, where it says nothing."""
+    with open(bitstream, "rb") as file:
+        data = file.read(1 << 16)
+    for start, end in nal_units(data):
+        if data[start] & 31 == _AVC_SPS and data[start + 1] in _AVC_WITH_CHROMA_FORMAT:
+            # After one byte each of NAL unit header, profile, constraint flags and level, which is not 0: no emulation
+            # prevention byte comes this early.
+            bits = "".join(f"{byte:08b}" for byte in data[start + 4:min(end, start + 16)])
+            _, bits = _exp_golomb(bits)  # seq_parameter_set_id
+            return _exp_golomb(bits)[0]
+    return 1
+
+
+def _exp_golomb(bits: str) -> tuple[int, str]:
+    """The value of ue(v) at the beginning (H.264 clause 9.1), and the bits after it."""
+    zeros = len(bits) - len(bits.lstrip("0"))
+    end = 2 * zeros + 1
+    return int(bits[zeros:end] or "1", 2) - 1, bits[end:]
