@@ -95,8 +95,8 @@ def encode(options: argparse.Namespace) -> None:
 def decode(options: argparse.Namespace) -> None:
     """Decode a bitstream into a picture or a raw file."""
     from fprdo_bridge import toolchain
-    from fprdo_bridge.codecs.decoders import (bitstream_codec, bitstream_format, check_decoder, decode_hm, decode_jm,
-                                              decode_libav)
+    from fprdo_bridge.codecs.decoders import (bitstream_codec, bitstream_format, check_complete, check_decoder,
+                                              decode_hm, decode_jm, decode_libav)
     from fprdo_bridge.frames import read_yuv, save_picture, write_yuv
 
     _keep_inputs([options.output], [options.bitstream])
@@ -104,6 +104,7 @@ def decode(options: argparse.Namespace) -> None:
     decoder = options.decoder or {"hevc": "hm", "h264": "jm" if toolchain.built(["jm"]) else "libavcodec"}[
         bitstream_codec(options.bitstream)]
     check_decoder(options.bitstream, decoder)
+    check_complete(options.bitstream, decoder, fmt)
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
         if decoder in ("hm", "jm"):
             raw = Path(folder) / "decoded.yuv"

@@ -398,6 +398,28 @@ def test_the_decoder_of_the_other_standard(fprdo, here, jm_tools, x264_tools, en
     assert not Path("d.yuv").exists()
 
 
+@pytest.mark.parametrize("encoder, decoder", [("hm", "hm"), ("hm", "libavcodec"), ("jm", "jm"), ("jm", "libavcodec")])
+def test_a_bitstream_cut_short(fprdo, tmp_path, jm_tools, encoder, decoder):
+    """Anywhere in its last picture, or in its only one."""
+    fmt = VideoFormat(64, 64)
+    write_yuv("c_64x64.yuv", clip(fmt, 2), fmt)
+    for count in (1, 2):
+        assert fprdo("encode", "c_64x64.yuv", "-o", "p.bin", "-q", 32, "--plain", "--encoder", encoder, "--frames", count,
+                     "--config", "lowdelay").status == 0
+        data = Path("p.bin").read_bytes()
+        start = max(position for position in range(len(data) - 100) if data[position:position + 3] == b"\0\0\1")
+        before = files(tmp_path)
+        for length in (start + 20, (start + len(data)) // 2, len(data) - (60 if encoder == "hm" else 20)):
+            Path("cut.bin").write_bytes(data[:length])
+            said = fprdo("decode", "cut.bin", "-o", "d.yuv", "--decoder", decoder)
+            assert said.status == 2 and len(said.err.splitlines()) == 1 and said.err.startswith("fprdo: error: cut.bin: ")
+            assert "cut short" in said.err and ".cpp" not in said.err
+        Path("cut.bin").unlink()
+        assert files(tmp_path) == before
+        assert fprdo("decode", "p.bin", "-o", "d.yuv", "--decoder", decoder).status == 0
+        Path("d.yuv").unlink()
+
+
 def test_several_pictures_do_not_go_into_one(fprdo, tmp_path):
     fmt = VideoFormat(16, 16)
     write_yuv("c_16x16.yuv", clip(fmt, 2), fmt)

@@ -27,6 +27,7 @@ _LIBAV_FORMATS = {f"{prefix}{'' if depth == 8 else f'{depth}le'}": (chroma, dept
 _LIBAV_FORMATS |= {f"yuvj{chroma}p": (chroma, 8) for chroma in ("420", "422", "444")}
 _AVC_SPS = 7  # nal_unit_type, H.264 table 7-1
 _AVC_WITH_CHROMA_FORMAT = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)  # profile_idc, clause 7.3.2.1.1
+_HEVC_HASH = (40, 132)  # nal_unit_type and payloadType of a decoded picture hash, H.265 table 7-1 and clause D.2.1
 _LIBAV_MATRICES = {5: "bt601", 6: "bt601", 1: "bt709", 9: "bt2020"}  # matrix_coeffs, H.265 table E.5
 
 
@@ -112,7 +113,9 @@ def _check_decoded(bitstream: Path, title: str, run: subprocess.CompletedProcess
     if run.returncode or not size:
         said = (run.stderr + run.stdout).split("\n")
         last = next((line.strip() for line in reversed(said) if line.strip()), "no message")
-        raise FprdoError(f"{bitstream}: {title}'s decoder cannot read it (exit status {run.returncode}: {last})")
+        last = last[max(0, last.find("Assertion ")):]  # without the place in its source
+        raise FprdoError(f"{bitstream}: {title}'s decoder cannot read it (exit status {run.returncode}: {last}); it is "
+                         "damaged or cut short, encode or copy it again")
     if size != pictures * coded.frame_bytes:
         raise FprdoError(f"{bitstream}: decodes to {size} bytes for {pictures} pictures, not {coded}; "
                          "check size, chroma format and bit depth")
@@ -146,6 +149,35 @@ def check_decoder(bitstream: Path, decoder: str) -> None:
     own = {"hevc": "hm", "h264": "jm"}[codec]
     if decoder not in (own, "libavcodec"):
         raise FprdoError(f"{bitstream}: is {_LIBAV_TITLES[codec]}; use --decoder {own} or libavcodec")
+
+
+def check_complete(bitstream: Path, decoder: str, fmt: VideoFormat) -> None:
+    """Refuse a bitstream that ends inside a picture where `decoder` would not notice.
+
+    HM's decoder notices except for a lost hash, JM's and libavcodec's of HEVC do not. HEVC: the last picture has no hash;
+    where none has one, HM's decoder may judge. AVC: libavcodec tries it first, if it knows the format; it overlooks a
+    loss of some bytes at the very end. What was cut between two pictures is a shorter bitstream, which is right by itself.
+
+    Raises
+    ------
+    FprdoError
+        The bitstream is not complete.
+    """
+    codec = bitstream_codec(bitstream)
+    if codec == "h264":
+        if decoder == "jm" and supported_by_libav(fmt, codec):
+            for _ in decode_libav(bitstream, fmt):
+                pass
+        return
+    data = bitstream.read_bytes()
+    starts = [start for start, end in nal_units(data) if end > start + 2]
+    slices = [start for start in starts if data[start] >> 1 & 63 < 32]
+    hashes = [start for start in starts if (data[start] >> 1, data[start + 2]) == _HEVC_HASH]
+    if hashes and slices and hashes[-1] < slices[-1]:
+        raise FprdoError(f"{bitstream}: its last picture has lost its hash, so the file was cut short; encode or copy it again")
+    if not hashes and decoder == "libavcodec":
+        raise FprdoError(f"{bitstream}: has no hash of a picture, without which libavcodec does not notice that a file was "
+                         "cut short; use --decoder hm")
 
 
 def supported_by_libav(fmt: VideoFormat, codec: str = "hevc") -> bool:
@@ -187,7 +219,8 @@ def _libav_frames(bitstream: Path, codec: str, fmt: VideoFormat) -> Iterator[Fra
                 yield crop_frame(_planes(picture, coded, bitstream, codec), fmt)
     except (av.error.FFmpegError, IndexError) as error:
         reason = getattr(error, "strerror", None) or "no video"
-        raise FprdoError(f"{bitstream}: libavcodec cannot decode it ({reason})") from error
+        raise FprdoError(f"{bitstream}: libavcodec cannot decode it ({reason}); it is damaged or cut short, encode or "
+                         "copy it again") from error
 
 
 def _planes(picture: av.VideoFrame, coded: VideoFormat, bitstream: Path, codec: str) -> Frame:
