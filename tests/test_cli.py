@@ -360,6 +360,17 @@ def test_mistakes(fprdo, spoiled, words, message):
     assert left == contents
 
 
+@pytest.mark.parametrize("encoder", ["hm", "jm", "x264"])
+def test_samples_above_the_bit_depth(fprdo, tmp_path, jm_tools, x264_tools, encoder):
+    """Such as those of an 8-bit file with a wrong name."""
+    Path("c_16x16_10bit.yuv").write_bytes(np.random.default_rng(1).integers(0, 256, 2 * 768, np.uint8).tobytes())
+    for words in (["--plain"], FAST):
+        said = fprdo("encode", "c_16x16_10bit.yuv", "-o", "p.bin", "-q", 32, "--encoder", encoder, *words)
+        assert said.status == 2 and said.err.splitlines()[-1].startswith("fprdo: error: c_16x16_10bit.yuv: frame 0")
+        assert "Y sample " in said.err and "does not fit 10 bits" in said.err
+    assert files(tmp_path) == {"c_16x16_10bit.yuv"}
+
+
 @pytest.mark.parametrize("words, message", [
     ("--option NoSuchOption=1", "Unknown option `NoSuchOption'"),
     ("--idse-option BIM=1", "cannot be combined with BIM")])

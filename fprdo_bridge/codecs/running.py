@@ -95,6 +95,9 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
     """
     check(encoder, job, stock)
     coded = coded_format(job.fmt)
+    if job.fmt.bit_depth > 8:  # encoders take samples above the bit depth for others
+        for _ in read_yuv(job.source, job.fmt, count=job.frames):
+            pass
     with ExitStack() as stack:
         # The bitstream is renamed last: where it stands, the job's other outputs do.
         bitstream = stack.enter_context(replacing(job.bitstream))
