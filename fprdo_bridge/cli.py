@@ -137,6 +137,9 @@ def compare(options: argparse.Namespace) -> None:
         measure=tuple(options.measure or ()),
         encoder=options.encoder, rate=options.rate_control)
     tools = toolchain.find(options.encoder)
+    for source in options.source:
+        if any("\udc80" <= character <= "\udcff" for character in source):
+            raise FprdoError(f"{source}: the name would stand in tables and pictures and is not UTF-8; rename the file")
     request = _format_request(options)
     sequences = [open_sequence(source, request, options.frames, options.frame_rate) for source in options.source]
     points = run(sequences, settings, tools, options.output, say)
@@ -185,7 +188,9 @@ def _draw(weight_file: Path, frame: int, idse: IdseOptions, sequence: Sequence |
         planes, _ = file.raw_map(frame // file.frames_per_map)
         extractor = file.metadata.get("extractor", {})
         name = extractor.get("name", "unknown extractor") if isinstance(extractor, dict) else str(extractor)
-        draw_map(path, planes, fmt, idse, picture, f"{sequence.name if sequence else weight_file.stem}: what {name} sees", block)
+        title = f"{sequence.name if sequence else weight_file.stem}: what {name} sees"
+        title = title.encode("utf-8", "backslashreplace").decode("utf-8")  # file names may be any bytes
+        draw_map(path, planes, fmt, idse, picture, title, block)
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
@@ -396,6 +401,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     """Run one command; 0, or 2 after one line that says what is wrong, or 130 after Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after it as after Ctrl-C
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: file names may be any bytes
     parser = _parser()
     options = parser.parse_args(words)
     runs = [options]

@@ -232,6 +232,21 @@ def test_version_and_help(fprdo):
         assert said.status == 0 and f"example: fprdo {command}" in " ".join(said.out.split())
 
 
+def test_a_name_that_is_not_utf8(fprdo, here):
+    name = os.fsdecode(b"\xff\xfe")
+    Path("even.png").rename(f"{name}.png")
+    assert fprdo("weights", f"{name}.png", *FAST) == (0, "\\udcff\\udcfe.idse: weights of 80x64, 1 frame\n", "")
+    with IdseFile(f"{name}.idse") as weights:
+        assert weights.metadata["source"] == name
+    said = fprdo("encode", f"{name}.png", "-o", f"{name}.bin", "-q", 40, "--weights", f"{name}.idse")
+    assert said.status == 0 and os.fsencode(f"{name}.idse") in Path(f"{name}.log").read_bytes()
+    assert fprdo("decode", f"{name}.bin", "-o", f"{name}.yuv").status == 0
+    assert fprdo("show", f"{name}.idse").status == 0
+    said = fprdo("compare", f"{name}.png", "-o", "cmp", *FAST)
+    assert said.status == 2 and len(said.err.splitlines()) == 1 and "rename the file" in said.err
+    assert not Path("cmp").exists()
+
+
 def test_the_program_is_installed():
     command = [Path(sys.executable).with_name("fprdo"), "weights", "gone.png"]
     run = subprocess.run(command, capture_output=True, text=True)

@@ -134,7 +134,8 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
             write_yuv(recon, cropped, job.fmt)
         if encoder.finish:
             encoder.finish(bitstream, job.fmt)
-        log_file.write_text(f"{shlex.join(arguments)}\n{errors}{output}", encoding="utf-8")
+        log_file.write_text(f"{shlex.join(arguments)}\n{errors}{output}", encoding="utf-8",
+                            errors="surrogateescape")  # file names may be any bytes
     return EncodeResult(job.bitstream, job.recon, job.log, log, tuple(arguments), Fraction(job.frame_rate),
                         wall_seconds)
 
