@@ -30,8 +30,19 @@ QUICKSTART_PICTURES = ("skimage:astronaut", "skimage:chelsea", "skimage:coffee",
 
 
 def say(line: str) -> None:
-    """Progress goes to standard error, so that standard output holds results alone."""
-    print(line, file=sys.stderr, flush=True)
+    """Progress goes to standard error, so that standard output holds results alone; nowhere if nobody listens."""
+    if sys.stderr is None:
+        return
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        sys.stderr = None
+
+
+def _fail(message: str) -> int:
+    """Say what is wrong in one line, whatever stands in file names; returns the exit status."""
+    say("fprdo: error: " + message.replace("\n", "\\n").replace("\r", "\\r"))
+    return 2
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------
@@ -258,7 +269,7 @@ class _Parser(argparse.ArgumentParser):
     """One line for a wrong command line, as for every other mistake."""
 
     def error(self, message: str) -> None:
-        self.exit(2, f"fprdo: error: {message}; see {self.prog} --help\n")
+        sys.exit(_fail(f"{message}; see {self.prog} --help"))
 
 
 def add_format_arguments(parser: argparse.ArgumentParser, frames: bool = True) -> None:
@@ -401,8 +412,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     """Run one command; 0, or 2 after one line that says what is wrong, or 130 after Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after it as after Ctrl-C
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: file names may be any bytes
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")  # file names may be any bytes
     parser = _parser()
     options = parser.parse_args(words)
     runs = [options]
@@ -413,11 +424,9 @@ def main(words: list[str] | None = None) -> int:
         for one in runs:
             one.run(one)
     except FprdoError as error:
-        say(f"fprdo: error: {error}")
-        return 2
+        return _fail(str(error))
     except OSError as error:
-        say(f"fprdo: error: {error.filename or 'writing'}: {error.strerror or error}; check the path and the disk's room")
-        return 2
+        return _fail(f"{error.filename or 'writing'}: {error.strerror or error}; check the path and the disk's room")
     except KeyboardInterrupt:
         say("fprdo: stopped; run it again to go on")
         return 130

@@ -247,6 +247,51 @@ def test_a_name_that_is_not_utf8(fprdo, here):
     assert not Path("cmp").exists()
 
 
+def test_a_long_name(fprdo, here):
+    name = "e" * 250
+    Path("even.png").rename(f"{name}.png")
+    assert fprdo("encode", f"{name}.png", "-o", f"{name}.bin", "-q", 40, "--plain").status == 0
+    assert fprdo("weights", f"{name}.png", "-o", "w.idse", *FAST).status == 0
+
+
+@pytest.mark.parametrize("words", ["weights a\nb.png", "weights even.png a\rb", "weights even.png --extractor a:\n",
+                                   "encode even.png -o o.bin -q 3 --weights a\nb", "decode a\nb -o d.png"])
+def test_a_line_break_in_a_name(fprdo, here, words):
+    said = fprdo(*words.split(" "))
+    assert said.status == 2 and said.err.startswith("fprdo: error: ") and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", ["show pipe.idse", "encode even.png -o o.bin -q 32 --weights pipe.idse"])
+def test_a_pipe_holds_no_weights(fprdo, here, words):
+    os.mkfifo("pipe.idse")
+    said = fprdo(*words.split())
+    assert said.status == 2 and said.out == "" and said.err.startswith("fprdo: error: pipe.idse: is no regular file")
+
+
+def test_nobody_reads_standard_error(here):
+    """Closed, or a pipe whose reader has gone: results stay on standard output, and the exit status is right."""
+    for words, status in ((["show", "even.idse"], 0), (["show", "gone.idse"], 2), (["show"], 2),
+                          (["weights", "even.png", "--probes", "2", "--extractor", "gone"], 2)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        for closing in ("", "2>&-"):
+            run = subprocess.run(["sh", "-c", f'exec "$@" {closing}', "sh", *PROGRAM, *words], stdout=subprocess.PIPE,
+                                 stderr=writer, text=True, cwd=here)
+            assert run.returncode == status and len(run.stdout.splitlines()) == (status == 0), (words, closing, run)
+        os.close(writer)
+
+
+@pytest.mark.parametrize("encoder, option", [
+    ("hm", "BitstreamFile"), ("hm", "ReconFile"), ("hm", "InputFile"), ("jm", "outputfile"), ("jm", "ReconFile"),
+    ("jm", "InputFile"), ("x264", "output"), ("x264", "dump-yuv"), ("x264", "dump"), ("x264", "stats")])
+def test_options_that_name_the_files_of_a_run(fprdo, here, jm_tools, x264_tools, encoder, option):
+    before = files(here)
+    said = fprdo("encode", "even.png", "-o", "o.bin", "-q", 32, "--plain", "--encoder", encoder,
+                 "--option", f"{option}=z")
+    assert said.status == 2 and said.err.startswith(f"fprdo: error: encoder option {option}: ")
+    assert files(here) == before
+
+
 def test_the_program_is_installed():
     command = [Path(sys.executable).with_name("fprdo"), "weights", "gone.png"]
     run = subprocess.run(command, capture_output=True, text=True)

@@ -7,13 +7,14 @@ import subprocess
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import pytest
 from clips import make_job
 
 from fprdo_bridge import cli, codecs, toolchain
-from fprdo_bridge.codecs import decoders, jm, jm_log
+from fprdo_bridge.codecs import decoders, jm, jm_log, running
 from fprdo_bridge.codecs.decoders import bitstream_codec, bitstream_format, decode_jm, decode_libav, supported_by_libav
 from fprdo_bridge.codecs.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
@@ -227,6 +228,20 @@ def test_a_crash_is_told_with_command_status_and_log(tmp_path, jm_tools):
     with pytest.raises(FprdoError, match="JM failed, killed by SIGSEGV: the last words .command: .*QPISlice=32"):
         jm.encode(job, replace(jm_tools, encoder=script))
     assert left_over(job) == []
+
+
+@pytest.mark.parametrize("last, how", [("exit 3", "exit status 3"), ("kill -KILL $$", "killed by SIGKILL")])
+def test_a_failure_is_told_without_the_banner(tmp_path, monkeypatch, jm_tools, last, how):
+    script = tmp_path / "encoder"
+    script.write_text(f"#!/bin/sh\n'{jm_tools.encoder}' \"$@\"\n{last}\n")
+    script.chmod(0o755)
+    job = make_job(tmp_path, VideoFormat(64, 64), jm_tools, codec=jm)
+    for room, text in ((1 << 30, ""), (1000, f"; the disk of {job.bitstream.parent} is full")):
+        monkeypatch.setattr(running.os, "statvfs", lambda path: SimpleNamespace(f_bavail=room, f_frsize=1))
+        with pytest.raises(FprdoError) as error:
+            jm.encode(job, replace(jm_tools, encoder=script))
+        reason = re.fullmatch(rf"JM failed, {how}: (.*) .command: .*", str(error.value))[1]
+        assert reason.endswith(text) and "Off" not in reason and "Parsing" not in reason
 
 
 @pytest.mark.parametrize("width, height, rate, interlaced, level", [

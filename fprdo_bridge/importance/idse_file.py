@@ -165,6 +165,8 @@ class IdseFile:
         self.path = Path(path)
         try:
             size = self.path.stat().st_size
+            if not (self.path.is_file() or self.path.is_dir()):  # opening a pipe would wait for its writer
+                raise FprdoError(f"{self.path}: is no regular file: name an .idse file")
             with open(self.path, "rb") as file:
                 head = file.read(_HEADER_BYTES)
                 self._read_header(head, size)
