@@ -67,6 +67,7 @@ def encode(options: argparse.Namespace) -> None:
     """Encode a picture or a raw file."""
     from fprdo_bridge import codecs, toolchain
     from fprdo_bridge.codecs import running
+    from fprdo_bridge.frames import coded_format
     from fprdo_bridge.importance.weighting import write_weights
 
     if options.plain and options.weights:
@@ -100,7 +101,9 @@ def encode(options: argparse.Namespace) -> None:
         print(json.dumps(summary))
     else:
         psnr = "".join(f", {name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
-        print(f"{result.bitstream}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s")
+        fmt = sequence.fmt
+        odd = "" if coded_format(fmt) == fmt else f"; to decode, give --size {fmt.width}x{fmt.height}"
+        print(f"{result.bitstream}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s{odd}")
 
 
 def decode(options: argparse.Namespace) -> None:
@@ -155,7 +158,16 @@ def compare(options: argparse.Namespace) -> None:
     sequences = [open_sequence(source, request, options.frames, options.frame_rate) for source in options.source]
     points = run(sequences, settings, tools, options.output, say)
     judge = settings.judges[0]
+    for pattern in (".results.*.csv", ".rd-curves.*.png", ".map-*.png"):  # what a killed run has left
+        for path in options.output.glob(pattern):
+            path.unlink(missing_ok=True)
     report.write_csv(options.output / "results.csv", points)
+    try:
+        rates = report.format_bd_rates(points, settings.judges)
+    except FprdoError:
+        if not options.json:  # they took long
+            print(f"\n{report.format_points(points, judge)}\n", flush=True)
+        raise
     report.draw_curves(options.output / "rd-curves.png", points, judge)
     for sequence in sequences:
         _draw(options.output / "weights" / f"{sequence.name}.idse", 0, settings.idse, sequence,
@@ -163,7 +175,7 @@ def compare(options: argparse.Namespace) -> None:
     if options.json:
         print(report.to_json(points, settings))
     else:
-        print(f"\n{report.format_points(points, judge)}\n\n{report.format_bd_rates(points, settings.judges)}\n")
+        print(f"\n{report.format_points(points, judge)}\n\n{rates}\n")
         print(f"Every bitstream decoded by {' and '.join(points[0].decoders)}: equal to the encoder's reconstruction.")
         print(f"{options.output}/: results.csv, rd-curves.png, map-*.png, bitstreams/, weights/")
 

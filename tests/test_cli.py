@@ -93,7 +93,9 @@ def test_weights_encode_decode(fprdo, here, name, width, height):
 
 
 def test_decode_without_a_size_gives_what_is_coded(fprdo, here):
-    assert fprdo("encode", "odd.png", "-o", "p.bin", "-q", 40, "--weights", "odd.idse").status == 0
+    said = fprdo("encode", "odd.png", "-o", "p.bin", "-q", 40, "--weights", "odd.idse")
+    assert said.status == 0 and said.out.endswith(" s; to decode, give --size 97x65\n")
+    assert fprdo("encode", "even.png", "-o", "e.bin", "-q", 40, "--plain").out.endswith(" s\n")
     assert fprdo("decode", "p.bin", "-o", "p.yuv").out == "p.yuv: 1 picture of 98x66, 4:2:0, 8 bit\n"
 
 
@@ -245,6 +247,17 @@ def test_a_name_that_is_not_utf8(fprdo, here):
     said = fprdo("compare", f"{name}.png", "-o", "cmp", *FAST)
     assert said.status == 2 and len(said.err.splitlines()) == 1 and "rename the file" in said.err
     assert not Path("cmp").exists()
+
+
+def test_a_comparison_without_bd_rates(fprdo, tmp_path):
+    """All points of such a picture are alike. What a killed run left is removed."""
+    save_picture("dot.png", np.full((1, 1, 3), 99, np.uint8))
+    Path("cmp").mkdir()
+    Path("cmp/.rd-curves.abcdefgh.png").touch()
+    said = fprdo("compare", "dot.png", "-o", "cmp", *FAST)
+    assert said.status == 2 and said.err.splitlines()[-1].startswith("fprdo: error: dot: ")
+    assert [line.split()[:2] for line in said.out.splitlines()[3:-1]] == [["dot", qp] for qp in ("27", "32", "37", "42")]
+    assert [path.name for path in Path("cmp").iterdir() if path.is_file() and path.name != ".lock"] == ["results.csv"]
 
 
 def test_a_long_name(fprdo, here):

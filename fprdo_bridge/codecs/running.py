@@ -23,8 +23,8 @@ from fprdo_bridge.frames import VideoFormat, coded_format, count_frames, crop_fr
 _FILE_OPTIONS = {"hm": ("InputFile", "BitstreamFile", "ReconFile"), "jm": ("InputFile", "OutputFile", "ReconFile"),
                  "x264": ("output", "dump-yuv", "stats")}
 # Lines that an encoder prints in any case: settings, progress, rules.
-_BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^x264 \[(info|debug)\]|^(encoded )?\d+ frames|^\[[\d.]+%\]"
-                     r"|^POC +\d|^\d+\(|-{9}")
+_BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames|^\[[\d.]+%\]"
+                     r"|^POC +\d|^\d+\(|^Frame +Bit|^Inserting \d|-{9}")
 _FULL = 1 << 20  # bytes; where so little is left, a disk is full
 
 LOCAL_WEIGHTS = "weights.idse"  # what `command_in` calls the weight file where it gives it a name in the run's folder
