@@ -424,8 +424,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     """Run one command; 0, or 2 after one line that says what is wrong, or 130 after Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after it as after Ctrl-C
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")  # file names may be any bytes
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # neither closed nor a caller's own
+            stream.reconfigure(errors="backslashreplace")  # file names may be any bytes
     parser = _parser()
     options = parser.parse_args(words)
     runs = [options]

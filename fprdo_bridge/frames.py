@@ -378,6 +378,7 @@ def save_picture(path: str | os.PathLike, rgb: np.ndarray) -> None:
     try:
         Image.fromarray(rgb).save(data, kind, **options)
     except (KeyError, OSError, ValueError):
-        raise FprdoError(f"{path}: Pillow does not write a colour picture as {suffix}; use .png, .webp or .jpg") from None
+        raise FprdoError(f"{path}: Pillow does not write a colour picture as {suffix}; "
+                         "use .png, .webp or .jpg") from None
     with replacing(path) as temporary:
         temporary.write_bytes(data.getvalue())

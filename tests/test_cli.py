@@ -256,7 +256,8 @@ def test_a_comparison_without_bd_rates(fprdo, tmp_path):
     Path("cmp/.rd-curves.abcdefgh.png").touch()
     said = fprdo("compare", "dot.png", "-o", "cmp", *FAST)
     assert said.status == 2 and said.err.splitlines()[-1].startswith("fprdo: error: dot: ")
-    assert [line.split()[:2] for line in said.out.splitlines()[3:-1]] == [["dot", qp] for qp in ("27", "32", "37", "42")]
+    rows = [line.split()[:2] for line in said.out.splitlines()[3:-1]]
+    assert rows == [["dot", qp] for qp in ("27", "32", "37", "42")]
     assert [path.name for path in Path("cmp").iterdir() if path.is_file() and path.name != ".lock"] == ["results.csv"]
 
 
@@ -488,15 +489,16 @@ def test_a_bitstream_cut_short(fprdo, tmp_path, jm_tools, encoder, decoder):
     fmt = VideoFormat(64, 64)
     write_yuv("c_64x64.yuv", clip(fmt, 2), fmt)
     for count in (1, 2):
-        assert fprdo("encode", "c_64x64.yuv", "-o", "p.bin", "-q", 32, "--plain", "--encoder", encoder, "--frames", count,
-                     "--config", "lowdelay").status == 0
+        assert fprdo("encode", "c_64x64.yuv", "-o", "p.bin", "-q", 32, "--plain", "--encoder", encoder,
+                     "--frames", count, "--config", "lowdelay").status == 0
         data = Path("p.bin").read_bytes()
         start = max(position for position in range(len(data) - 100) if data[position:position + 3] == b"\0\0\1")
         before = files(tmp_path)
         for length in (start + 20, (start + len(data)) // 2, len(data) - (60 if encoder == "hm" else 20)):
             Path("cut.bin").write_bytes(data[:length])
             said = fprdo("decode", "cut.bin", "-o", "d.yuv", "--decoder", decoder)
-            assert said.status == 2 and len(said.err.splitlines()) == 1 and said.err.startswith("fprdo: error: cut.bin: ")
+            assert said.status == 2 and len(said.err.splitlines()) == 1
+            assert said.err.startswith("fprdo: error: cut.bin: ")
             assert "cut short" in said.err and ".cpp" not in said.err
         Path("cut.bin").unlink()
         assert files(tmp_path) == before

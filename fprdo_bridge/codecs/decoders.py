@@ -26,7 +26,8 @@ _LIBAV_FORMATS = {f"{prefix}{'' if depth == 8 else f'{depth}le'}": (chroma, dept
                   for prefix, chroma in (("gray", "400"), ("yuv420p", "420"), ("yuv422p", "422"), ("yuv444p", "444"))}
 _LIBAV_FORMATS |= {f"yuvj{chroma}p": (chroma, 8) for chroma in ("420", "422", "444")}
 _AVC_SPS = 7  # nal_unit_type, H.264 table 7-1
-_AVC_WITH_CHROMA_FORMAT = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)  # profile_idc, clause 7.3.2.1.1
+# profile_idc whose sequence parameter sets have a chroma format, H.264 clause 7.3.2.1.1
+_AVC_WITH_CHROMA_FORMAT = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
 _HEVC_HASH = (40, 132)  # nal_unit_type and payloadType of a decoded picture hash, H.265 table 7-1 and clause D.2.1
 _LIBAV_MATRICES = {5: "bt601", 6: "bt601", 1: "bt709", 9: "bt2020"}  # matrix_coeffs, H.265 table E.5
 
@@ -154,9 +155,10 @@ def check_decoder(bitstream: Path, decoder: str) -> None:
 def check_complete(bitstream: Path, decoder: str, fmt: VideoFormat) -> None:
     """Refuse a bitstream that ends inside a picture where `decoder` would not notice.
 
-    HM's decoder notices except for a lost hash, JM's and libavcodec's of HEVC do not. HEVC: the last picture has no hash;
-    where none has one, HM's decoder may judge. AVC: libavcodec tries it first, if it knows the format; it overlooks a
-    loss of some bytes at the very end. What was cut between two pictures is a shorter bitstream, which is right by itself.
+    HM's decoder notices except for a lost hash, JM's and libavcodec's of HEVC do not. HEVC: the last picture has no
+    hash; where none has one, HM's decoder may judge. AVC: libavcodec tries it first, if it knows the format; it
+    overlooks a loss of some bytes at the very end. What was cut between two pictures is a shorter bitstream, which is
+    right by itself.
 
     Raises
     ------
@@ -174,10 +176,11 @@ def check_complete(bitstream: Path, decoder: str, fmt: VideoFormat) -> None:
     slices = [start for start in starts if data[start] >> 1 & 63 < 32]
     hashes = [start for start in starts if (data[start] >> 1, data[start + 2]) == _HEVC_HASH]
     if hashes and slices and hashes[-1] < slices[-1]:
-        raise FprdoError(f"{bitstream}: its last picture has lost its hash, so the file was cut short; encode or copy it again")
+        raise FprdoError(f"{bitstream}: its last picture has lost its hash, so the file was cut short; encode or copy "
+                         "it again")
     if not hashes and decoder == "libavcodec":
-        raise FprdoError(f"{bitstream}: has no hash of a picture, without which libavcodec does not notice that a file was "
-                         "cut short; use --decoder hm")
+        raise FprdoError(f"{bitstream}: has no hash of a picture, without which libavcodec does not notice that a "
+                         "file was cut short; use --decoder hm")
 
 
 def supported_by_libav(fmt: VideoFormat, codec: str = "hevc") -> bool:

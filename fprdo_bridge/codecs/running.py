@@ -23,8 +23,8 @@ from fprdo_bridge.frames import VideoFormat, coded_format, count_frames, crop_fr
 _FILE_OPTIONS = {"hm": ("InputFile", "BitstreamFile", "ReconFile"), "jm": ("InputFile", "OutputFile", "ReconFile"),
                  "x264": ("output", "dump-yuv", "stats")}
 # Lines that an encoder prints in any case: settings, progress, rules.
-_BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames|^\[[\d.]+%\]"
-                     r"|^POC +\d|^\d+\(|^Frame +Bit|^Inserting \d|-{9}")
+_BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames"
+                     r"|^\[[\d.]+%\]|^POC +\d|^\d+\(|^Frame +Bit|^Inserting \d|-{9}")
 _FULL = 1 << 20  # bytes; where so little is left, a disk is full
 
 LOCAL_WEIGHTS = "weights.idse"  # what `command_in` calls the weight file where it gives it a name in the run's folder
@@ -111,8 +111,8 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
         bitstream = stack.enter_context(replacing(job.bitstream))
         log_file = stack.enter_context(replacing(job.log))
         recon = stack.enter_context(replacing(job.recon)) if job.recon else None
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=job.bitstream.parent.absolute(),  # runs are there
-                                                                    prefix=".fprdo-")))
+        beside = job.bitstream.parent.absolute()  # as the encoder runs in the working folder
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=beside, prefix=".fprdo-")))
         run = replace(job, bitstream=bitstream, recon=recon)
         if coded != job.fmt:
             padded = (pad_frame(frame, job.fmt, coded) for frame in read_yuv(job.source, job.fmt, count=job.frames))

@@ -218,8 +218,8 @@ def state_fingerprint(state: Mapping[str, Tensor]) -> str:
 def _call_plug_in(spec: str) -> object:
     module_name, _, attribute = spec.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise FprdoError(f"extractor {spec}: {module_name!r} is no name of a module: use module:callable, the module on the "
-                         "Python path")
+        raise FprdoError(f"extractor {spec}: {module_name!r} is no name of a module: use module:callable, the module "
+                         "on the Python path")
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:

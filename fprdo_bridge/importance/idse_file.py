@@ -292,7 +292,7 @@ def fill_record(record: np.ndarray, weight_map: WeightMap, layout: Layout, where
 
 
 def _json_bytes(metadata: Mapping[str, object]) -> bytes:
-    # A file name that is not UTF-8 holds lone surrogates, and a backslash with their code is JSON's way to write them too.
+    # A file name that is not UTF-8 holds lone surrogates; a backslash with their code is JSON's way to write them too.
     return json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode("utf-8", "backslashreplace")
 
 
