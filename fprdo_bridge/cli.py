@@ -30,8 +30,19 @@ QUICKSTART_PICTURES = ("skimage:astronaut", "skimage:chelsea", "skimage:coffee",
 
 
 def say(line: str) -> None:
-    """Progress goes to standard error, so that standard output holds results alone."""
-    print(line, file=sys.stderr, flush=True)
+    """Progress goes to standard error, so that standard output holds results alone; nowhere if nobody listens."""
+    if sys.stderr is None:
+        return
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        sys.stderr = None
+
+
+def _fail(message: str) -> int:
+    """Say what is wrong in one line, whatever stands in file names; returns the exit status."""
+    say("fprdo: error: " + message.replace("\n", "\\n").replace("\r", "\\r"))
+    return 2
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------
@@ -56,6 +67,7 @@ def encode(options: argparse.Namespace) -> None:
     """Encode a picture or a raw file."""
     from fprdo_bridge import codecs, toolchain
     from fprdo_bridge.codecs import running
+    from fprdo_bridge.frames import coded_format
     from fprdo_bridge.importance.weighting import write_weights
 
     if options.plain and options.weights:
@@ -89,20 +101,25 @@ def encode(options: argparse.Namespace) -> None:
         print(json.dumps(summary))
     else:
         psnr = "".join(f", {name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
-        print(f"{result.bitstream}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s")
+        fmt = sequence.fmt
+        odd = "" if coded_format(fmt) == fmt else f"; to decode, give --size {fmt.width}x{fmt.height}"
+        print(f"{result.bitstream}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s{odd}")
 
 
 def decode(options: argparse.Namespace) -> None:
     """Decode a bitstream into a picture or a raw file."""
     from fprdo_bridge import toolchain
-    from fprdo_bridge.codecs.decoders import bitstream_codec, bitstream_format, decode_hm, decode_jm, decode_libav
+    from fprdo_bridge.codecs.decoders import (bitstream_codec, bitstream_format, check_complete, check_decoder,
+                                              decode_hm, decode_jm, decode_libav)
     from fprdo_bridge.frames import read_yuv, save_picture, write_yuv
 
     _keep_inputs([options.output], [options.bitstream])
     fmt = _format_request(options).apply(bitstream_format(options.bitstream))
+    decoder = options.decoder or {"hevc": "hm", "h264": "jm" if toolchain.built(["jm"]) else "libavcodec"}[
+        bitstream_codec(options.bitstream)]
+    check_decoder(options.bitstream, decoder)
+    check_complete(options.bitstream, decoder, fmt)
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
-        decoder = options.decoder or {"hevc": "hm", "h264": "jm" if toolchain.built(["jm"]) else "libavcodec"}[
-            bitstream_codec(options.bitstream)]
         if decoder in ("hm", "jm"):
             raw = Path(folder) / "decoded.yuv"
             {"hm": decode_hm, "jm": decode_jm}[decoder](options.bitstream, toolchain.find(decoder), raw, fmt)
@@ -134,11 +151,23 @@ def compare(options: argparse.Namespace) -> None:
         measure=tuple(options.measure or ()),
         encoder=options.encoder, rate=options.rate_control)
     tools = toolchain.find(options.encoder)
+    for source in options.source:
+        if any("\udc80" <= character <= "\udcff" for character in source):
+            raise FprdoError(f"{source}: the name would stand in tables and pictures and is not UTF-8; rename the file")
     request = _format_request(options)
     sequences = [open_sequence(source, request, options.frames, options.frame_rate) for source in options.source]
     points = run(sequences, settings, tools, options.output, say)
     judge = settings.judges[0]
+    for pattern in (".results.*.csv", ".rd-curves.*.png", ".map-*.png"):  # what a killed run has left
+        for path in options.output.glob(pattern):
+            path.unlink(missing_ok=True)
     report.write_csv(options.output / "results.csv", points)
+    try:
+        rates = report.format_bd_rates(points, settings.judges)
+    except FprdoError:
+        if not options.json:  # they took long
+            print(f"\n{report.format_points(points, judge)}\n", flush=True)
+        raise
     report.draw_curves(options.output / "rd-curves.png", points, judge)
     for sequence in sequences:
         _draw(options.output / "weights" / f"{sequence.name}.idse", 0, settings.idse, sequence,
@@ -146,7 +175,7 @@ def compare(options: argparse.Namespace) -> None:
     if options.json:
         print(report.to_json(points, settings))
     else:
-        print(f"\n{report.format_points(points, judge)}\n\n{report.format_bd_rates(points, settings.judges)}\n")
+        print(f"\n{report.format_points(points, judge)}\n\n{rates}\n")
         print(f"Every bitstream decoded by {' and '.join(points[0].decoders)}: equal to the encoder's reconstruction.")
         print(f"{options.output}/: results.csv, rd-curves.png, map-*.png, bitstreams/, weights/")
 
@@ -182,7 +211,9 @@ def _draw(weight_file: Path, frame: int, idse: IdseOptions, sequence: Sequence |
         planes, _ = file.raw_map(frame // file.frames_per_map)
         extractor = file.metadata.get("extractor", {})
         name = extractor.get("name", "unknown extractor") if isinstance(extractor, dict) else str(extractor)
-        draw_map(path, planes, fmt, idse, picture, f"{sequence.name if sequence else weight_file.stem}: what {name} sees", block)
+        title = f"{sequence.name if sequence else weight_file.stem}: what {name} sees"
+        title = title.encode("utf-8", "backslashreplace").decode("utf-8")  # file names may be any bytes
+        draw_map(path, planes, fmt, idse, picture, title, block)
 
 
 # ---- arguments -------------------------------------------------------------------------------------------------------
@@ -250,7 +281,7 @@ class _Parser(argparse.ArgumentParser):
     """One line for a wrong command line, as for every other mistake."""
 
     def error(self, message: str) -> None:
-        self.exit(2, f"fprdo: error: {message}; see {self.prog} --help\n")
+        sys.exit(_fail(f"{message}; see {self.prog} --help"))
 
 
 def add_format_arguments(parser: argparse.ArgumentParser, frames: bool = True) -> None:
@@ -393,6 +424,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     """Run one command; 0, or 2 after one line that says what is wrong, or 130 after Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up after it as after Ctrl-C
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # neither closed nor a caller's own
+            stream.reconfigure(errors="backslashreplace")  # file names may be any bytes
     parser = _parser()
     options = parser.parse_args(words)
     runs = [options]
@@ -403,11 +437,9 @@ def main(words: list[str] | None = None) -> int:
         for one in runs:
             one.run(one)
     except FprdoError as error:
-        say(f"fprdo: error: {error}")
-        return 2
+        return _fail(str(error))
     except OSError as error:
-        say(f"fprdo: error: {error.filename or 'writing'}: {error.strerror or error}; check the path and the disk's room")
-        return 2
+        return _fail(f"{error.filename or 'writing'}: {error.strerror or error}; check the path and the disk's room")
     except KeyboardInterrupt:
         say("fprdo: stopped; run it again to go on")
         return 130

@@ -5,6 +5,7 @@ little-endian. A chroma plane of a subsampled format covers the last odd luma co
 its size rounds up.
 """
 
+import io
 import itertools
 import os
 import re
@@ -370,7 +371,14 @@ def save_picture(path: str | os.PathLike, rgb: np.ndarray) -> None:
         raise FprdoError(f"{path}: a picture to save must be uint8 (height, width, 3), not {rgb.dtype} {rgb.shape}")
     suffix = Path(path).suffix.lower()
     options = {".webp": {"lossless": True}, ".jpg": {"quality": 95}, ".jpeg": {"quality": 95}}.get(suffix, {})
-    if suffix not in Image.registered_extensions():
+    kind = Image.registered_extensions().get(suffix)
+    if kind is None:
         raise FprdoError(f"{path}: unknown picture type {suffix or '(no suffix)'}; use .png, .webp or .jpg")
+    data = io.BytesIO()  # so that what Pillow refuses is not taken for what the disk does
+    try:
+        Image.fromarray(rgb).save(data, kind, **options)
+    except (KeyError, OSError, ValueError):
+        raise FprdoError(f"{path}: Pillow does not write a colour picture as {suffix}; "
+                         "use .png, .webp or .jpg") from None
     with replacing(path) as temporary:
-        Image.fromarray(rgb).save(temporary, **options)
+        temporary.write_bytes(data.getvalue())

@@ -93,7 +93,9 @@ def test_weights_encode_decode(fprdo, here, name, width, height):
 
 
 def test_decode_without_a_size_gives_what_is_coded(fprdo, here):
-    assert fprdo("encode", "odd.png", "-o", "p.bin", "-q", 40, "--weights", "odd.idse").status == 0
+    said = fprdo("encode", "odd.png", "-o", "p.bin", "-q", 40, "--weights", "odd.idse")
+    assert said.status == 0 and said.out.endswith(" s; to decode, give --size 97x65\n")
+    assert fprdo("encode", "even.png", "-o", "e.bin", "-q", 40, "--plain").out.endswith(" s\n")
     assert fprdo("decode", "p.bin", "-o", "p.yuv").out == "p.yuv: 1 picture of 98x66, 4:2:0, 8 bit\n"
 
 
@@ -170,6 +172,14 @@ def test_pictures_in_other_chroma_formats(fprdo, here, chroma):
     assert first_difference(read_yuv("r.yuv", fmt), decode_libav(Path("p.bin"), fmt)) is None
 
 
+@pytest.mark.parametrize("output", ["p.264", "out/p.264"])
+def test_two_passes_with_relative_names(fprdo, here, x264_tools, output):
+    said = fprdo("encode", "even.png", "-o", output, "--encoder", "x264", "--config", "randomaccess", "--plain",
+                 "--rate-control", "abr", "-q", 400)
+    assert said.status == 0, said.err
+    assert Path(output).stat().st_size > 100 and not list(Path(output).parent.glob(".*"))
+
+
 def test_json_has_no_infinity(fprdo, tmp_path):
     """The chroma of a grey picture is coded without loss."""
     grey = np.repeat(load_picture("skimage:astronaut")[:64, :64, :1], 3, axis=2)
@@ -222,6 +232,78 @@ def test_version_and_help(fprdo):
     for command in ("weights", "encode", "decode", "compare", "show"):
         said = fprdo(command, "--help")
         assert said.status == 0 and f"example: fprdo {command}" in " ".join(said.out.split())
+
+
+def test_a_name_that_is_not_utf8(fprdo, here):
+    name = os.fsdecode(b"\xff\xfe")
+    Path("even.png").rename(f"{name}.png")
+    assert fprdo("weights", f"{name}.png", *FAST) == (0, "\\udcff\\udcfe.idse: weights of 80x64, 1 frame\n", "")
+    with IdseFile(f"{name}.idse") as weights:
+        assert weights.metadata["source"] == name
+    said = fprdo("encode", f"{name}.png", "-o", f"{name}.bin", "-q", 40, "--weights", f"{name}.idse")
+    assert said.status == 0 and os.fsencode(f"{name}.idse") in Path(f"{name}.log").read_bytes()
+    assert fprdo("decode", f"{name}.bin", "-o", f"{name}.yuv").status == 0
+    assert fprdo("show", f"{name}.idse").status == 0
+    said = fprdo("compare", f"{name}.png", "-o", "cmp", *FAST)
+    assert said.status == 2 and len(said.err.splitlines()) == 1 and "rename the file" in said.err
+    assert not Path("cmp").exists()
+
+
+def test_a_comparison_without_bd_rates(fprdo, tmp_path):
+    """All points of such a picture are alike. What a killed run left is removed."""
+    save_picture("dot.png", np.full((1, 1, 3), 99, np.uint8))
+    Path("cmp").mkdir()
+    Path("cmp/.rd-curves.abcdefgh.png").touch()
+    said = fprdo("compare", "dot.png", "-o", "cmp", *FAST)
+    assert said.status == 2 and said.err.splitlines()[-1].startswith("fprdo: error: dot: ")
+    rows = [line.split()[:2] for line in said.out.splitlines()[3:-1]]
+    assert rows == [["dot", qp] for qp in ("27", "32", "37", "42")]
+    assert [path.name for path in Path("cmp").iterdir() if path.is_file() and path.name != ".lock"] == ["results.csv"]
+
+
+def test_a_long_name(fprdo, here):
+    name = "e" * 250
+    Path("even.png").rename(f"{name}.png")
+    assert fprdo("encode", f"{name}.png", "-o", f"{name}.bin", "-q", 40, "--plain").status == 0
+    assert fprdo("weights", f"{name}.png", "-o", "w.idse", *FAST).status == 0
+
+
+@pytest.mark.parametrize("words", ["weights a\nb.png", "weights even.png a\rb", "weights even.png --extractor a:\n",
+                                   "encode even.png -o o.bin -q 3 --weights a\nb", "decode a\nb -o d.png"])
+def test_a_line_break_in_a_name(fprdo, here, words):
+    said = fprdo(*words.split(" "))
+    assert said.status == 2 and said.err.startswith("fprdo: error: ") and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", ["show pipe.idse", "encode even.png -o o.bin -q 32 --weights pipe.idse"])
+def test_a_pipe_holds_no_weights(fprdo, here, words):
+    os.mkfifo("pipe.idse")
+    said = fprdo(*words.split())
+    assert said.status == 2 and said.out == "" and said.err.startswith("fprdo: error: pipe.idse: is no regular file")
+
+
+def test_nobody_reads_standard_error(here):
+    """Closed, or a pipe whose reader has gone: results stay on standard output, and the exit status is right."""
+    for words, status in ((["show", "even.idse"], 0), (["show", "gone.idse"], 2), (["show"], 2),
+                          (["weights", "even.png", "--probes", "2", "--extractor", "gone"], 2)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        for closing in ("", "2>&-"):
+            run = subprocess.run(["sh", "-c", f'exec "$@" {closing}', "sh", *PROGRAM, *words], stdout=subprocess.PIPE,
+                                 stderr=writer, text=True, cwd=here)
+            assert run.returncode == status and len(run.stdout.splitlines()) == (status == 0), (words, closing, run)
+        os.close(writer)
+
+
+@pytest.mark.parametrize("encoder, option", [
+    ("hm", "BitstreamFile"), ("hm", "ReconFile"), ("hm", "InputFile"), ("jm", "outputfile"), ("jm", "ReconFile"),
+    ("jm", "InputFile"), ("x264", "output"), ("x264", "dump-yuv"), ("x264", "dump"), ("x264", "stats")])
+def test_options_that_name_the_files_of_a_run(fprdo, here, jm_tools, x264_tools, encoder, option):
+    before = files(here)
+    said = fprdo("encode", "even.png", "-o", "o.bin", "-q", 32, "--plain", "--encoder", encoder,
+                 "--option", f"{option}=z")
+    assert said.status == 2 and said.err.startswith(f"fprdo: error: encoder option {option}: ")
+    assert files(here) == before
 
 
 def test_the_program_is_installed():
@@ -352,6 +434,17 @@ def test_mistakes(fprdo, spoiled, words, message):
     assert left == contents
 
 
+@pytest.mark.parametrize("encoder", ["hm", "jm", "x264"])
+def test_samples_above_the_bit_depth(fprdo, tmp_path, jm_tools, x264_tools, encoder):
+    """Such as those of an 8-bit file with a wrong name."""
+    Path("c_16x16_10bit.yuv").write_bytes(np.random.default_rng(1).integers(0, 256, 2 * 768, np.uint8).tobytes())
+    for words in (["--plain"], FAST):
+        said = fprdo("encode", "c_16x16_10bit.yuv", "-o", "p.bin", "-q", 32, "--encoder", encoder, *words)
+        assert said.status == 2 and said.err.splitlines()[-1].startswith("fprdo: error: c_16x16_10bit.yuv: frame 0")
+        assert "Y sample " in said.err and "does not fit 10 bits" in said.err
+    assert files(tmp_path) == {"c_16x16_10bit.yuv"}
+
+
 @pytest.mark.parametrize("words, message", [
     ("--option NoSuchOption=1", "Unknown option `NoSuchOption'"),
     ("--idse-option BIM=1", "cannot be combined with BIM")])
@@ -379,6 +472,38 @@ def test_mistakes_in_decoding(fprdo, here, words, message):
     assert said.status == 2 and said.out == "" and len(said.err.splitlines()) == 1
     assert said.err.startswith("fprdo: error: ") and message in said.err
     assert files(here) == before
+
+
+@pytest.mark.parametrize("encoder, title, own, other", [("hm", "HEVC", "hm", "jm"), ("x264", "AVC", "jm", "hm")])
+def test_the_decoder_of_the_other_standard(fprdo, here, jm_tools, x264_tools, encoder, title, own, other):
+    """Asked, JM's would never end and HM's crash."""
+    assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain", "--encoder", encoder).status == 0
+    message = f"fprdo: error: p.bin: is {title}; use --decoder {own} or libavcodec\n"
+    assert fprdo("decode", "p.bin", "-o", "d.yuv", "--decoder", other) == (2, "", message)
+    assert not Path("d.yuv").exists()
+
+
+@pytest.mark.parametrize("encoder, decoder", [("hm", "hm"), ("hm", "libavcodec"), ("jm", "jm"), ("jm", "libavcodec")])
+def test_a_bitstream_cut_short(fprdo, tmp_path, jm_tools, encoder, decoder):
+    """Anywhere in its last picture, or in its only one."""
+    fmt = VideoFormat(64, 64)
+    write_yuv("c_64x64.yuv", clip(fmt, 2), fmt)
+    for count in (1, 2):
+        assert fprdo("encode", "c_64x64.yuv", "-o", "p.bin", "-q", 32, "--plain", "--encoder", encoder,
+                     "--frames", count, "--config", "lowdelay").status == 0
+        data = Path("p.bin").read_bytes()
+        start = max(position for position in range(len(data) - 100) if data[position:position + 3] == b"\0\0\1")
+        before = files(tmp_path)
+        for length in (start + 20, (start + len(data)) // 2, len(data) - (60 if encoder == "hm" else 20)):
+            Path("cut.bin").write_bytes(data[:length])
+            said = fprdo("decode", "cut.bin", "-o", "d.yuv", "--decoder", decoder)
+            assert said.status == 2 and len(said.err.splitlines()) == 1
+            assert said.err.startswith("fprdo: error: cut.bin: ")
+            assert "cut short" in said.err and ".cpp" not in said.err
+        Path("cut.bin").unlink()
+        assert files(tmp_path) == before
+        assert fprdo("decode", "p.bin", "-o", "d.yuv", "--decoder", decoder).status == 0
+        Path("d.yuv").unlink()
 
 
 def test_several_pictures_do_not_go_into_one(fprdo, tmp_path):

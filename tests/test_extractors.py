@@ -258,6 +258,20 @@ def test_feature_distance_refuses(chain):
     assert feature_distance(extractor, torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)) == 0
 
 
+@pytest.mark.parametrize("text, spec, message", [
+    ("def f(:", "plugged:f", "plugged:f cannot be imported: SyntaxError: .*; correct plugged"),
+    ("raise KeyError('x')", "plugged:f", "plugged:f cannot be imported: KeyError: 'x'; correct plugged"),
+    ("import sys; sys.exit(0)", "plugged:f", "plugged:f cannot be imported: SystemExit: 0; correct plugged"),
+    ("def f(): raise SystemExit", "plugged:f", "plugged:f cannot be made: SystemExit: no message; correct f"),
+    ("", "../plugged:f", "'../plugged' is no name of a module: use module:callable"),
+    ("", ".plugged:f", "'.plugged' is no name of a module"), ("", ":f", "'' is no name of a module")])
+def test_plug_ins_that_stop_the_program(plug_in, text, spec, message):
+    plug_in(text)
+    with pytest.raises(FprdoError, match=message) as error:
+        load_extractor(spec)
+    assert "\n" not in str(error.value)
+
+
 def test_what_a_plug_in_raises_is_said_in_one_line(tmp_path, monkeypatch):
     (tmp_path / "broken_plug_in.py").write_text(
         "import torch\n"

@@ -247,6 +247,9 @@ def test_pictures_that_cannot_be_saved(tmp_path, rgb):
     for name in ("a.xyz", "a"):
         with pytest.raises(FprdoError, match="unknown picture type"):
             save_picture(tmp_path / name, rgb)
+    for name in ("a.psd", "a.mpg", "a.xbm", "a.palm", "a.grib"):  # Pillow reads them, or writes them in black and white
+        with pytest.raises(FprdoError, match=rf"{name}: Pillow does not write a colour picture as .*; use \.png"):
+            save_picture(tmp_path / name, rgb)
     with pytest.raises(FprdoError, match="uint8"):
         save_picture(tmp_path / "a.png", rgb.astype(np.float32))
     (tmp_path / "file").write_text("")

@@ -265,7 +265,8 @@ def test_idse_options_out_of_range(values, message):
     (dict(options={"SearchRange": "many"}), "Error parsing option \"SearchRange"),
     (dict(options={"Profile": "main", "InternalBitDepth": "10"}), "exit status 1: .*bitDepthConstraint"),
     (dict(options={"FramesToBeEncoded": "1"}), "coded 1 of 2 pictures"),
-    (dict(options={"InputFile": "/nonexistent"}), "coded 0 of 2 pictures")])
+    (dict(options={"InputFile": "/nonexistent"}), "encoder option InputFile: InputFile is set by other arguments"),
+    (dict(options={"FrameSkip": "9"}), "coded 0 of 2 pictures")])
 def test_bad_jobs(tmp_path, tools, change, message):
     job = replace(make_job(tmp_path, VideoFormat(64, 64), tools, frames=2), **change)
     with pytest.raises(FprdoError, match=message) as error:

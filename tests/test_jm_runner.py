@@ -7,13 +7,14 @@ import subprocess
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import pytest
 from clips import make_job
 
 from fprdo_bridge import cli, codecs, toolchain
-from fprdo_bridge.codecs import jm, jm_log
+from fprdo_bridge.codecs import decoders, jm, jm_log, running
 from fprdo_bridge.codecs.decoders import bitstream_codec, bitstream_format, decode_jm, decode_libav, supported_by_libav
 from fprdo_bridge.codecs.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
@@ -229,6 +230,20 @@ def test_a_crash_is_told_with_command_status_and_log(tmp_path, jm_tools):
     assert left_over(job) == []
 
 
+@pytest.mark.parametrize("last, how", [("exit 3", "exit status 3"), ("kill -KILL $$", "killed by SIGKILL")])
+def test_a_failure_is_told_without_the_banner(tmp_path, monkeypatch, jm_tools, last, how):
+    script = tmp_path / "encoder"
+    script.write_text(f"#!/bin/sh\n'{jm_tools.encoder}' \"$@\"\n{last}\n")
+    script.chmod(0o755)
+    job = make_job(tmp_path, VideoFormat(64, 64), jm_tools, codec=jm)
+    for room, text in ((1 << 30, ""), (1000, f"; the disk of {job.bitstream.parent} is full")):
+        monkeypatch.setattr(running.os, "statvfs", lambda path: SimpleNamespace(f_bavail=room, f_frsize=1))
+        with pytest.raises(FprdoError) as error:
+            jm.encode(job, replace(jm_tools, encoder=script))
+        reason = re.fullmatch(rf"JM failed, {how}: (.*) .command: .*", str(error.value))[1]
+        assert reason.endswith(text) and "Off" not in reason and "Parsing" not in reason
+
+
 @pytest.mark.parametrize("width, height, rate, interlaced, level", [
     (176, 144, 15, False, 10), (352, 288, 15, False, 12), (352, 288, 30, False, 13), (352, 288, 30, True, 21),
     (720, 576, 25, False, 30), (512, 512, 30, False, 30), (1280, 720, 30, False, 31), (1920, 1080, 30, False, 40),
@@ -266,6 +281,26 @@ def test_a_bitstream_of_another_format(tmp_path, jm_tools, encoded, change):
         decode_jm(job.bitstream, jm_tools, tmp_path / "decoded.yuv", other)
     with pytest.raises(FprdoError, match="check size, chroma format and bit depth"):
         list(decode_libav(job.bitstream, other))
+
+
+@pytest.mark.parametrize("chroma", ["400", "422", "444"])
+def test_command_line_reads_the_chroma_format(tmp_path, jm_tools, chroma):
+    """libavcodec, which is asked for the format, passes 4:0:0 off as 4:2:0."""
+    fmt = VideoFormat(64, 34, chroma)
+    job = make_job(tmp_path, fmt, jm_tools, frames=2, codec=jm)
+    jm.encode(job, jm_tools, stock=True)
+    assert bitstream_format(job.bitstream) == fmt
+    for decoder in ("jm", "libavcodec"):
+        assert cli.main(["decode", str(job.bitstream), "-o", str(tmp_path / "a.yuv"), "--decoder", decoder]) == 0
+        assert (tmp_path / "a.yuv").read_bytes() == job.recon.read_bytes()
+
+
+@pytest.mark.parametrize("data, chroma_format_idc", [
+    ("67 64 00 1f ac", 1), ("67 64 00 1f f4", 0), ("67 7a 00 1f b0", 2), ("67 f4 10 1f 91", 3), ("67 42 00 1f f4", 1),
+    ("67 64 00 1f 58", 0), ("67 64 00 1f 04 08", 1), ("68 64 00 1f f4", 1)])
+def test_chroma_format_in_the_sequence_parameter_set(tmp_path, data, chroma_format_idc):
+    (tmp_path / "a.bin").write_bytes(bytes(4) + b"\1" + bytes.fromhex(data) + bytes(4))
+    assert decoders._avc_chroma_format_idc(tmp_path / "a.bin") == chroma_format_idc
 
 
 def test_command_line_decodes_avc_with_jm(tmp_path, encoded, capsys):

@@ -12,6 +12,7 @@ import numpy as np
 
 from fprdo_bridge.atomic import replacing
 from fprdo_bridge.codecs import hm_log, jm_log
+from fprdo_bridge.codecs.byte_stream import nal_units
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import Frame, VideoFormat, coded_format, crop_frame, read_yuv, write_yuv
 from fprdo_bridge.toolchain import Toolchain
@@ -24,6 +25,10 @@ _LIBAV_FORMATS = {f"{prefix}{'' if depth == 8 else f'{depth}le'}": (chroma, dept
                   for depth in (8, 9, 10, 12, 14)
                   for prefix, chroma in (("gray", "400"), ("yuv420p", "420"), ("yuv422p", "422"), ("yuv444p", "444"))}
 _LIBAV_FORMATS |= {f"yuvj{chroma}p": (chroma, 8) for chroma in ("420", "422", "444")}
+_AVC_SPS = 7  # nal_unit_type, H.264 table 7-1
+# profile_idc whose sequence parameter sets have a chroma format, H.264 clause 7.3.2.1.1
+_AVC_WITH_CHROMA_FORMAT = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
+_HEVC_HASH = (40, 132)  # nal_unit_type and payloadType of a decoded picture hash, H.265 table 7-1 and clause D.2.1
 _LIBAV_MATRICES = {5: "bt601", 6: "bt601", 1: "bt709", 9: "bt2020"}  # matrix_coeffs, H.265 table E.5
 
 
@@ -109,7 +114,9 @@ def _check_decoded(bitstream: Path, title: str, run: subprocess.CompletedProcess
     if run.returncode or not size:
         said = (run.stderr + run.stdout).split("\n")
         last = next((line.strip() for line in reversed(said) if line.strip()), "no message")
-        raise FprdoError(f"{bitstream}: {title}'s decoder cannot read it (exit status {run.returncode}: {last})")
+        last = last[max(0, last.find("Assertion ")):]  # without the place in its source
+        raise FprdoError(f"{bitstream}: {title}'s decoder cannot read it (exit status {run.returncode}: {last}); it is "
+                         "damaged or cut short, encode or copy it again")
     if size != pictures * coded.frame_bytes:
         raise FprdoError(f"{bitstream}: decodes to {size} bytes for {pictures} pictures, not {coded}; "
                          "check size, chroma format and bit depth")
@@ -129,6 +136,51 @@ def bitstream_codec(bitstream: Path) -> str:
         header = file.read(64).partition(b"\0\0\1")[2][:2]
     # nal_unit_type 32 to 35 and 39 of layer 0 (H.265 table 7-1)
     return "hevc" if len(header) < 2 or header[0] in (0x40, 0x42, 0x44, 0x46, 0x4E) and header[1] == 1 else "h264"
+
+
+def check_decoder(bitstream: Path, decoder: str) -> None:
+    """Refuse to give a bitstream to the decoder "hm" or "jm" of the other standard, which would never end or crash.
+
+    Raises
+    ------
+    FprdoError
+        The bitstream is missing, empty or of the other standard.
+    """
+    codec = bitstream_codec(bitstream)
+    own = {"hevc": "hm", "h264": "jm"}[codec]
+    if decoder not in (own, "libavcodec"):
+        raise FprdoError(f"{bitstream}: is {_LIBAV_TITLES[codec]}; use --decoder {own} or libavcodec")
+
+
+def check_complete(bitstream: Path, decoder: str, fmt: VideoFormat) -> None:
+    """Refuse a bitstream that ends inside a picture where `decoder` would not notice.
+
+    HM's decoder notices except for a lost hash, JM's and libavcodec's of HEVC do not. HEVC: the last picture has no
+    hash; where none has one, HM's decoder may judge. AVC: libavcodec tries it first, if it knows the format; it
+    overlooks a loss of some bytes at the very end. What was cut between two pictures is a shorter bitstream, which is
+    right by itself.
+
+    Raises
+    ------
+    FprdoError
+        The bitstream is not complete.
+    """
+    codec = bitstream_codec(bitstream)
+    if codec == "h264":
+        if decoder == "jm" and supported_by_libav(fmt, codec):
+            for _ in decode_libav(bitstream, fmt):
+                pass
+        return
+    data = bitstream.read_bytes()
+    starts = [start for start, end in nal_units(data) if end > start + 2]
+    slices = [start for start in starts if data[start] >> 1 & 63 < 32]
+    hashes = [start for start in starts if (data[start] >> 1, data[start + 2]) == _HEVC_HASH]
+    if hashes and slices and hashes[-1] < slices[-1]:
+        raise FprdoError(f"{bitstream}: its last picture has lost its hash, so the file was cut short; encode or copy "
+                         "it again")
+    if not hashes and decoder == "libavcodec":
+        raise FprdoError(f"{bitstream}: has no hash of a picture, without which libavcodec does not notice that a "
+                         "file was cut short; use --decoder hm")
 
 
 def supported_by_libav(fmt: VideoFormat, codec: str = "hevc") -> bool:
@@ -170,7 +222,8 @@ def _libav_frames(bitstream: Path, codec: str, fmt: VideoFormat) -> Iterator[Fra
                 yield crop_frame(_planes(picture, coded, bitstream, codec), fmt)
     except (av.error.FFmpegError, IndexError) as error:
         reason = getattr(error, "strerror", None) or "no video"
-        raise FprdoError(f"{bitstream}: libavcodec cannot decode it ({reason})") from error
+        raise FprdoError(f"{bitstream}: libavcodec cannot decode it ({reason}); it is damaged or cut short, encode or "
+                         "copy it again") from error
 
 
 def _planes(picture: av.VideoFrame, coded: VideoFormat, bitstream: Path, codec: str) -> Frame:
@@ -209,8 +262,7 @@ def bitstream_format(bitstream: Path) -> VideoFormat:
     """Size, chroma format, bit depth, matrix and range that an HEVC or AVC bitstream declares.
 
     The size is the coded one (`coded_format`). A matrix or range that it leaves open is VideoFormat's default, and so
-    is the chroma siting, which libavcodec does not hand out. AVC of 4:0:0 passes for 4:2:0, as libavcodec adds grey
-    chroma.
+    is the chroma siting, which libavcodec does not hand out.
 
     Raises
     ------
@@ -231,5 +283,28 @@ def bitstream_format(bitstream: Path) -> VideoFormat:
     if name not in _LIBAV_FORMATS:
         raise FprdoError(f"{bitstream}: libavcodec decodes it to pixel format {name}, which is not supported here")
     chroma, depth = _LIBAV_FORMATS[name]
+    if codec == "h264" and chroma == "420" and _avc_chroma_format_idc(bitstream) == 0:
+        chroma = "400"  # libavcodec adds grey chroma
     matrix = _LIBAV_MATRICES.get(int(colorspace), VideoFormat.matrix)
     return VideoFormat(*size, chroma, depth, matrix, full_range)
+
+
+def _avc_chroma_format_idc(bitstream: Path) -> int:
+    """What the first sequence parameter set says (H.264 clause 7.3.2.1.1); 1, which is 4:2:0, where it says nothing."""
+    with open(bitstream, "rb") as file:
+        data = file.read(1 << 16)
+    for start, end in nal_units(data):
+        if data[start] & 31 == _AVC_SPS and data[start + 1] in _AVC_WITH_CHROMA_FORMAT:
+            # After one byte each of NAL unit header, profile, constraint flags and level, which is not 0: no emulation
+            # prevention byte comes this early.
+            bits = "".join(f"{byte:08b}" for byte in data[start + 4:min(end, start + 16)])
+            _, bits = _exp_golomb(bits)  # seq_parameter_set_id
+            return _exp_golomb(bits)[0]
+    return 1
+
+
+def _exp_golomb(bits: str) -> tuple[int, str]:
+    """The value of ue(v) at the beginning (H.264 clause 9.1), and the bits after it."""
+    zeros = len(bits) - len(bits.lstrip("0"))
+    end = 2 * zeros + 1
+    return int(bits[zeros:end] or "1", 2) - 1, bits[end:]

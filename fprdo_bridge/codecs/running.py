@@ -19,6 +19,14 @@ from fprdo_bridge.codecs.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import VideoFormat, coded_format, count_frames, crop_frame, pad_frame, read_yuv, write_yuv
 
+# What an encoder is told of the files of its run; a user who gives these would write elsewhere.
+_FILE_OPTIONS = {"hm": ("InputFile", "BitstreamFile", "ReconFile"), "jm": ("InputFile", "OutputFile", "ReconFile"),
+                 "x264": ("output", "dump-yuv", "stats")}
+# Lines that an encoder prints in any case: settings, progress, rules.
+_BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames"
+                     r"|^\[[\d.]+%\]|^POC +\d|^\d+\(|^Frame +Bit|^Inserting \d|-{9}")
+_FULL = 1 << 20  # bytes; where so little is left, a disk is full
+
 LOCAL_WEIGHTS = "weights.idse"  # what `command_in` calls the weight file where it gives it a name in the run's folder
 
 
@@ -95,12 +103,16 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
     """
     check(encoder, job, stock)
     coded = coded_format(job.fmt)
+    if job.fmt.bit_depth > 8:  # encoders take samples above the bit depth for others
+        for _ in read_yuv(job.source, job.fmt, count=job.frames):
+            pass
     with ExitStack() as stack:
         # The bitstream is renamed last: where it stands, the job's other outputs do.
         bitstream = stack.enter_context(replacing(job.bitstream))
         log_file = stack.enter_context(replacing(job.log))
         recon = stack.enter_context(replacing(job.recon)) if job.recon else None
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=job.bitstream.parent, prefix=".fprdo-")))
+        beside = job.bitstream.parent.absolute()  # as the encoder runs in the working folder
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=beside, prefix=".fprdo-")))
         run = replace(job, bitstream=bitstream, recon=recon)
         if coded != job.fmt:
             padded = (pad_frame(frame, job.fmt, coded) for frame in read_yuv(job.source, job.fmt, count=job.frames))
@@ -130,7 +142,8 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
             write_yuv(recon, cropped, job.fmt)
         if encoder.finish:
             encoder.finish(bitstream, job.fmt)
-        log_file.write_text(f"{shlex.join(arguments)}\n{errors}{output}", encoding="utf-8")
+        log_file.write_text(f"{shlex.join(arguments)}\n{errors}{output}", encoding="utf-8",
+                            errors="surrogateescape")  # file names may be any bytes
     return EncodeResult(job.bitstream, job.recon, job.log, log, tuple(arguments), Fraction(job.frame_rate),
                         wall_seconds)
 
@@ -157,13 +170,16 @@ def check(encoder: Encoder, job: EncodeJob, stock: bool = False) -> None:
     for name in job.options:
         if not re.fullmatch(r"[A-Za-z][\w-]*", name):
             raise FprdoError(f"encoder option {name!r}: give its name only, like SAO")
+        own = next((own for own in _FILE_OPTIONS.get(encoder.name, ()) if own.lower().startswith(name.lower())), None)
+        if own:  # x264 takes a beginning for the whole
+            raise FprdoError(f"encoder option {name}: {own} is set by other arguments of this command; leave it out")
     if not job.config:
         raise FprdoError(f"{job.bitstream}: no encoder configuration file given; name one")
     if stock and job.weights:
         raise FprdoError(f"{job.weights}: the stock encoder takes no weights; use the patched one")
     for path in (*job.config, *([job.weights] if job.weights else [])):
         if not path.is_file():
-            raise FprdoError(f"{path}: no such file; check the name")
+            raise FprdoError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}; check the name")
     if encoder.check:
         encoder.check(job)
     available = count_frames(job.source, fmt)
@@ -221,10 +237,14 @@ def _failure(encoder: Encoder, job: EncodeJob, arguments: list[str], status: int
     if status < 0:
         names = {number.value: number.name for number in signal.Signals}
         how = f"killed by {names.get(-status, f'signal {-status}')}"
-    said = [line.strip() for line in (errors + "\n" + output).splitlines() if line.strip()]
+    said = [line.strip() for line in re.split(r"[\r\n]+", errors + "\n" + output) if line.strip()]
+    said = [line for line in said if not _BANNER.search(line)]
     complaints = [line for line in said if re.search(r"error|fail|assert", line, re.IGNORECASE)]
     reason = "; ".join(complaints[:3] or said[-3:]) or "no message"
-    return f"{encoder.title} failed, {how}: {reason} (command: {shlex.join(arguments)})"
+    folders = dict.fromkeys(path.parent for path in (job.bitstream, job.recon) if path)
+    full = "".join(f"; the disk of {folder} is full" for folder in folders
+                   if (room := os.statvfs(folder)).f_bavail * room.f_frsize < _FULL)
+    return f"{encoder.title} failed, {how}: {reason}{full} (command: {shlex.join(arguments)})"
 
 
 def _verify(encoder: Encoder, job: EncodeJob, run: EncodeJob, log: EncodeLog, arguments: list[str]) -> None:

@@ -105,7 +105,7 @@ class Extractor:
             pass
         except FprdoError:
             raise
-        except Exception as error:  # whatever somebody's network raises
+        except (Exception, SystemExit) as error:  # whatever somebody's network raises
             size = f"{rgb.shape[-1]}x{rgb.shape[-2]}"
             raise FprdoError(f"extractor {self.name} fails on a {size} picture: {_reason(error)}; try another size or "
                              "correct the network") from error
@@ -217,21 +217,26 @@ def state_fingerprint(state: Mapping[str, Tensor]) -> str:
 
 def _call_plug_in(spec: str) -> object:
     module_name, _, attribute = spec.partition(":")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise FprdoError(f"extractor {spec}: {module_name!r} is no name of a module: use module:callable, the module "
+                         "on the Python path")
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise FprdoError(f"extractor {spec}: {error}: use module:callable, the module on the Python path") from error
+    except (Exception, SystemExit) as error:  # whatever somebody's code raises
+        raise FprdoError(f"extractor {spec} cannot be imported: {_reason(error)}; correct {module_name}") from error
     if not callable(factory):
         raise FprdoError(f"extractor {spec}: {attribute} is not callable: name a function that returns the network")
     try:
         return factory()
     except FprdoError:
         raise
-    except Exception as error:  # whatever somebody's code raises
+    except (Exception, SystemExit) as error:
         raise FprdoError(f"extractor {spec} cannot be made: {_reason(error)}; correct {attribute}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
 
 

@@ -165,6 +165,8 @@ class IdseFile:
         self.path = Path(path)
         try:
             size = self.path.stat().st_size
+            if not (self.path.is_file() or self.path.is_dir()):  # opening a pipe would wait for its writer
+                raise FprdoError(f"{self.path}: is no regular file: name an .idse file")
             with open(self.path, "rb") as file:
                 head = file.read(_HEADER_BYTES)
                 self._read_header(head, size)
@@ -290,7 +292,8 @@ def fill_record(record: np.ndarray, weight_map: WeightMap, layout: Layout, where
 
 
 def _json_bytes(metadata: Mapping[str, object]) -> bytes:
-    return json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode("utf-8")
+    # A file name that is not UTF-8 holds lone surrogates; a backslash with their code is JSON's way to write them too.
+    return json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode("utf-8", "backslashreplace")
 
 
 def _aligned(size: int) -> int:
