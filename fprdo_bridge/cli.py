@@ -416,7 +416,8 @@ def _parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("quickstart", help="the demo: compare on four pictures of scikit-image, into out/quickstart",
                               description="The same as: fprdo compare " + " ".join(QUICKSTART_PICTURES) + " -o out/quickstart, "
-                              "and with --encoder NAME -o out/quickstart-NAME for every other encoder that is built")
+                              "and with --encoder NAME -o out/quickstart-NAME for every other encoder that is built",
+                              epilog="example: fprdo quickstart")
     one.set_defaults(run=None)
     return parser
 
