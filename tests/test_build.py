@@ -837,11 +837,12 @@ finally:
 PARENT = "import sys, build; build.catch_signals(); build.call([sys.executable, 'child.py', sys.argv[1]])"
 
 
-def start_child(project: Project, seconds: str, **options: object) -> subprocess.Popen:
+def start_child(project: Project, seconds: str, hangup: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen:
     """A program run by build.py's `call`, in a session of its own, that takes `seconds` to clean up."""
     (project.root / "child.py").write_text(CHILD)
     process = subprocess.Popen([sys.executable, "-c", PARENT, seconds], cwd=project.root, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, text=True, start_new_session=True, **options)
+                               stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup))  # whatever these tests run under
     assert process.stdout.readline() == "at work\n"
     return process
 
@@ -866,7 +867,7 @@ def test_second_stop_kills_the_demo(project):
 
 
 def test_hangup_stays_ignored_where_it_is(project):
-    process = start_child(project, "0", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process = start_child(project, "0", hangup=signal.SIG_IGN)
     process.send_signal(signal.SIGHUP)
     time.sleep(0.5)
     assert process.poll() is None
