@@ -82,7 +82,7 @@ def test_sse_of_frames_and_fields(block, depth, wide, seed):
     weight = np.maximum(padded(planes[component])[taken], 1).astype(object)
     error = original.planes[component][taken].astype(object) - original.coded[component][taken].astype(object)
     total, plain = int((weight * error ** 2).sum()), int((error ** 2).sum())
-    knee = BUDGET * 32 // MACROBLOCK[fmt.chroma] * width * height // 2
+    knee = BUDGET * 32 // MACROBLOCK[fmt.chroma] // 2 * width * height
     expected = 1 if 0 < total < 8 else total // 8
     if expected > knee:
         expected = min(expected, max(2 * knee - knee ** 2 // expected, 32 * plain))

@@ -107,7 +107,7 @@ struct idse_picture {
   int           components;
   const idse_provider *provider;                    /* whose distortion takes the place of ours, NULL: nobody's */
   int           decision;                           /* of the last idse_decides() */
-  int64_t       sample_limit;                       /* largest distortion of a sample in idse_sse_rows*() */
+  int64_t       sample_knee;                        /* distortion per sample that idse_sse_rows*() limits from on */
   original      originals[IDSE_MAX_COMP];
   uint32_t      tau_share;                          /* tau / (1 + tau), MIXED_BITS */
   uint32_t      qp_threshold[2 * MAX_QP_CLIP];      /* mean weights at which the QP offset changes, descending */
@@ -430,7 +430,7 @@ static int64_t row_distortion(uint64_t sum)
     const int found = find_place(picture, original[0] + x, original[1] + x, &at);                                      \
     if (!idse_decides(picture, found ? decision : 0, at.component)) return 0;                                          \
     const plane    *p = &picture->planes[at.component];                                                                \
-    const int64_t   knee = picture->sample_limit * width * height / 2;                                                 \
+    const int64_t   knee = picture->sample_knee * (width * height);                                                    \
     const uint16_t *w = weights_at(p, at.x, at.y);                                                                     \
     const ptrdiff_t stride_w = (ptrdiff_t)p->padded_width * at.step;                                                   \
     const uint64_t  sum =                                                                                              \
@@ -840,9 +840,10 @@ static idse_picture *picture_allocate(const idse_settings *settings, const idse_
   picture->sse = best_kernels();
   picture->settings = *settings;
   picture->components = component_count(sequence->chroma_format_idc);
-  /* A cost without its fraction is an int; an eighth of its range is left to the rate. */
-  picture->sample_limit = (INT32_MAX - INT32_MAX / 8) * (int64_t)ROW_ONE /
-                          macroblock_samples(sequence->chroma_format_idc);
+  /* A cost without its fraction is an int; an eighth of its range is left to the rate, and distortion reaches twice the
+   * knee. */
+  picture->sample_knee = (INT32_MAX - INT32_MAX / 8) * (int64_t)ROW_ONE /
+                         macroblock_samples(sequence->chroma_format_idc) / 2;
   picture->tau_share = (uint32_t)(settings->tau / (1 + settings->tau) * MIXED_ONE + 0.5);
   /* The offset is -12 + the number of thresholds above the mean: threshold i separates -12 + i from -11 + i. */
   for (int i = 0; i < 2 * MAX_QP_CLIP; i++)
