@@ -96,7 +96,8 @@ def command(job: EncodeJob, encoder: Path) -> list[str]:
 
 
 # An HM built without RExt__HIGH_BIT_DEPTH_SUPPORT codes up to 12 bits.
-ENCODER = Encoder("HM", "hm", 12, command, parse_log, parse_picture, finish=signal_colour)
+ENCODER = Encoder("HM", "hm", 12, command, parse_log, parse_picture, finish=signal_colour,
+                  file_options=("InputFile", "BitstreamFile", "ReconFile"))
 
 
 def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,

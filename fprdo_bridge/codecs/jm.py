@@ -159,7 +159,8 @@ def _check(job: EncodeJob) -> None:
             raise FprdoError(f"{name}={value}: JM 19.1 crashes with it, the stock one too; use {instead}")
 
 
-ENCODER = Encoder("JM", "jm", 14, command, parse_log, parse_picture, command_in=_command_in, check=_check)
+ENCODER = Encoder("JM", "jm", 14, command, parse_log, parse_picture, command_in=_command_in, check=_check,
+                  file_options=("InputFile", "OutputFile", "ReconFile"))
 
 
 def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,

@@ -19,9 +19,6 @@ from fprdo_bridge.codecs.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.frames import VideoFormat, coded_format, count_frames, crop_frame, pad_frame, read_yuv, write_yuv
 
-# What an encoder is told of the files of its run; a user who gives these would write elsewhere.
-_FILE_OPTIONS = {"hm": ("InputFile", "BitstreamFile", "ReconFile"), "jm": ("InputFile", "OutputFile", "ReconFile"),
-                 "x264": ("output", "dump-yuv", "stats")}
 # Lines that an encoder prints in any case: settings, progress, rules.
 _BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames"
                      r"|^\[[\d.]+%\]|^POC +\d|^\d+\(|^Frame +Bit|^Inserting \d|-{9}")
@@ -72,6 +69,7 @@ class Encoder:
     finish : (bitstream, visible format) -> what is left to do with the bitstream
     rates : what it knows of EncodeJob.rate
     logs_on_stderr : its standard error is what `parse_log` reads
+    file_options : its options that name the files of a run; a user who gave them would write elsewhere
     """
 
     title: str
@@ -86,6 +84,7 @@ class Encoder:
     finish: Callable[[Path, VideoFormat], None] | None = None
     rates: tuple[str, ...] = ("qp",)
     logs_on_stderr: bool = False
+    file_options: tuple[str, ...] = ()
 
 
 def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
@@ -170,7 +169,7 @@ def check(encoder: Encoder, job: EncodeJob, stock: bool = False) -> None:
     for name in job.options:
         if not re.fullmatch(r"[A-Za-z][\w-]*", name):
             raise FprdoError(f"encoder option {name!r}: give its name only, like SAO")
-        own = next((own for own in _FILE_OPTIONS.get(encoder.name, ()) if own.lower().startswith(name.lower())), None)
+        own = next((own for own in encoder.file_options if own.lower().startswith(name.lower())), None)
         if own:  # x264 takes a beginning for the whole
             raise FprdoError(f"encoder option {name}: {own} is set by other arguments of this command; leave it out")
     if not job.config:

@@ -150,7 +150,8 @@ def _check(job: EncodeJob) -> None:
 
 
 ENCODER = Encoder("x264", "x264", 10, command, parse_log, parse_picture, command_in=_command_in,
-                   first_pass=_first_pass, check=_check, rates=("qp", "crf", "abr"), logs_on_stderr=True)
+                  first_pass=_first_pass, check=_check, rates=("qp", "crf", "abr"), logs_on_stderr=True,
+                  file_options=("output", "dump-yuv", "stats"))
 
 
 def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,
