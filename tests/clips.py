@@ -5,9 +5,9 @@ from types import ModuleType
 
 import numpy as np
 
-from fprdo_bridge.codecs import hm
-from fprdo_bridge.codecs.job import EncodeJob
-from fprdo_bridge.frames import Frame, VideoFormat, load_picture, write_yuv
+from fprdo_bridge.encoders import hm
+from fprdo_bridge.encoders.job import EncodeJob
+from fprdo_bridge.video.frames import Frame, VideoFormat, load_picture, write_yuv
 from fprdo_bridge.toolchain import Toolchain
 
 

@@ -8,10 +8,10 @@ from types import ModuleType
 
 import numpy as np
 
-from fprdo_bridge.codecs import hm
-from fprdo_bridge.codecs.encode_log import EncodeLog
-from fprdo_bridge.codecs.job import EncodeJob
-from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.encoders import hm
+from fprdo_bridge.encoders.log import EncodeLog
+from fprdo_bridge.encoders.job import EncodeJob
+from fprdo_bridge.video.frames import VideoFormat
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
 
 

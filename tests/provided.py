@@ -8,8 +8,8 @@ import threading
 
 import numpy as np
 
-from fprdo_bridge.encoder import Block
-from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.session.encoder import Block
+from fprdo_bridge.video.frames import VideoFormat
 
 
 def stripes(fmt: VideoFormat) -> list[np.ndarray]:

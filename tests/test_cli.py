@@ -17,11 +17,11 @@ from limits import file_size_limit
 from PIL import Image
 
 from fprdo_bridge import cli
-from fprdo_bridge.codecs import hm
-from fprdo_bridge.codecs.decoders import decode_libav
-from fprdo_bridge.frames import VideoFormat, first_difference, load_picture, read_yuv, save_picture, write_yuv
+from fprdo_bridge.encoders import hm
+from fprdo_bridge.bitstream.decoders import decode_libav
+from fprdo_bridge.video.frames import VideoFormat, first_difference, load_picture, read_yuv, save_picture, write_yuv
 from fprdo_bridge.importance.idse_file import IdseFile, ones, write_idse
-from fprdo_bridge.sequence import open_sequence
+from fprdo_bridge.video.sequence import open_sequence
 
 Said = namedtuple("Said", "status out err")
 FAST = ("--probes", "2")

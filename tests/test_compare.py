@@ -15,17 +15,17 @@ import pytest
 from clips import clip
 from PIL import Image
 
-from fprdo_bridge import report
-from fprdo_bridge.codecs.job import IdseOptions
-from fprdo_bridge.codecs.decoders import decode_libav
-from fprdo_bridge.colour import frame_to_rgb
-from fprdo_bridge.compare import MODES, CompareSettings, Point, bd_rates, compare
+from fprdo_bridge.report import tables
+from fprdo_bridge.encoders.job import IdseOptions
+from fprdo_bridge.bitstream.decoders import decode_libav
+from fprdo_bridge.video.colour import frame_to_rgb
+from fprdo_bridge.ctc.compare import MODES, CompareSettings, Point, bd_rates, compare
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, load_picture, save_picture, write_yuv
+from fprdo_bridge.video.frames import VideoFormat, load_picture, save_picture, write_yuv
 from fprdo_bridge.importance.extractors import feature_distance
 from fprdo_bridge.importance.weighting import WeightSettings
-from fprdo_bridge.metrics import psnr
-from fprdo_bridge.sequence import FormatRequest, Sequence, open_sequence
+from fprdo_bridge.ctc.metrics import psnr
+from fprdo_bridge.video.sequence import FormatRequest, Sequence, open_sequence
 
 JUDGE = "efficientnet_lite0"
 SETTINGS = CompareSettings(weights=WeightSettings(probes=2))
@@ -98,7 +98,7 @@ def test_points(finished, sequence, tools):
 
 def test_tables_and_curves(finished, tmp_path):
     points = finished[1]
-    report.write_csv(tmp_path / "results.csv", points)
+    tables.write_csv(tmp_path / "results.csv", points)
     with open(tmp_path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8
@@ -112,16 +112,16 @@ def test_tables_and_curves(finished, tmp_path):
 
     (name, (features, luma)), = bd_rates(points, JUDGE).items()
     assert name == "face" and -60 < features < 60 and -60 < luma < 60 and features != luma
-    data = json.loads(report.to_json(points, SETTINGS))
+    data = json.loads(tables.to_json(points, SETTINGS))
     assert len(data["points"]) == 8 and data["points"][0]["bits"] == points[0].bits
     rates = {"features": features, "psnr_y": luma}
     assert data["bd_rate_percent"][JUDGE] == {"face": rates, "mean": rates}
-    table = report.format_bd_rates(points, (JUDGE,)).splitlines()
+    table = tables.format_bd_rates(points, (JUDGE,)).splitlines()
     assert table[1].split() == ["face", f"{features:.2f}", f"{luma:.2f}"] and table[2].split()[0] == "mean"
-    lines = report.format_points(points, JUDGE).splitlines()
+    lines = tables.format_points(points, JUDGE).splitlines()
     assert lines[2].split()[:4] == ["face", "27", str(points[0].bits), str(points[4].bits)]
 
-    report.draw_curves(tmp_path / "curves.png", points, JUDGE)
+    tables.draw_curves(tmp_path / "curves.png", points, JUDGE)
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.format == "PNG" and picture.width > 400 and picture.height > 400
 
@@ -156,7 +156,7 @@ def test_several_pictures_and_judges(tmp_path, sequence, tools, finished):
     assert [(p.bits, p.distance[JUDGE]) for p in points[:8]] == [
         (p.bits, pytest.approx(p.distance[JUDGE], rel=1e-5)) for p in finished[1]]
     for judge in settings.judges:
-        table = json.loads(report.to_json(points, settings))["bd_rate_percent"][judge]
+        table = json.loads(tables.to_json(points, settings))["bd_rate_percent"][judge]
         assert table["mean"]["features"] == pytest.approx((table["face"]["features"] + table["arm"]["features"]) / 2)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import (VideoFormat, check_frame, coded_format, count_frames, crop_frame, first_difference,
+from fprdo_bridge.video.frames import (VideoFormat, check_frame, coded_format, count_frames, crop_frame, first_difference,
                                  guess_format, guess_frame_rate, load_picture, pad_frame, read_yuv, save_picture,
                                  write_yuv)
 

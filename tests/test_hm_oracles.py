@@ -15,9 +15,9 @@ from clips import make_job
 from oracles import random_map, region_map, run, run_all, same, write_maps
 from scipy.fft import dctn
 
-from fprdo_bridge.codecs import hm
-from fprdo_bridge.codecs.decoders import decode_hm, decode_libav, supported_by_libav
-from fprdo_bridge.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
+from fprdo_bridge.encoders import hm
+from fprdo_bridge.bitstream.decoders import decode_hm, decode_libav, supported_by_libav
+from fprdo_bridge.video.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones
 
 SIZES = (4, 8, 16, 32)

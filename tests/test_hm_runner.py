@@ -18,15 +18,15 @@ import pytest
 from clips import make_job
 from limits import file_size_limit
 
-from fprdo_bridge import codecs, toolchain
-from fprdo_bridge.codecs import hm
-from fprdo_bridge.codecs.colour_signal import signal_colour
-from fprdo_bridge.codecs.decoders import decode_hm, decode_libav, supported_by_libav
-from fprdo_bridge.codecs.hm_log import parse_decoder_log
+from fprdo_bridge import encoders, toolchain
+from fprdo_bridge.encoders import hm
+from fprdo_bridge.bitstream.colour_description import signal_colour
+from fprdo_bridge.bitstream.decoders import decode_hm, decode_libav, supported_by_libav
+from fprdo_bridge.encoders.hm_log import parse_decoder_log
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, coded_format, first_difference, read_yuv
+from fprdo_bridge.video.frames import VideoFormat, coded_format, first_difference, read_yuv
 from fprdo_bridge.importance.idse_file import ones, write_idse
-from fprdo_bridge.metrics import sequence_psnr
+from fprdo_bridge.ctc.metrics import sequence_psnr
 
 
 def left_over(job: hm.EncodeJob) -> list[str]:
@@ -332,8 +332,8 @@ def test_interrupt_stops_the_encoder_and_leaves_nothing(tmp_path, tools):
         from pathlib import Path
         from dataclasses import replace
         from fprdo_bridge import toolchain
-        from fprdo_bridge.codecs import hm
-        from fprdo_bridge.frames import VideoFormat
+        from fprdo_bridge.encoders import hm
+        from fprdo_bridge.video.frames import VideoFormat
         def progress(picture):
             print("picture", flush=True)
             time.sleep(60)
@@ -343,7 +343,7 @@ def test_interrupt_stops_the_encoder_and_leaves_nothing(tmp_path, tools):
         hm.encode(job, tools, progress=progress)
         """)
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, cwd=Path(codecs.__file__).parents[2])
+                               text=True, cwd=Path(encoders.__file__).parents[2])
     assert process.stdout.readline() == "picture\n"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
@@ -428,9 +428,9 @@ def test_decoder_log_tells_mismatch_from_missing_hash():
 # ---- tools -----------------------------------------------------------------------------------------------------------
 
 def test_registry(tools):
-    assert codecs.get("hm") is hm
+    assert encoders.get("hm") is hm
     with pytest.raises(FprdoError, match="encoder 'x265': use one of hm"):
-        codecs.get("x265")
+        encoders.get("x265")
     with pytest.raises(FprdoError, match="'still': use one of intra, lowdelay, randomaccess"):
         hm.config_for("still", VideoFormat(64, 64), tools)
     names = {(chroma, depth): hm.config_for("intra", VideoFormat(64, 64, chroma, depth), tools).name

@@ -13,14 +13,14 @@ import av
 import pytest
 from clips import make_job
 
-from fprdo_bridge import cli, codecs, toolchain
-from fprdo_bridge.codecs import decoders, jm, jm_log, running
-from fprdo_bridge.codecs.decoders import bitstream_codec, bitstream_format, decode_jm, decode_libav, supported_by_libav
-from fprdo_bridge.codecs.job import EncodeJob
+from fprdo_bridge import cli, encoders, toolchain
+from fprdo_bridge.encoders import decoders, jm, jm_log, running
+from fprdo_bridge.bitstream.decoders import bitstream_codec, bitstream_format, decode_jm, decode_libav, supported_by_libav
+from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, coded_format, first_difference, read_yuv
+from fprdo_bridge.video.frames import VideoFormat, coded_format, first_difference, read_yuv
 from fprdo_bridge.importance.idse_file import ones, write_idse
-from fprdo_bridge.metrics import sequence_psnr
+from fprdo_bridge.ctc.metrics import sequence_psnr
 
 
 def left_over(job: EncodeJob) -> list[str]:
@@ -315,7 +315,7 @@ def test_command_line_decodes_avc_with_jm(tmp_path, encoded, capsys):
 # ---- tools -----------------------------------------------------------------------------------------------------------
 
 def test_registry(jm_tools):
-    assert codecs.get("jm") is jm
+    assert encoders.get("jm") is jm
     with pytest.raises(FprdoError, match="'still': use one of intra, lowdelay, randomaccess"):
         jm.config_for("still", VideoFormat(64, 64), jm_tools)
     for kind in jm.KINDS:

@@ -18,14 +18,14 @@ from clips import clip
 from conftest import optional_tools
 from oracles import random_map
 
-from fprdo_bridge import Encoder, codecs, compiled, toolchain
-from fprdo_bridge.codecs.decoders import decode_libav
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
-from fprdo_bridge.encoder import _Provider
+from fprdo_bridge import Encoder, compiled, toolchain
+from fprdo_bridge.bitstream.decoders import decode_libav
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.session.encoder import _Provider
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, first_difference, save_picture, write_yuv
+from fprdo_bridge.video.frames import VideoFormat, first_difference, save_picture, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
-from fprdo_bridge.weight_buffer import WeightBuffer
+from fprdo_bridge.session.weight_buffer import WeightBuffer
 
 FMT = VideoFormat(72, 56)
 PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False)
@@ -361,7 +361,7 @@ import sys
 
 import numpy as np
 from fprdo_bridge import Encoder
-from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.video.frames import VideoFormat
 {imports}
 
 class Own(Exception):
@@ -466,7 +466,7 @@ import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from clips import clip
 from fprdo_bridge import Encoder
-from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.video.frames import VideoFormat
 def provider(picture):
     print("begun", flush=True)
     time.sleep(60)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fprdo_bridge.codecs.job import IdseOptions
-from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.encoders.job import IdseOptions
+from fprdo_bridge.video.frames import VideoFormat
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.picture import WeightedPicture
 

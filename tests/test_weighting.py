@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, write_yuv
+from fprdo_bridge.video.frames import VideoFormat, write_yuv
 from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights
-from fprdo_bridge.sequence import Sequence, open_sequence
+from fprdo_bridge.video.sequence import Sequence, open_sequence
 
 SETTINGS = WeightSettings(probes=2, frames_per_map=2)
 
@@ -49,7 +49,7 @@ def test_groups_of_frames_share_the_map_of_their_first(clip, tmp_path, extractor
 
 
 def request_of(fmt: VideoFormat):
-    from fprdo_bridge.sequence import FormatRequest
+    from fprdo_bridge.video.sequence import FormatRequest
     return FormatRequest(size=(fmt.width, fmt.height))
 
 

@@ -16,10 +16,10 @@ from scipy.fft import dctn
 from x264_builds import build_without_assembly
 
 from fprdo_bridge import toolchain
-from fprdo_bridge.codecs import x264
-from fprdo_bridge.codecs.decoders import bitstream_format, decode_libav, supported_by_libav
+from fprdo_bridge.encoders import x264
+from fprdo_bridge.bitstream.decoders import bitstream_format, decode_libav, supported_by_libav
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
+from fprdo_bridge.video.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones
 
 OFF = x264.IdseOptions(rdoq=0, qp_map=False, decisions=0)

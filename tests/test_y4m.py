@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, first_difference, read_yuv
-from fprdo_bridge.sequence import FormatRequest, open_sequence
-from fprdo_bridge.y4m import read_header
+from fprdo_bridge.video.frames import VideoFormat, first_difference, read_yuv
+from fprdo_bridge.video.sequence import FormatRequest, open_sequence
+from fprdo_bridge.video.y4m import read_header
 
 
 def frames_of(fmt: VideoFormat, count: int) -> list[tuple[np.ndarray, ...]]:

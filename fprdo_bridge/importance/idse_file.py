@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fprdo_bridge.atomic import replacing
+from fprdo_bridge.files import replacing
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.video.frames import VideoFormat
 from fprdo_bridge.native import _quantise
 
 MAGIC = b"IDSE\r\n\x1a\n"

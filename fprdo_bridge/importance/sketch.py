@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fprdo_bridge.colour import planes_to_rgb
+from fprdo_bridge.video.colour import planes_to_rgb
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.extractors import Extractor
 
 if TYPE_CHECKING:
-    from fprdo_bridge.frames import VideoFormat
+    from fprdo_bridge.video.frames import VideoFormat
 
 DEFAULT_PROBES = 16
 DEFAULT_JITTER = 5.0  # standard deviation in code values at 8 bits, about the coding error at QP 32

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fprdo_bridge import __version__
-from fprdo_bridge.atomic import replacing
+from fprdo_bridge.files import replacing
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import coded_format, pad_frame
+from fprdo_bridge.video.frames import coded_format, pad_frame
 
 if TYPE_CHECKING:
-    from fprdo_bridge.frames import Frame
+    from fprdo_bridge.video.frames import Frame
     from fprdo_bridge.importance.extractors import Extractor
     from fprdo_bridge.importance.idse_file import WeightMap
-    from fprdo_bridge.sequence import Sequence
+    from fprdo_bridge.video.sequence import Sequence
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fprdo_bridge.colour import float_planes
+from fprdo_bridge.video.colour import float_planes
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.extractors import Extractor
 from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, WeightMap
 from fprdo_bridge.importance.sketch import DEFAULT_JITTER, DEFAULT_PROBES, DEFAULT_TILE_SAMPLES, sketch_gradients
 
 if TYPE_CHECKING:
-    from fprdo_bridge.frames import Frame, VideoFormat
+    from fprdo_bridge.video.frames import Frame, VideoFormat
 
 
 # Against the map of 48 further probes, a deviation of 2 samples lowers the RMS error of 16 probes' pixel weights from

@@ -16,7 +16,7 @@ def declarations(header: str) -> str:
     return body.replace("FILE *out", "void *out")
 
 
-# What in_process.py answers when an encoder that runs as a library asks.
+# What worker.py answers when an encoder that runs as a library asks.
 CALLBACKS = """
 extern "Python" {
   int provider_begin(void *context, int poc, int frame, idse_map *map);

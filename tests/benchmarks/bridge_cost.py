@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 from skimage.transform import resize
 
-from fprdo_bridge import Encoder, codecs, toolchain
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
+from fprdo_bridge import Encoder, encoders, toolchain
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import Frame, VideoFormat, load_picture, save_picture
+from fprdo_bridge.video.frames import Frame, VideoFormat, load_picture, save_picture
 from fprdo_bridge.importance.idse_file import IdseFile, WeightMap, ones, write_idse
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights
-from fprdo_bridge.sequence import open_sequence
+from fprdo_bridge.video.sequence import open_sequence
 
 WIDTH, HEIGHT = 768, 512
 
@@ -112,7 +112,7 @@ def main() -> None:
         with IdseFile(network) as file:
             weights = file.map(0)
         for encoder in options.encoder:
-            codec, tools, driven = codecs.get(encoder), toolchain.find(encoder), Encoder(encoder)
+            codec, tools, driven = encoders.get(encoder), toolchain.find(encoder), Encoder(encoder)
             config = codec.config_for("intra", fmt, tools)
             for qp in options.qp:
                 def job(weights: Path | None) -> EncodeJob:

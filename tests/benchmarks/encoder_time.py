@@ -20,10 +20,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from fprdo_bridge import cli, codecs, toolchain
-from fprdo_bridge.codecs.job import EncodeJob
+from fprdo_bridge import cli, encoders, toolchain
+from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import coded_format
+from fprdo_bridge.video.frames import coded_format
 from fprdo_bridge.importance.idse_file import ones, write_idse
 from fprdo_bridge.importance.weighting import write_weights
 
@@ -53,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = parse_arguments()
-    codec, tools = codecs.get(options.encoder), toolchain.find(options.encoder)
+    codec, tools = encoders.get(options.encoder), toolchain.find(options.encoder)
     sequence, settings, idse = cli.sequence_of(options), cli.weight_settings_of(options), cli.idse_options_of(options)
     fmt, count = coded_format(sequence.fmt), -(-sequence.frames // settings.frames_per_map)
     with tempfile.TemporaryDirectory() as name:

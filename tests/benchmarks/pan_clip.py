@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fprdo_bridge.atomic import replacing
-from fprdo_bridge.colour import rgb_to_frame
+from fprdo_bridge.files import replacing
+from fprdo_bridge.video.colour import rgb_to_frame
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import Frame, VideoFormat, load_picture
+from fprdo_bridge.video.frames import Frame, VideoFormat, load_picture
 
 SHOTS = (("skimage:coffee", "skimage:chelsea"), ("skimage:rocket", "skimage:astronaut"))  # behind, in front
 FRAMES_PER_SECOND = 30

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from fprdo_bridge.codecs import running
-from fprdo_bridge.codecs.colour_signal import signal_colour
-from fprdo_bridge.codecs.decoders import decode_hm
-from fprdo_bridge.codecs.coding_structures import KINDS, check_kind
-from fprdo_bridge.codecs.encode_log import EncodeLog, IdseSummary, PictureLog
-from fprdo_bridge.codecs.hm_log import parse_log, parse_picture
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
-from fprdo_bridge.codecs.running import Encoder, EncodeResult
+from fprdo_bridge.encoders import running
+from fprdo_bridge.bitstream.colour_description import signal_colour
+from fprdo_bridge.bitstream.decoders import decode_hm
+from fprdo_bridge.encoders.structures import KINDS, check_kind
+from fprdo_bridge.encoders.log import EncodeLog, IdseSummary, PictureLog
+from fprdo_bridge.encoders.hm_log import parse_log, parse_picture
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoders.running import Encoder, EncodeResult
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, coded_format
+from fprdo_bridge.video.frames import VideoFormat, coded_format
 from fprdo_bridge.toolchain import Toolchain
 
 __all__ = ["KINDS", "STOCK_DECODERS", "EncodeJob", "EncodeLog", "EncodeResult", "IdseOptions", "IdseSummary",
@@ -102,9 +102,9 @@ ENCODER = Encoder("HM", "hm", 12, command, parse_log, parse_picture, finish=sign
 
 def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,
            progress: Callable[[PictureLog], None] | None = None) -> EncodeResult:
-    """Run HM; the outputs of the job and its log appear when all of it has succeeded (codecs.running.encode).
+    """Run HM; the outputs of the job and its log appear when all of it has succeeded (encoders.running.encode).
 
-    The bitstream carries the colour description of the format (codecs.colour_signal).
+    The bitstream carries the colour description of the format (encoders.colour_signal).
 
     Parameters
     ----------

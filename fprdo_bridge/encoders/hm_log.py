@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from fprdo_bridge.codecs.encode_log import EncodeLog, PictureLog, parse_summary
+from fprdo_bridge.encoders.log import EncodeLog, PictureLog, parse_summary
 
 # POC    0 TId: 0 ( I-SLICE, nQP 32 QP 32 )      39912 bits [Y 30.8350 dB    U 31.7779 dB    V 31.5658 dB] [ET     0 ]
 # [L0 ] [L1 ] [MD5:24962aa6...,cda0acb2...,57e391f9...]

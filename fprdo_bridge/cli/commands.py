@@ -15,12 +15,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from fprdo_bridge import __version__
-from fprdo_bridge.codecs import ENCODERS
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoders import ENCODERS
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.progress import percentage
-from fprdo_bridge.sequence import FormatRequest, Sequence, frame_to_picture, open_sequence
+from fprdo_bridge.video.sequence import FormatRequest, Sequence, frame_to_picture, open_sequence
 
 # Before torch is loaded: OpenMP threads that spin while they wait starve the encoders beside them, and one another. Four
 # sketches beside two HM encodes took 2 to 15 s with spinning and 1 s without.
@@ -65,14 +65,14 @@ def weights(options: argparse.Namespace) -> None:
 
 def encode(options: argparse.Namespace) -> None:
     """Encode a picture or a raw file."""
-    from fprdo_bridge import codecs, toolchain
-    from fprdo_bridge.codecs import running
-    from fprdo_bridge.frames import coded_format
+    from fprdo_bridge import encoders, toolchain
+    from fprdo_bridge.encoders import running
+    from fprdo_bridge.video.frames import coded_format
     from fprdo_bridge.importance.weighting import write_weights
 
     if options.plain and options.weights:
         raise FprdoError(f"--plain encodes without weights, --weights {options.weights} with; leave one out")
-    codec, tools = codecs.get(options.encoder), toolchain.find(options.encoder)
+    codec, tools = encoders.get(options.encoder), toolchain.find(options.encoder)
     sequence, idse = sequence_of(options), idse_options_of(options)
     _keep_inputs([options.output, options.output.with_suffix(".log"), options.recon], [options.source, options.weights])
     config = config_of(options, codec, sequence, tools)
@@ -87,7 +87,7 @@ def encode(options: argparse.Namespace) -> None:
             job = replace(job, weights=Path(folder) / "weights.idse")
             write_weights(sequence, weight_settings_of(options), job.weights,
                           progress=percentage(f"weights of {sequence.name}", say))
-        for line in codecs.remarks(options.encoder, job.config, job.options):
+        for line in encoders.remarks(options.encoder, job.config, job.options):
             say(line)
         many = sequence.frames > 1
         result = codec.encode(job, tools, progress=(lambda p: say(f"POC {p.poc}: {p.bits} bits")) if many else None)
@@ -109,9 +109,9 @@ def encode(options: argparse.Namespace) -> None:
 def decode(options: argparse.Namespace) -> None:
     """Decode a bitstream into a picture or a raw file."""
     from fprdo_bridge import toolchain
-    from fprdo_bridge.codecs.decoders import (bitstream_codec, bitstream_format, check_complete, check_decoder,
+    from fprdo_bridge.bitstream.decoders import (bitstream_codec, bitstream_format, check_complete, check_decoder,
                                               decode_hm, decode_jm, decode_libav)
-    from fprdo_bridge.frames import read_yuv, save_picture, write_yuv
+    from fprdo_bridge.video.frames import read_yuv, save_picture, write_yuv
 
     _keep_inputs([options.output], [options.bitstream])
     fmt = _format_request(options).apply(bitstream_format(options.bitstream))
@@ -141,9 +141,10 @@ def decode(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """SSE against IDSE on given pictures and QPs."""
-    from fprdo_bridge import report, toolchain
-    from fprdo_bridge.compare import CompareSettings
-    from fprdo_bridge.compare import compare as run
+    from fprdo_bridge import toolchain
+    from fprdo_bridge.report import tables
+    from fprdo_bridge.ctc.compare import CompareSettings
+    from fprdo_bridge.ctc.compare import compare as run
 
     settings = CompareSettings(
         qps=tuple(options.qp), config=options.config, options=dict(options.option), idse=idse_options_of(options),
@@ -161,21 +162,21 @@ def compare(options: argparse.Namespace) -> None:
     for pattern in (".results.*.csv", ".rd-curves.*.png", ".map-*.png"):  # what a killed run has left
         for path in options.output.glob(pattern):
             path.unlink(missing_ok=True)
-    report.write_csv(options.output / "results.csv", points)
+    tables.write_csv(options.output / "results.csv", points)
     try:
-        rates = report.format_bd_rates(points, settings.judges)
+        rates = tables.format_bd_rates(points, settings.judges)
     except FprdoError:
         if not options.json:  # they took long
-            print(f"\n{report.format_points(points, judge)}\n", flush=True)
+            print(f"\n{tables.format_points(points, judge)}\n", flush=True)
         raise
-    report.draw_curves(options.output / "rd-curves.png", points, judge)
+    tables.draw_curves(options.output / "rd-curves.png", points, judge)
     for sequence in sequences:
         _draw(options.output / "weights" / f"{sequence.name}.idse", 0, settings.idse, sequence,
               options.output / f"map-{sequence.name}.png")
     if options.json:
-        print(report.to_json(points, settings))
+        print(tables.to_json(points, settings))
     else:
-        print(f"\n{report.format_points(points, judge)}\n\n{rates}\n")
+        print(f"\n{tables.format_points(points, judge)}\n\n{rates}\n")
         print(f"Every bitstream decoded by {' and '.join(points[0].decoders)}: equal to the encoder's reconstruction.")
         print(f"{options.output}/: results.csv, rd-curves.png, map-*.png, bitstreams/, weights/")
 
@@ -192,8 +193,8 @@ def show(options: argparse.Namespace) -> None:
 def _draw(weight_file: Path, frame: int, idse: IdseOptions, sequence: Sequence | None, path: Path, block: int = 32) -> None:
     from itertools import islice
 
-    from fprdo_bridge.frames import VideoFormat, coded_format
-    from fprdo_bridge.heatmap import draw_map
+    from fprdo_bridge.video.frames import VideoFormat, coded_format
+    from fprdo_bridge.report.heatmap import draw_map
     from fprdo_bridge.importance.idse_file import IdseFile
 
     with IdseFile(weight_file) as file:

@@ -17,21 +17,21 @@ from pathlib import Path
 
 import numpy as np
 
-from fprdo_bridge import codecs, toolchain
-from fprdo_bridge.codecs import running
-from fprdo_bridge.codecs.encode_log import EncodeLog, PictureLog
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions, whole_number
+from fprdo_bridge import encoders, toolchain
+from fprdo_bridge.encoders import running
+from fprdo_bridge.encoders.log import EncodeLog, PictureLog
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, whole_number
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import Frame, VideoFormat, coded_format, read_yuv, write_yuv
+from fprdo_bridge.video.frames import Frame, VideoFormat, coded_format, read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, Layout, WeightMap
-from fprdo_bridge.native.in_process import Block, Reference, Setup, described
-from fprdo_bridge.sequence import FormatRequest, open_sequence
-from fprdo_bridge.weight_buffer import WeightBuffer, known_sizes
+from fprdo_bridge.session.worker import Block, Reference, Setup, described
+from fprdo_bridge.video.sequence import FormatRequest, open_sequence
+from fprdo_bridge.session.weight_buffer import WeightBuffer, known_sizes
 
 __all__ = ["Block", "Encoded", "Encoder", "Picture", "WeightBuffer", "compiled"]
 
 IN_PROCESS = ("hm", "jm")
-_PACKAGES = str(Path(__file__).resolve().parent.parent)
+_PACKAGES = str(Path(__file__).resolve().parents[2])
 
 Weights = WeightBuffer | WeightMap | Sequence[np.ndarray]
 
@@ -186,7 +186,7 @@ class Encoder:
         if name not in IN_PROCESS:
             raise FprdoError(f"encoder {name!r}: use one of {', '.join(IN_PROCESS)}")
         _check_kind("config", config, (str, os.PathLike), "the path of a configuration file, or a name such as 'intra'")
-        self.codec, self.tools, self.config = codecs.get(name), toolchain.find(name), config
+        self.codec, self.tools, self.config = encoders.get(name), toolchain.find(name), config
         if self.tools.library is None:
             raise FprdoError(f"{name}: built without a library; run python3 build.py {name}")
 
@@ -287,7 +287,7 @@ class Encoder:
             encoder, marker = self.codec.ENCODER, folder / "provided"
             marker.touch()  # where a weight file would be; a library with a provider reads none
             # This very package, wherever this process found it: the worker runs in a folder of its own.
-            load = f"import sys; sys.path.insert(0, {_PACKAGES!r}); import fprdo_bridge.native.__main__"
+            load = f"import sys; sys.path.insert(0, {_PACKAGES!r}); import fprdo_bridge.session.__main__"
             start = [sys.executable, "-c", load, str(address)]
             command_in = encoder.command_in
             encoder = replace(encoder, command=lambda *job: start + self.codec.command(*job),

@@ -9,7 +9,7 @@ from numbers import Integral, Rational
 from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.video.frames import VideoFormat
 
 
 def whole_number(what: str, value: object) -> int:

@@ -1,7 +1,7 @@
 """Encoders and decoders: one module per encoder, and the stock decoders that read what it writes.
 
 A module of an encoder has `config_for(kind, fmt, tools)`, `command(job, encoder)`, `parse_log(text)` and
-`encode(job, tools, stock, progress)`; the job is a `codecs.job.EncodeJob` for all of them. ENCODER is what `running.encode`
+`encode(job, tools, stock, progress)`; the job is a `encoders.job.EncodeJob` for all of them. ENCODER is what `running.encode`
 and `running.check` have to know of it, KINDS are its coding structures, STOCK_DECODERS its own decoders by title:
 `decode(bitstream, tools, out_yuv, fmt)`; where it has `remarks(config, options)`, they are lines for the user about what
 the module adds to the command.

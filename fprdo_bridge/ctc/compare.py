@@ -14,16 +14,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from fprdo_bridge import __version__, codecs, metrics
-from fprdo_bridge.atomic import replacing
-from fprdo_bridge.codecs import running
-from fprdo_bridge.codecs.decoders import bitstream_codec, decode_libav, supported_by_libav
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
+from fprdo_bridge import __version__, encoders
+from fprdo_bridge.ctc import metrics
+from fprdo_bridge.files import replacing
+from fprdo_bridge.encoders import running
+from fprdo_bridge.bitstream.decoders import bitstream_codec, decode_libav, supported_by_libav
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import first_difference, read_yuv
+from fprdo_bridge.video.frames import first_difference, read_yuv
 from fprdo_bridge.importance.weighting import WeightSettings, weights_key, write_weights
 from fprdo_bridge.progress import percentage
-from fprdo_bridge.sequence import Sequence
+from fprdo_bridge.video.sequence import Sequence
 from fprdo_bridge.toolchain import TITLES, Toolchain
 
 MODES = ("sse", "idse")
@@ -129,7 +130,7 @@ def compare(sequences: list[Sequence], settings: CompareSettings, tools: Toolcha
         for sequence in sequences:
             run.weigh(sequence, say)
         some = run.job(sequences[0], MODES[0], settings.qps[0], work)
-        for line in codecs.remarks(settings.encoder, some.config, some.options):
+        for line in encoders.remarks(settings.encoder, some.config, some.options):
             say(line)
         points, waiting = {}, []
         for task in plan:
@@ -181,7 +182,7 @@ class _Run:
 
     def __init__(self, settings: CompareSettings, tools: Toolchain, folder: Path, work: Path):
         self.settings, self.tools, self.folder, self.work = settings, tools, folder, work
-        self.codec = codecs.get(settings.encoder)
+        self.codec = encoders.get(settings.encoder)
         self.extractors = {name: settings.weights.load() if name == settings.weights.extractor
                            else WeightSettings(name).load() for name in {*settings.judges, settings.weights.extractor}}
         self.judging = threading.Lock()  # one network at a time: memory, and torch has its own threads
@@ -295,7 +296,7 @@ class _Run:
         return tuple(decoded)
 
     def _distance(self, sequence: Sequence, recon: Path, judge: str) -> float:
-        from fprdo_bridge.colour import frame_to_rgb
+        from fprdo_bridge.video.colour import frame_to_rgb
         from fprdo_bridge.importance.extractors import feature_distance
 
         with self.judging:

@@ -10,9 +10,9 @@ from pathlib import Path
 import av
 from av.bitstream import BitStreamFilterContext
 
-from fprdo_bridge.codecs.byte_stream import nal_units
+from fprdo_bridge.bitstream.nal_units import nal_units
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.video.frames import VideoFormat
 
 _VPS, _SPS = 32, 33  # nal_unit_type, H.265 table 7-1
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fprdo_bridge.atomic import replacing
-from fprdo_bridge.codecs.job import IdseOptions
+from fprdo_bridge.files import replacing
+from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat
+from fprdo_bridge.video.frames import VideoFormat
 
 _OCTAVES = 3  # the colour scale ends at 2^-3 and 2^3 times the mean
 

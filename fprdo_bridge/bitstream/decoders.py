@@ -10,11 +10,11 @@ from pathlib import Path
 import av
 import numpy as np
 
-from fprdo_bridge.atomic import replacing
-from fprdo_bridge.codecs import hm_log, jm_log
-from fprdo_bridge.codecs.byte_stream import nal_units
+from fprdo_bridge.files import replacing
+from fprdo_bridge.encoders import hm_log, jm_log
+from fprdo_bridge.bitstream.nal_units import nal_units
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import Frame, VideoFormat, coded_format, crop_frame, read_yuv, write_yuv
+from fprdo_bridge.video.frames import Frame, VideoFormat, coded_format, crop_frame, read_yuv, write_yuv
 from fprdo_bridge.toolchain import Toolchain
 
 # libavcodec's decoders know these bit depths, and these pixel formats for them; the yuvj ones say full range.
@@ -40,7 +40,7 @@ class DecodeReport:
 
     @property
     def unverified(self) -> int:
-        """Pictures without a hash in the bitstream; 0 for every bitstream of codecs.hm.encode."""
+        """Pictures without a hash in the bitstream; 0 for every bitstream of encoders.hm.encode."""
         return sum(picture.verified is None for picture in self.pictures)
 
 

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from fprdo_bridge.atomic import replacing
-from fprdo_bridge.compare import MODES, CompareSettings, Point, bd_rates
+from fprdo_bridge.files import replacing
+from fprdo_bridge.ctc.compare import MODES, CompareSettings, Point, bd_rates
 
 _COLOURS = {"sse": "#6b7280", "idse": "#d9480f"}
 _LABELS = {"sse": "SSE (stock)", "idse": "IDSE"}

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from fprdo_bridge.atomic import replacing
-from fprdo_bridge.codecs.encode_log import EncodeLog, PictureLog
-from fprdo_bridge.codecs.job import EncodeJob
+from fprdo_bridge.files import replacing
+from fprdo_bridge.encoders.log import EncodeLog, PictureLog
+from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, coded_format, count_frames, crop_frame, pad_frame, read_yuv, write_yuv
+from fprdo_bridge.video.frames import VideoFormat, coded_format, count_frames, crop_frame, pad_frame, read_yuv, write_yuv
 
 # Lines that an encoder prints in any case: settings, progress, rules.
 _BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames"

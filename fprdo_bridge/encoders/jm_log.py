@@ -2,7 +2,7 @@
 
 import re
 
-from fprdo_bridge.codecs.encode_log import EncodeLog, PictureLog, parse_summary
+from fprdo_bridge.encoders.log import EncodeLog, PictureLog, parse_summary
 from fprdo_bridge.errors import FprdoError
 
 # Frame     Bit/pic NVB WP QP   Lambda   SnrY    SnrU    SnrV   Time(ms) MET(ms) Frm/Fld   I D L0 L1 RDP Ref

@@ -1,6 +1,6 @@
 """The worker: an encoder's shared library in a process of its own, whose provider asks the process that started it.
 
-    python -m fprdo_bridge.native ADDRESS LIBRARY ARGUMENTS...
+    python -m fprdo_bridge.session ADDRESS LIBRARY ARGUMENTS...
 
 ADDRESS is a Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
 descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies until it sends ("end", frame).

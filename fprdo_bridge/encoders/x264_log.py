@@ -2,7 +2,7 @@
 
 import re
 
-from fprdo_bridge.codecs.encode_log import EncodeLog, PictureLog, parse_notes, parse_summary
+from fprdo_bridge.encoders.log import EncodeLog, PictureLog, parse_notes, parse_summary
 
 # x264 [debug]: frame=   1 QP=33.44 NAL=2 Slice:P Poc:8   I:54   P:470  SKIP:356  size=2853 bytes PSNR Y:34.45 U:40.91 V:39.81
 # Pictures in coding order. Poc counts fields from the last IDR picture on. The size is all of the access unit's, parameter

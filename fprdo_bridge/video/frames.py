@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from fprdo_bridge.atomic import replacing
+from fprdo_bridge.files import replacing
 from fprdo_bridge.errors import FprdoError
 
 Frame = tuple[np.ndarray, ...]  # planes Y[, Cb, Cr], fmt.dtype, shapes fmt.plane_shapes

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fprdo_bridge import y4m
+from fprdo_bridge.video import y4m
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import (Frame, VideoFormat, count_frames, guess_format, guess_frame_rate, load_picture,
+from fprdo_bridge.video.frames import (Frame, VideoFormat, count_frames, guess_format, guess_frame_rate, load_picture,
                                  read_yuv, write_yuv)
 
 
@@ -140,13 +140,13 @@ def open_sequence(source: str, request: FormatRequest = FormatRequest(), frames:
 def _to_frame(rgb: np.ndarray, fmt: VideoFormat) -> Frame:
     import torch  # slow to load, and raw files do without
 
-    from fprdo_bridge.colour import rgb_to_frame
+    from fprdo_bridge.video.colour import rgb_to_frame
 
     return rgb_to_frame(torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255, fmt)
 
 
 def frame_to_picture(frame: Frame, fmt: VideoFormat) -> np.ndarray:
     """uint8 (height, width, 3) R'G'B' of a frame."""
-    from fprdo_bridge.colour import frame_to_rgb
+    from fprdo_bridge.video.colour import frame_to_rgb
 
     return (frame_to_rgb(frame, fmt)[0].permute(1, 2, 0) * 255 + 0.5).floor().byte().numpy()

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from fprdo_bridge.codecs import running
-from fprdo_bridge.codecs.colour_signal import colour_codes
-from fprdo_bridge.codecs.decoders import decode_jm
-from fprdo_bridge.codecs.coding_structures import KINDS, own_config
-from fprdo_bridge.codecs.encode_log import EncodeLog, IdseSummary, PictureLog
-from fprdo_bridge.codecs.jm_log import parse_log, parse_picture
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
-from fprdo_bridge.codecs.running import LOCAL_WEIGHTS, Encoder, EncodeResult
+from fprdo_bridge.encoders import running
+from fprdo_bridge.bitstream.colour_description import colour_codes
+from fprdo_bridge.bitstream.decoders import decode_jm
+from fprdo_bridge.encoders.structures import KINDS, own_config
+from fprdo_bridge.encoders.log import EncodeLog, IdseSummary, PictureLog
+from fprdo_bridge.encoders.jm_log import parse_log, parse_picture
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoders.running import LOCAL_WEIGHTS, Encoder, EncodeResult
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, coded_format
+from fprdo_bridge.video.frames import VideoFormat, coded_format
 from fprdo_bridge.toolchain import Toolchain
 
 __all__ = ["KINDS", "STOCK_DECODERS", "EncodeJob", "EncodeLog", "EncodeResult", "IdseOptions", "IdseSummary",
@@ -166,7 +166,7 @@ ENCODER = Encoder("JM", "jm", 14, command, parse_log, parse_picture, command_in=
 def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,
            progress: Callable[[PictureLog], None] | None = None) -> EncodeResult:
     """Run JM in a folder of its own; the outputs of the job and its log appear when all of it has succeeded
-    (codecs.running.encode).
+    (encoders.running.encode).
 
     The bitstream carries the colour description of the format in its VUI.
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from fprdo_bridge.codecs import running
-from fprdo_bridge.codecs.byte_stream import sei_bits
-from fprdo_bridge.codecs.coding_structures import KINDS, own_config
-from fprdo_bridge.codecs.encode_log import EncodeLog, IdseSummary, PictureLog
-from fprdo_bridge.codecs.job import EncodeJob, IdseOptions
-from fprdo_bridge.codecs.running import Encoder, EncodeResult
-from fprdo_bridge.codecs.x264_log import parse_log, parse_picture
+from fprdo_bridge.encoders import running
+from fprdo_bridge.bitstream.nal_units import sei_bits
+from fprdo_bridge.encoders.structures import KINDS, own_config
+from fprdo_bridge.encoders.log import EncodeLog, IdseSummary, PictureLog
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoders.running import Encoder, EncodeResult
+from fprdo_bridge.encoders.x264_log import parse_log, parse_picture
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.frames import VideoFormat, coded_format
+from fprdo_bridge.video.frames import VideoFormat, coded_format
 from fprdo_bridge.toolchain import Toolchain
 
 __all__ = ["KINDS", "STOCK_DECODERS", "EncodeJob", "EncodeLog", "EncodeResult", "IdseOptions", "IdseSummary",
@@ -156,7 +156,7 @@ ENCODER = Encoder("x264", "x264", 10, command, parse_log, parse_picture, command
 
 def encode(job: EncodeJob, tools: Toolchain, stock: bool = False,
            progress: Callable[[PictureLog], None] | None = None) -> EncodeResult:
-    """Run x264; the outputs of the job and its log appear when all of it has succeeded (codecs.running.encode).
+    """Run x264; the outputs of the job and its log appear when all of it has succeeded (encoders.running.encode).
 
     The bitstream carries the colour description of the format in its VUI. The bits of the result's pictures are without
     SEI messages, among them x264's list of its options, which a small picture would weigh less than.

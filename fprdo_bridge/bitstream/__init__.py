@@ -1,0 +1,1 @@
+"""What lies in a bitstream: NAL units, the colour description, the stock decoders."""

@@ -1,0 +1,5 @@
+"""The command fprdo."""
+
+from fprdo_bridge.cli.commands import main
+
+__all__ = ["main"]

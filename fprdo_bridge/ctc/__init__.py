@@ -1,0 +1,1 @@
+"""Comparisons under stated conditions: encode, decode, measure, BD-rate."""
