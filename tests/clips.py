@@ -7,7 +7,9 @@ import numpy as np
 
 from fprdo_bridge.encoders import hm
 from fprdo_bridge.encoders.job import EncodeJob
-from fprdo_bridge.video.frames import Frame, VideoFormat, load_picture, write_yuv
+from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.pictures import load_picture
+from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.toolchain import Toolchain
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fprdo_bridge.encoders import hm
 from fprdo_bridge.encoders.log import EncodeLog
 from fprdo_bridge.encoders.job import EncodeJob
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
 
 

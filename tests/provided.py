@@ -9,7 +9,7 @@ import threading
 import numpy as np
 
 from fprdo_bridge.session.encoder import Block
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 
 
 def stripes(fmt: VideoFormat) -> list[np.ndarray]:

@@ -19,9 +19,11 @@ from PIL import Image
 from fprdo_bridge import cli
 from fprdo_bridge.encoders import hm
 from fprdo_bridge.bitstream.decoders import decode_libav
-from fprdo_bridge.video.frames import VideoFormat, first_difference, load_picture, read_yuv, save_picture, write_yuv
+from fprdo_bridge.video.formats import VideoFormat, first_difference
+from fprdo_bridge.video.pictures import load_picture, save_picture
+from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import IdseFile, ones, write_idse
-from fprdo_bridge.video.sequence import open_sequence
+from fprdo_bridge.video.source import open_source
 
 Said = namedtuple("Said", "status out err")
 FAST = ("--probes", "2")
@@ -111,7 +113,7 @@ def test_encode_computes_the_weights_itself(fprdo, here):
 
 def test_plain_is_the_stock_encoder(fprdo, here, tools):
     assert fprdo("encode", "odd.png", "-o", "plain.bin", "-q", 32, "--plain").status == 0
-    sequence = open_sequence("odd.png")
+    sequence = open_source("odd.png")
     job = hm.EncodeJob(sequence.yuv(here), sequence.fmt, 1, 32, here / "stock.bin",
                        (hm.config_for("intra", sequence.fmt, tools),))
     hm.encode(job, tools, stock=True)

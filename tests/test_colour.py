@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fprdo_bridge.video.colour import LUMA_COEFFICIENTS, frame_to_rgb, planes_to_rgb, rgb_to_frame, rgb_to_planes
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 
 formats = st.builds(VideoFormat, width=st.integers(1, 11), height=st.integers(1, 11),
                     chroma=st.sampled_from(["400", "420", "422", "444"]), bit_depth=st.sampled_from([8, 10]),

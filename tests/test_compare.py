@@ -21,21 +21,23 @@ from fprdo_bridge.bitstream.decoders import decode_libav
 from fprdo_bridge.video.colour import frame_to_rgb
 from fprdo_bridge.ctc.compare import MODES, CompareSettings, Point, bd_rates, compare
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat, load_picture, save_picture, write_yuv
+from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.video.pictures import load_picture, save_picture
+from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.importance.extractors import feature_distance
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.ctc.metrics import psnr
-from fprdo_bridge.video.sequence import FormatRequest, Sequence, open_sequence
+from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
 JUDGE = "efficientnet_lite0"
 SETTINGS = CompareSettings(weights=WeightSettings(probes=2))
 
 
 @pytest.fixture(scope="module")
-def sequence(tmp_path_factory) -> Sequence:
+def sequence(tmp_path_factory) -> Source:
     path = tmp_path_factory.mktemp("picture") / "face.png"
     save_picture(path, load_picture("skimage:astronaut")[20:116, 150:230])
-    return open_sequence(str(path))
+    return open_source(str(path))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +146,7 @@ def test_curves_that_cannot_be_compared_are_named(finished):
 def test_several_pictures_and_judges(tmp_path, sequence, tools, finished):
     """The mean of the table is the mean over the pictures; a second network judges the same bitstreams."""
     save_picture(tmp_path / "arm.png", load_picture("skimage:astronaut")[300:364, 100:180])
-    other = open_sequence(str(tmp_path / "arm.png"))
+    other = open_source(str(tmp_path / "arm.png"))
     settings = replace(SETTINGS, measure=(JUDGE, "efficientnet_lite1"))
     try:
         points = compare([sequence, other], settings, tools, tmp_path / "out")
@@ -164,7 +166,7 @@ def test_a_sequence_of_ten_bits(tmp_path, tools):
     fmt = VideoFormat(48, 40, "422", 10)
     write_yuv(tmp_path / "clip.yuv", clip(fmt, 2), fmt)
     request = FormatRequest((48, 40), "422", 10)
-    points = compare([open_sequence(str(tmp_path / "clip.yuv"), request)], replace(SETTINGS, config="lowdelay"), tools,
+    points = compare([open_source(str(tmp_path / "clip.yuv"), request)], replace(SETTINGS, config="lowdelay"), tools,
                      tmp_path / "out")
     assert len(points) == 8 and all(point.frames == 2 and point.decoders == ("HM", "libavcodec") for point in points)
 
@@ -215,7 +217,7 @@ def test_other_samples_redo_everything(folder, tools, tmp_path):
     """A picture of the same name."""
     before = stamps(folder, "*/*.[bi]*")
     save_picture(tmp_path / "face.png", load_picture("skimage:astronaut")[21:117, 150:230])
-    compare([open_sequence(str(tmp_path / "face.png"))], SETTINGS, tools, folder)
+    compare([open_source(str(tmp_path / "face.png"))], SETTINGS, tools, folder)
     assert redone(before, stamps(folder, "*/*.[bi]*")) == names() | {"face.idse"}
 
 
@@ -226,7 +228,7 @@ def test_another_meaning_of_the_same_samples_redoes_everything(tmp_path, tools):
     results = []
     for matrix in ("bt709", "bt601"):
         before = stamps(tmp_path / "out", "*/*.[bi]*")
-        sequence = open_sequence(str(tmp_path / "face_48x40.yuv"), FormatRequest(matrix=matrix))
+        sequence = open_source(str(tmp_path / "face_48x40.yuv"), FormatRequest(matrix=matrix))
         results.append(compare([sequence], SETTINGS, tools, tmp_path / "out"))
         assert redone(before, stamps(tmp_path / "out", "*/*.[bi]*")) == {
             name.replace("face-", "face_48x40-") for name in names()} | {"face_48x40.idse"}
@@ -246,7 +248,7 @@ COMMAND = [sys.executable, "-m", "fprdo_bridge.cli", "compare", "face.png", "-o"
 
 def test_a_killed_run_goes_on(tmp_path, sequence, tools, finished):
     """SIGKILL after the second point; the next run does the others."""
-    shutil.copy(sequence.source, tmp_path)
+    shutil.copy(sequence.origin, tmp_path)
     process = subprocess.Popen(COMMAND, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if line.startswith("[2/8]"):
@@ -284,7 +286,7 @@ def test_two_runs_in_one_folder(folder, sequence, tools):
 
 
 def test_the_picture_of_a_map_follows_its_settings(tmp_path, sequence):
-    shutil.copy(sequence.source, tmp_path)
+    shutil.copy(sequence.origin, tmp_path)
     pictures = []
     for words in ([], ["--tau", "9"]):
         run = subprocess.run(COMMAND + words, cwd=tmp_path, capture_output=True, text=True)

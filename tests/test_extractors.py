@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.extractors import Extractor, feature_distance, load_extractor, state_fingerprint
 from fprdo_bridge.importance.weights import compute_map
 

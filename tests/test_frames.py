@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import (VideoFormat, check_frame, coded_format, count_frames, crop_frame, first_difference,
-                                 guess_format, guess_frame_rate, load_picture, pad_frame, read_yuv, save_picture,
-                                 write_yuv)
+from fprdo_bridge.video.formats import VideoFormat, check_frame, coded_format, crop_frame, first_difference, pad_frame
+from fprdo_bridge.video.pictures import load_picture, save_picture
+from fprdo_bridge.video.raw import count_frames, guess_format, guess_frame_rate, read_yuv, write_yuv
 
 formats = st.builds(VideoFormat, width=st.integers(1, 40), height=st.integers(1, 40),
                     chroma=st.sampled_from(["400", "420", "422", "444"]), bit_depth=st.integers(8, 16))

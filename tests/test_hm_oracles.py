@@ -17,7 +17,9 @@ from scipy.fft import dctn
 
 from fprdo_bridge.encoders import hm
 from fprdo_bridge.bitstream.decoders import decode_hm, decode_libav, supported_by_libav
-from fprdo_bridge.video.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
+from fprdo_bridge.video.formats import VideoFormat, first_difference
+from fprdo_bridge.video.pictures import load_picture
+from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones
 
 SIZES = (4, 8, 16, 32)

@@ -24,7 +24,8 @@ from fprdo_bridge.bitstream.colour_description import signal_colour
 from fprdo_bridge.bitstream.decoders import decode_hm, decode_libav, supported_by_libav
 from fprdo_bridge.encoders.hm_log import parse_decoder_log
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat, coded_format, first_difference, read_yuv
+from fprdo_bridge.video.formats import VideoFormat, coded_format, first_difference
+from fprdo_bridge.video.raw import read_yuv
 from fprdo_bridge.importance.idse_file import ones, write_idse
 from fprdo_bridge.ctc.metrics import sequence_psnr
 
@@ -333,7 +334,7 @@ def test_interrupt_stops_the_encoder_and_leaves_nothing(tmp_path, tools):
         from dataclasses import replace
         from fprdo_bridge import toolchain
         from fprdo_bridge.encoders import hm
-        from fprdo_bridge.video.frames import VideoFormat
+        from fprdo_bridge.video.formats import VideoFormat
         def progress(picture):
             print("picture", flush=True)
             time.sleep(60)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.idse_file import IdseFile, WeightMap, ones, write_idse
 from fprdo_bridge.native import _quantise
 

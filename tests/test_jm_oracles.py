@@ -15,7 +15,9 @@ from oracles import random_map, region_map, run_all, same, write_maps
 from fprdo_bridge.encoders import jm
 from fprdo_bridge.bitstream.decoders import decode_jm, decode_libav, supported_by_libav
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
-from fprdo_bridge.video.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
+from fprdo_bridge.video.formats import VideoFormat, first_difference
+from fprdo_bridge.video.pictures import load_picture
+from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import ones
 
 OFF = IdseOptions(rdoq=0, qp_map=False, sao=False, decisions=0)

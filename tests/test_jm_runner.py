@@ -18,7 +18,8 @@ from fprdo_bridge.encoders import decoders, jm, jm_log, running
 from fprdo_bridge.bitstream.decoders import bitstream_codec, bitstream_format, decode_jm, decode_libav, supported_by_libav
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat, coded_format, first_difference, read_yuv
+from fprdo_bridge.video.formats import VideoFormat, coded_format, first_difference
+from fprdo_bridge.video.raw import read_yuv
 from fprdo_bridge.importance.idse_file import ones, write_idse
 from fprdo_bridge.ctc.metrics import sequence_psnr
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.picture import (FREQUENCIES, ONE, SAMPLES, UNORDERED, WeightedPicture, default_settings)

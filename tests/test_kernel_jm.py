@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_kernel import CHROMAS, PLAIN, SEEDS, exact_plane, is_exact, open_encoder, padded, random_shapes
 
 from fprdo_bridge.encoders.job import IdseOptions
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.idse_file import ones, write_idse
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.picture import ONE, WeightedPicture

@@ -12,7 +12,7 @@ from oracles import random_map, write_maps
 
 from fprdo_bridge import native
 from fprdo_bridge.encoders.job import IdseOptions
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.build_idse import declarations
 from fprdo_bridge.native.picture import FREQUENCIES, WeightedPicture, lambda_scale

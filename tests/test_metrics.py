@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.ctc.metrics import bd_rate, feature_quality_db, mse, psnr, sequence_psnr
 
 RATES, QUALITY = [100.0, 210.0, 390.0, 820.0], [30.1, 33.3, 36.2, 39.0]

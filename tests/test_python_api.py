@@ -23,7 +23,9 @@ from fprdo_bridge.bitstream.decoders import decode_libav
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.session.encoder import _Provider
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat, first_difference, save_picture, write_yuv
+from fprdo_bridge.video.formats import VideoFormat, first_difference
+from fprdo_bridge.video.pictures import save_picture
+from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
 from fprdo_bridge.session.weight_buffer import WeightBuffer
 
@@ -361,7 +363,7 @@ import sys
 
 import numpy as np
 from fprdo_bridge import Encoder
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 {imports}
 
 class Own(Exception):
@@ -466,7 +468,7 @@ import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from clips import clip
 from fprdo_bridge import Encoder
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 def provider(picture):
     print("begun", flush=True)
     time.sleep(60)

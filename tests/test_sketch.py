@@ -12,7 +12,7 @@ from torch import nn
 
 from fprdo_bridge.video.colour import float_planes, planes_to_rgb, rgb_to_frame
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.extractors import Extractor, feature_distance
 from fprdo_bridge.importance.sketch import Tile, _sketch, plan_tiles, sketch_gradients
 from fprdo_bridge.importance.weights import block_dct, compute_map

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fprdo_bridge.encoders.job import IdseOptions
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.picture import WeightedPicture
 

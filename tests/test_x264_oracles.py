@@ -19,7 +19,9 @@ from fprdo_bridge import toolchain
 from fprdo_bridge.encoders import x264
 from fprdo_bridge.bitstream.decoders import bitstream_format, decode_libav, supported_by_libav
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat, first_difference, load_picture, read_yuv, write_yuv
+from fprdo_bridge.video.formats import VideoFormat, first_difference
+from fprdo_bridge.video.pictures import load_picture
+from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones
 
 OFF = x264.IdseOptions(rdoq=0, qp_map=False, decisions=0)

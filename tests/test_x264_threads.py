@@ -15,7 +15,8 @@ from clips import clip
 from oracles import random_map, write_maps
 from x264_builds import build_without_assembly
 
-from fprdo_bridge.video.frames import VideoFormat, write_yuv
+from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.video.raw import write_yuv
 
 
 @pytest.fixture(scope="module")

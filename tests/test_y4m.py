@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat, first_difference, read_yuv
-from fprdo_bridge.video.sequence import FormatRequest, open_sequence
+from fprdo_bridge.video.formats import VideoFormat, first_difference
+from fprdo_bridge.video.raw import read_yuv
+from fprdo_bridge.video.source import FormatRequest, open_source
 from fprdo_bridge.video.y4m import read_header
 
 
@@ -30,11 +31,11 @@ def test_samples_and_format(tmp_path, space, fmt):
     frames = frames_of(fmt, 3)
     path = tmp_path / "clip.y4m"
     write(path, f"YUV4MPEG2 W{fmt.width} H{fmt.height} F30000:1001 Ip A1:1 {space}\n", frames)
-    sequence = open_sequence(str(path), frames=2)
+    sequence = open_source(str(path), frames=2)
     assert (sequence.fmt, sequence.frames, sequence.frame_rate) == (fmt, 2, Fraction(30000, 1001))
     assert first_difference(sequence.read(), frames[:2]) is None
     assert first_difference(read_yuv(sequence.yuv(tmp_path), fmt), frames[:2]) is None
-    assert open_sequence(str(path), FormatRequest(matrix="bt601")).fmt.matrix == "bt601"
+    assert open_source(str(path), FormatRequest(matrix="bt601")).fmt.matrix == "bt601"
 
 
 def test_what_libavformat_writes(tmp_path):
@@ -47,7 +48,7 @@ def test_what_libavformat_writes(tmp_path):
         for frame in frames:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(np.concatenate([p.reshape(-1) for p in frame]).reshape(72, 64), "yuv420p")))
         out.mux(stream.encode(None))
-    sequence = open_sequence(str(path))
+    sequence = open_source(str(path))
     assert (sequence.fmt.width, sequence.fmt.chroma, sequence.frame_rate) == (64, "420", 25)
     assert first_difference(sequence.read(), frames) is None
 
@@ -67,7 +68,7 @@ def test_what_cannot_be_read(tmp_path, header, data, line):
     path = tmp_path / "bad.y4m"
     path.write_bytes(header.encode() + data)
     with pytest.raises(FprdoError, match=line) as error:
-        open_sequence(str(path))
+        open_source(str(path))
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
@@ -75,9 +76,9 @@ def test_what_it_is_not(tmp_path):
     path = tmp_path / "clip.y4m"
     write(path, "YUV4MPEG2 W16 H16 C444\n", frames_of(VideoFormat(16, 16, "444"), 1))
     with pytest.raises(FprdoError, match="holds 16x16 444 8-bit, not 16x16 420 8-bit"):
-        open_sequence(str(path), FormatRequest(chroma="420"))
+        open_source(str(path), FormatRequest(chroma="420"))
     with pytest.raises(FprdoError, match="has 1 frames, 2 asked for"):
-        open_sequence(str(path), frames=2)
+        open_source(str(path), frames=2)
     with pytest.raises(FprdoError, match="cannot be read"):
         read_header(tmp_path / "absent.y4m")
 
@@ -87,7 +88,7 @@ def test_pipe(tmp_path):
     path = tmp_path / "pipe.y4m"
     os.mkfifo(path)
     with pytest.raises(FprdoError, match="pipe.y4m: is a pipe"):
-        open_sequence(str(path))
+        open_source(str(path))
 
 
 def test_samples_of_more_bits_than_said(tmp_path):
@@ -95,7 +96,7 @@ def test_samples_of_more_bits_than_said(tmp_path):
     fitting, too_deep = (frames_of(VideoFormat(8, 8, bit_depth=depth), 1) for depth in (10, 12))
     write(path, "YUV4MPEG2 W8 H8 C420p10\n", fitting + too_deep)
     with pytest.raises(FprdoError, match="frame 1 has samples of more than the 10 bits"):
-        list(open_sequence(str(path)).read())
+        list(open_source(str(path)).read())
 
 
 def test_frames_are_counted_without_reading_them(tmp_path):
@@ -111,5 +112,5 @@ def test_frames_are_counted_without_reading_them(tmp_path):
             file.truncate()
         except OSError as error:
             pytest.skip(f"no room for a hole ({error.strerror})")
-    sequence = open_sequence(str(path))
+    sequence = open_source(str(path))
     assert (sequence.fmt.width, sequence.frames) == (7680, frames)

@@ -12,7 +12,7 @@ from av.bitstream import BitStreamFilterContext
 
 from fprdo_bridge.bitstream.nal_units import nal_units
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 
 _VPS, _SPS = 32, 33  # nal_unit_type, H.265 table 7-1
 

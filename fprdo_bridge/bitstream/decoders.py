@@ -14,7 +14,8 @@ from fprdo_bridge.files import replacing
 from fprdo_bridge.encoders import hm_log, jm_log
 from fprdo_bridge.bitstream.nal_units import nal_units
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import Frame, VideoFormat, coded_format, crop_frame, read_yuv, write_yuv
+from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format, crop_frame
+from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.toolchain import Toolchain
 
 # libavcodec's decoders know these bit depths, and these pixel formats for them; the yuvj ones say full range.
@@ -74,7 +75,7 @@ def decode_jm(bitstream: Path, tools: Toolchain, out_yuv: Path, fmt: VideoFormat
     """Decode with the stock JM decoder into raw YUV of format `fmt`, in output order; returns the number of pictures.
 
     AVC bitstreams carry no hash of a picture, so damage that decodes to something is not noticed: compare with the
-    reconstruction (frames.first_difference).
+    reconstruction (formats.first_difference).
 
     Raises
     ------
@@ -193,7 +194,7 @@ def decode_libav(bitstream: Path, fmt: VideoFormat) -> Iterator[Frame]:
 
     libavcodec checks the MD5 of each HEVC picture too, but where a file was cut inside its last picture the MD5 is gone
     with the rest, and libavcodec gives what it has; AVC has no MD5. Compare with the reconstruction
-    (frames.first_difference), or let the HM decoder judge. The file and the format are checked before the first frame
+    (formats.first_difference), or let the HM decoder judge. The file and the format are checked before the first frame
     is asked for.
 
     Raises

@@ -20,7 +20,8 @@ from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.progress import percentage
-from fprdo_bridge.video.sequence import FormatRequest, Sequence, frame_to_picture, open_sequence
+from fprdo_bridge.video.pictures import frame_to_picture
+from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
 # Before torch is loaded: OpenMP threads that spin while they wait starve the encoders beside them, and one another. Four
 # sketches beside two HM encodes took 2 to 15 s with spinning and 1 s without.
@@ -67,7 +68,7 @@ def encode(options: argparse.Namespace) -> None:
     """Encode a picture or a raw file."""
     from fprdo_bridge import encoders, toolchain
     from fprdo_bridge.encoders import running
-    from fprdo_bridge.video.frames import coded_format
+    from fprdo_bridge.video.formats import coded_format
     from fprdo_bridge.importance.weighting import write_weights
 
     if options.plain and options.weights:
@@ -81,7 +82,7 @@ def encode(options: argparse.Namespace) -> None:
         job = EncodeJob(source=sequence.yuv(Path(folder)), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp,
                         bitstream=options.output, recon=options.recon, config=(config,),
                         options=extra | dict(options.option), weights=options.weights, idse=idse,
-                        frame_rate=sequence.frame_rate, rate=options.rate_control, title=sequence.source)
+                        frame_rate=sequence.frame_rate, rate=options.rate_control, title=sequence.origin)
         running.check(codec.ENCODER, job)
         if not options.plain and job.weights is None:
             job = replace(job, weights=Path(folder) / "weights.idse")
@@ -111,7 +112,8 @@ def decode(options: argparse.Namespace) -> None:
     from fprdo_bridge import toolchain
     from fprdo_bridge.bitstream.decoders import (bitstream_codec, bitstream_format, check_complete, check_decoder,
                                               decode_hm, decode_jm, decode_libav)
-    from fprdo_bridge.video.frames import read_yuv, save_picture, write_yuv
+    from fprdo_bridge.video.pictures import save_picture
+    from fprdo_bridge.video.raw import read_yuv, write_yuv
 
     _keep_inputs([options.output], [options.bitstream])
     fmt = _format_request(options).apply(bitstream_format(options.bitstream))
@@ -156,7 +158,7 @@ def compare(options: argparse.Namespace) -> None:
         if any("\udc80" <= character <= "\udcff" for character in source):
             raise FprdoError(f"{source}: the name would stand in tables and pictures and is not UTF-8; rename the file")
     request = _format_request(options)
-    sequences = [open_sequence(source, request, options.frames, options.frame_rate) for source in options.source]
+    sequences = [open_source(source, request, options.frames, options.frame_rate) for source in options.source]
     points = run(sequences, settings, tools, options.output, say)
     judge = settings.judges[0]
     for pattern in (".results.*.csv", ".rd-curves.*.png", ".map-*.png"):  # what a killed run has left
@@ -190,10 +192,10 @@ def show(options: argparse.Namespace) -> None:
     print(path)
 
 
-def _draw(weight_file: Path, frame: int, idse: IdseOptions, sequence: Sequence | None, path: Path, block: int = 32) -> None:
+def _draw(weight_file: Path, frame: int, idse: IdseOptions, sequence: Source | None, path: Path, block: int = 32) -> None:
     from itertools import islice
 
-    from fprdo_bridge.video.frames import VideoFormat, coded_format
+    from fprdo_bridge.video.formats import VideoFormat, coded_format
     from fprdo_bridge.report.heatmap import draw_map
     from fprdo_bridge.importance.idse_file import IdseFile
 
@@ -205,7 +207,7 @@ def _draw(weight_file: Path, frame: int, idse: IdseOptions, sequence: Sequence |
         if sequence:
             coded = coded_format(replace(sequence.fmt, chroma=fmt.chroma))
             if (coded.width, coded.height) != (fmt.width, fmt.height):
-                raise FprdoError(f"{weight_file}: weights for {fmt.width}x{fmt.height}, {sequence.source} is "
+                raise FprdoError(f"{weight_file}: weights for {fmt.width}x{fmt.height}, {sequence.origin} is "
                                  f"{sequence.fmt.width}x{sequence.fmt.height}; give the picture they were computed on")
             pictures = list(islice(sequence.read(), frame, frame + 1))
             picture = frame_to_picture(pictures[0], sequence.fmt) if pictures else None
@@ -226,9 +228,9 @@ def _keep_inputs(outputs: list[Path | None], inputs: list[str | Path | None]) ->
             raise FprdoError(f"{output}: is read by this command; give the output another name")
 
 
-def sequence_of(options: argparse.Namespace) -> Sequence:
+def sequence_of(options: argparse.Namespace) -> Source:
     """The source with what its options say about format and frames."""
-    return open_sequence(options.source, _format_request(options), options.frames, options.frame_rate)
+    return open_source(options.source, _format_request(options), options.frames, options.frame_rate)
 
 
 def _format_request(options: argparse.Namespace) -> FormatRequest:
@@ -248,7 +250,7 @@ def idse_options_of(options: argparse.Namespace) -> IdseOptions:
     return IdseOptions(**given)
 
 
-def config_of(options: argparse.Namespace, codec, sequence: Sequence, tools) -> Path:
+def config_of(options: argparse.Namespace, codec, sequence: Source, tools) -> Path:
     """The configuration file that --config names."""
     name = options.config
     return codec.config_for(name, sequence.fmt, tools) if name in codec.KINDS else Path(name)

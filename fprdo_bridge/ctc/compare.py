@@ -21,10 +21,11 @@ from fprdo_bridge.encoders import running
 from fprdo_bridge.bitstream.decoders import bitstream_codec, decode_libav, supported_by_libav
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import first_difference, read_yuv
+from fprdo_bridge.video.formats import first_difference
+from fprdo_bridge.video.raw import read_yuv
 from fprdo_bridge.importance.weighting import WeightSettings, weights_key, write_weights
 from fprdo_bridge.progress import percentage
-from fprdo_bridge.video.sequence import Sequence
+from fprdo_bridge.video.source import Source
 from fprdo_bridge.toolchain import TITLES, Toolchain
 
 MODES = ("sse", "idse")
@@ -101,7 +102,7 @@ class Point:
         return metrics.feature_quality_db(self.distance[judge])
 
 
-def compare(sequences: list[Sequence], settings: CompareSettings, tools: Toolchain, folder: Path,
+def compare(sequences: list[Source], settings: CompareSettings, tools: Toolchain, folder: Path,
             say: Callable[[str], None] = lambda line: None) -> list[Point]:
     """Run what is not yet in `folder`; returns all points, by sequence, mode and QP.
 
@@ -193,13 +194,13 @@ class _Run:
         self.weights: dict[str, Path] = {}
         self.identity: dict[str, str] = {}
 
-    def check(self, sequence: Sequence) -> None:
+    def check(self, sequence: Source) -> None:
         """Raw file of a sequence; refuses what its encodes would refuse after the weights were computed."""
         self.sources[sequence.name] = sequence.yuv(self.work)
         for qp in self.settings.qps:
             running.check(self.codec.ENCODER, self.job(sequence, "sse", qp, self.work), stock=True)
 
-    def weigh(self, sequence: Sequence, say: Callable[[str], None]) -> None:
+    def weigh(self, sequence: Source, say: Callable[[str], None]) -> None:
         """Weights of a sequence; those that are there already are kept."""
         extractor = self.extractors[self.settings.weights.extractor]
         key = weights_key(sequence, self.settings.weights, extractor)
@@ -215,7 +216,7 @@ class _Run:
         self.weights[sequence.name] = path
         self.identity[sequence.name] = sequence.sha256()
 
-    def job(self, sequence: Sequence, mode: str, qp: int, folder: Path) -> EncodeJob:
+    def job(self, sequence: Source, mode: str, qp: int, folder: Path) -> EncodeJob:
         """The encode of a point, with its outputs in `folder`."""
         weighted = mode == "idse"
         config = (self.codec.config_for(self.settings.config, sequence.fmt, self.tools)
@@ -227,9 +228,9 @@ class _Run:
                          bitstream=folder / f"{sequence.name}-{mode}-qp{qp}.bin", recon=folder / "recon.yuv",
                          config=(config,), options=options, frame_rate=sequence.frame_rate,
                          weights=self.weights[sequence.name] if weighted else None, idse=self.settings.idse,
-                         rate=self.settings.rate, title=sequence.source)
+                         rate=self.settings.rate, title=sequence.origin)
 
-    def key(self, sequence: Sequence, mode: str, qp: int) -> str:
+    def key(self, sequence: Source, mode: str, qp: int) -> str:
         """Hash of everything that the point depends on."""
         job = self.job(sequence, mode, qp, Path())
         inputs = [__version__, self.tools.key, self.identity[sequence.name], mode, job.rate, qp, str(job.frame_rate),
@@ -239,10 +240,10 @@ class _Run:
             inputs += [asdict(job.idse), job.weights.with_suffix(".key").read_text()]
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
-    def record(self, sequence: Sequence, mode: str, qp: int) -> Path:
+    def record(self, sequence: Source, mode: str, qp: int) -> Path:
         return self.folder / "points" / f"{sequence.name}-{mode}-qp{qp}.json"
 
-    def finished(self, sequence: Sequence, mode: str, qp: int) -> Point | None:
+    def finished(self, sequence: Source, mode: str, qp: int) -> Point | None:
         """The point if it was measured before from the same inputs and its bitstream still stands."""
         try:
             entry = json.loads(self.record(sequence, mode, qp).read_text())
@@ -254,7 +255,7 @@ class _Run:
         bitstream = self.job(sequence, mode, qp, self.folder / "bitstreams").bitstream
         return point if bitstream.exists() else None
 
-    def measure(self, sequence: Sequence, mode: str, qp: int) -> Point:
+    def measure(self, sequence: Source, mode: str, qp: int) -> Point:
         """Encode, decode twice, measure, and put the results in place."""
         if self.stopping.is_set():
             raise FprdoError("stopped")
@@ -295,7 +296,7 @@ class _Run:
                                  f"reconstruction ({difference}); this is a bug, please report it")
         return tuple(decoded)
 
-    def _distance(self, sequence: Sequence, recon: Path, judge: str) -> float:
+    def _distance(self, sequence: Source, recon: Path, judge: str) -> float:
         from fprdo_bridge.video.colour import frame_to_rgb
         from fprdo_bridge.importance.extractors import feature_distance
 

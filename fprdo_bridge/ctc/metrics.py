@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import Frame, VideoFormat, check_frame
+from fprdo_bridge.video.formats import Frame, VideoFormat, check_frame
 
 
 def mse(reference: Frame, picture: Frame) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from numbers import Integral, Rational
 from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 
 
 def whole_number(what: str, value: object) -> int:
@@ -85,7 +85,7 @@ class EncodeJob:
     Parameters
     ----------
     source : Path
-        Raw YUV of format `fmt` (frames.py).
+        Raw YUV of format `fmt` (video/raw.py).
     fmt : VideoFormat
         The visible format; odd sizes are allowed.
     frames : int

@@ -17,7 +17,8 @@ from fprdo_bridge.files import replacing
 from fprdo_bridge.encoders.log import EncodeLog, PictureLog
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat, coded_format, count_frames, crop_frame, pad_frame, read_yuv, write_yuv
+from fprdo_bridge.video.formats import VideoFormat, coded_format, crop_frame, pad_frame
+from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
 
 # Lines that an encoder prints in any case: settings, progress, rules.
 _BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames"

@@ -14,7 +14,7 @@ from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.encoders.running import Encoder, EncodeResult
 from fprdo_bridge.encoders.x264_log import parse_log, parse_picture
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat, coded_format
+from fprdo_bridge.video.formats import VideoFormat, coded_format
 from fprdo_bridge.toolchain import Toolchain
 
 __all__ = ["KINDS", "STOCK_DECODERS", "EncodeJob", "EncodeLog", "EncodeResult", "IdseOptions", "IdseSummary",

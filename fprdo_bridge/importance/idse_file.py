@@ -14,7 +14,7 @@ import numpy as np
 
 from fprdo_bridge.files import replacing
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.native import _quantise
 
 MAGIC = b"IDSE\r\n\x1a\n"

@@ -26,7 +26,7 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.extractors import Extractor
 
 if TYPE_CHECKING:
-    from fprdo_bridge.video.frames import VideoFormat
+    from fprdo_bridge.video.formats import VideoFormat
 
 DEFAULT_PROBES = 16
 DEFAULT_JITTER = 5.0  # standard deviation in code values at 8 bits, about the coding error at QP 32

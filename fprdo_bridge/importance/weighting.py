@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from fprdo_bridge import __version__
 from fprdo_bridge.files import replacing
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import coded_format, pad_frame
+from fprdo_bridge.video.formats import coded_format, pad_frame
 
 if TYPE_CHECKING:
-    from fprdo_bridge.video.frames import Frame
+    from fprdo_bridge.video.formats import Frame
     from fprdo_bridge.importance.extractors import Extractor
     from fprdo_bridge.importance.idse_file import WeightMap
-    from fprdo_bridge.video.sequence import Sequence
+    from fprdo_bridge.video.source import Source
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class WeightSettings:
         return load_extractor(self.extractor, self.layers)
 
 
-def write_weights(sequence: Sequence, settings: WeightSettings, path: Path, extractor: Extractor | None = None,
+def write_weights(sequence: Source, settings: WeightSettings, path: Path, extractor: Extractor | None = None,
                   progress: Callable[[float], None] | None = None) -> None:
     """Compute the maps of a sequence, in the size that the encoder codes, and write them.
 
@@ -115,7 +115,7 @@ def write_weights(sequence: Sequence, settings: WeightSettings, path: Path, extr
     shutil.rmtree(kept, ignore_errors=True)
 
 
-def weights_key(sequence: Sequence, settings: WeightSettings, extractor: Extractor) -> str:
+def weights_key(sequence: Source, settings: WeightSettings, extractor: Extractor) -> str:
     """Hash of all that decides the weights of a sequence, for those who keep them."""
     text = json.dumps([__version__, sequence.sha256(), asdict(settings), extractor.description()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -16,7 +16,7 @@ from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, WeightMap
 from fprdo_bridge.importance.sketch import DEFAULT_JITTER, DEFAULT_PROBES, DEFAULT_TILE_SAMPLES, sketch_gradients
 
 if TYPE_CHECKING:
-    from fprdo_bridge.video.frames import Frame, VideoFormat
+    from fprdo_bridge.video.formats import Frame, VideoFormat
 
 
 # Against the map of 48 further probes, a deviation of 2 samples lowers the RMS error of 16 probes' pixel weights from

@@ -16,7 +16,7 @@ from fprdo_bridge.native._idse import lib as _lib
 
 if TYPE_CHECKING:
     from fprdo_bridge.encoders.job import IdseOptions
-    from fprdo_bridge.video.frames import VideoFormat
+    from fprdo_bridge.video.formats import VideoFormat
 
 ONE = _lib.IDSE_ONE
 FREQUENCIES, SAMPLES, UNORDERED = _lib.IDSE_FREQUENCIES, _lib.IDSE_SAMPLES, _lib.IDSE_UNORDERED

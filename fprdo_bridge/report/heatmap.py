@@ -9,7 +9,7 @@ import numpy as np
 from fprdo_bridge.files import replacing
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 
 _OCTAVES = 3  # the colour scale ends at 2^-3 and 2^3 times the mean
 

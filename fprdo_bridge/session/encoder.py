@@ -22,10 +22,11 @@ from fprdo_bridge.encoders import running
 from fprdo_bridge.encoders.log import EncodeLog, PictureLog
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, whole_number
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import Frame, VideoFormat, coded_format, read_yuv, write_yuv
+from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format
+from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, Layout, WeightMap
 from fprdo_bridge.session.worker import Block, Reference, Setup, described
-from fprdo_bridge.video.sequence import FormatRequest, open_sequence
+from fprdo_bridge.video.source import FormatRequest, open_source
 from fprdo_bridge.session.weight_buffer import WeightBuffer, known_sizes
 
 __all__ = ["Block", "Encoded", "Encoder", "Picture", "WeightBuffer", "compiled"]
@@ -271,8 +272,8 @@ class Encoder:
     @staticmethod
     def _source(frames, fmt: VideoFormat | None, folder: Path) -> tuple[Path, VideoFormat, int, Fraction, str]:
         if isinstance(frames, (str, os.PathLike)):
-            sequence = open_sequence(os.fspath(frames), FormatRequest.of(fmt))
-            return sequence.yuv(folder), sequence.fmt, sequence.frames, sequence.frame_rate, sequence.source
+            sequence = open_source(os.fspath(frames), FormatRequest.of(fmt))
+            return sequence.yuv(folder), sequence.fmt, sequence.frames, sequence.frame_rate, sequence.origin
         if fmt is None:
             raise FprdoError("frames: arrays do not say what they mean; give fmt=VideoFormat(width, height, ...)")
         return folder / "source.yuv", fmt, write_yuv(folder / "source.yuv", _checked(frames), fmt), Fraction(30), "frames"

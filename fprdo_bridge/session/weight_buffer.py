@@ -12,7 +12,7 @@ from numbers import Integral
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import VideoFormat, coded_format
+from fprdo_bridge.video.formats import VideoFormat, coded_format
 from fprdo_bridge.importance.idse_file import ONE, TRANSFORM_SIZES, Layout, WeightMap, fill_record
 
 

@@ -36,7 +36,7 @@ from torch import Tensor
 from fprdo_bridge.errors import FprdoError
 
 if TYPE_CHECKING:
-    from fprdo_bridge.video.frames import Frame, VideoFormat
+    from fprdo_bridge.video.formats import Frame, VideoFormat
 
 # KR and KB of H.273 Table 4: MatrixCoefficients 6 (or 5), 1 and 9.
 LUMA_COEFFICIENTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import Frame, VideoFormat
+from fprdo_bridge.video.formats import Frame, VideoFormat
 
 _LONGEST_LINE = 1024
 # C parameter -> chroma format, siting; "p10" and the like at the end say more than 8 bits. What a file leaves open is 420jpeg.

@@ -26,10 +26,11 @@ from skimage.transform import resize
 from fprdo_bridge import Encoder, encoders, toolchain
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import Frame, VideoFormat, load_picture, save_picture
+from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.pictures import load_picture, save_picture
 from fprdo_bridge.importance.idse_file import IdseFile, WeightMap, ones, write_idse
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights
-from fprdo_bridge.video.sequence import open_sequence
+from fprdo_bridge.video.source import open_source
 
 WIDTH, HEIGHT = 768, 512
 
@@ -104,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sequence = open_sequence(str(picture_of_size(options.picture, folder)))
+        sequence = open_source(str(picture_of_size(options.picture, folder)))
         fmt, source, frames = sequence.fmt, sequence.yuv(folder), list(sequence.read())
         unit, network = folder / "ones.idse", folder / "network.idse"
         write_idse(unit, [ones(fmt)], fmt, frame_count=1)

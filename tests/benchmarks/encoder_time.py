@@ -23,7 +23,7 @@ from pathlib import Path
 from fprdo_bridge import cli, encoders, toolchain
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import coded_format
+from fprdo_bridge.video.formats import coded_format
 from fprdo_bridge.importance.idse_file import ones, write_idse
 from fprdo_bridge.importance.weighting import write_weights
 

@@ -21,7 +21,8 @@ from torch import Tensor
 from fprdo_bridge.files import replacing
 from fprdo_bridge.video.colour import rgb_to_frame
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import Frame, VideoFormat, load_picture
+from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.pictures import load_picture
 
 SHOTS = (("skimage:coffee", "skimage:chelsea"), ("skimage:rocket", "skimage:astronaut"))  # behind, in front
 FRAMES_PER_SECOND = 30

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
-from fprdo_bridge.video import y4m
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.frames import (Frame, VideoFormat, count_frames, guess_format, guess_frame_rate, load_picture,
-                                 read_yuv, write_yuv)
+from fprdo_bridge.video import y4m
+from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.pictures import load_picture, picture_to_frame
+from fprdo_bridge.video.raw import count_frames, guess_format, guess_frame_rate, read_yuv, write_yuv
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,13 @@ class FormatRequest:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class Source:
     """Frames of one format.
 
     Attributes
     ----------
     name : short, fit for a file name
-    source : the file, or scikit-image's name of a picture
+    origin : the file, or `skimage:NAME` of a picture
     fmt : VideoFormat
     frames : number of frames, from the first on
     frame_rate : pictures per second
@@ -54,7 +53,7 @@ class Sequence:
     """
 
     name: str
-    source: str
+    origin: str
     fmt: VideoFormat
     frames: int
     frame_rate: Fraction
@@ -65,18 +64,18 @@ class Sequence:
         if self.picture:
             return iter([self.picture])
         if self.is_y4m:
-            return y4m.read_frames(self.source, self.fmt, self.frames)
-        return read_yuv(self.source, self.fmt, count=self.frames)
+            return y4m.read_frames(self.origin, self.fmt, self.frames)
+        return read_yuv(self.origin, self.fmt, count=self.frames)
 
     @property
     def is_y4m(self) -> bool:
         """Whether the source is a file with headers, not raw samples."""
-        return Path(self.source).suffix.lower() == ".y4m"
+        return Path(self.origin).suffix.lower() == ".y4m"
 
     def yuv(self, folder: Path) -> Path:
         """A raw file with (at least) these frames: the source itself, or samples of a picture or .y4m written into `folder`."""
         if self.picture is None and not self.is_y4m:
-            return Path(self.source)
+            return Path(self.origin)
         path = folder / f"{self.name}.yuv"
         write_yuv(path, self.read(), self.fmt)
         return path
@@ -90,13 +89,13 @@ class Sequence:
         return digest.hexdigest()
 
 
-def open_sequence(source: str, request: FormatRequest = FormatRequest(), frames: int | None = None,
-                  frame_rate: Fraction | None = None) -> Sequence:
+def open_source(origin: str, request: FormatRequest = FormatRequest(), frames: int | None = None,
+                frame_rate: Fraction | None = None) -> Source:
     """A picture (PNG, JPEG, WebP, `skimage:NAME`) converted to Y'CbCr, a raw .yuv file or a .y4m file.
 
     Parameters
     ----------
-    source : path or `skimage:NAME`
+    origin : path or `skimage:NAME`
     request : for a picture, what to convert to, its size is its own; for a raw file, what it holds; for a .y4m file what
         its header does not say: matrix, range, siting
     frames : use only the first frames; None for all
@@ -107,46 +106,31 @@ def open_sequence(source: str, request: FormatRequest = FormatRequest(), frames:
     FprdoError
         The source cannot be read, its size is unknown or asked to be another, or it has fewer frames.
     """
-    rate = frame_rate or guess_frame_rate(source) or Fraction(30)
-    if Path(source).suffix.lower() == ".yuv":
-        fmt = request.apply(VideoFormat(*request.size) if request.size else guess_format(source))
-        available = count_frames(source, fmt)
+    rate = frame_rate or guess_frame_rate(origin) or Fraction(30)
+    if Path(origin).suffix.lower() == ".yuv":
+        fmt = request.apply(VideoFormat(*request.size) if request.size else guess_format(origin))
+        available = count_frames(origin, fmt)
         if frames is not None and not 1 <= frames <= available:
-            raise FprdoError(f"{source}: has {available} frames, {frames} asked for; use --frames 1 to {available}")
-        return Sequence(Path(source).stem, source, fmt, frames or available, rate)
+            raise FprdoError(f"{origin}: has {available} frames, {frames} asked for; use --frames 1 to {available}")
+        return Source(Path(origin).stem, origin, fmt, frames or available, rate)
 
-    if Path(source).suffix.lower() == ".y4m":
-        own, own_rate = y4m.read_header(source)
+    if Path(origin).suffix.lower() == ".y4m":
+        own, own_rate = y4m.read_header(origin)
         fmt = request.apply(own)
         if (fmt.width, fmt.height, fmt.chroma, fmt.bit_depth) != (own.width, own.height, own.chroma, own.bit_depth):
-            raise FprdoError(f"{source}: holds {own}, not {fmt}; leave size, chroma format and bit depth out for a .y4m file")
-        available = y4m.count_frames(source)
+            raise FprdoError(f"{origin}: holds {own}, not {fmt}; leave size, chroma format and bit depth out for a .y4m file")
+        available = y4m.count_frames(origin)
         if frames is not None and not 1 <= frames <= available:
-            raise FprdoError(f"{source}: has {available} frames, {frames} asked for; use --frames 1 to {available}")
-        return Sequence(Path(source).stem, source, fmt, frames or available, frame_rate or own_rate or rate)
+            raise FprdoError(f"{origin}: has {available} frames, {frames} asked for; use --frames 1 to {available}")
+        return Source(Path(origin).stem, origin, fmt, frames or available, frame_rate or own_rate or rate)
 
-    rgb = load_picture(source)
+    rgb = load_picture(origin)
     height, width = rgb.shape[:2]
     if request.size not in (None, (width, height)):
-        raise FprdoError(f"{source}: is {width}x{height}, not {request.size[0]}x{request.size[1]}; "
+        raise FprdoError(f"{origin}: is {width}x{height}, not {request.size[0]}x{request.size[1]}; "
                          "leave --size out for a picture")
     if frames not in (None, 1):
-        raise FprdoError(f"{source}: a picture is 1 frame, {frames} asked for; leave --frames out")
+        raise FprdoError(f"{origin}: a picture is 1 frame, {frames} asked for; leave --frames out")
     fmt = request.apply(VideoFormat(width, height))
-    name = Path(source).stem if Path(source).suffix else source.rpartition(":")[2]
-    return Sequence(name, source, fmt, 1, rate, _to_frame(rgb, fmt))
-
-
-def _to_frame(rgb: np.ndarray, fmt: VideoFormat) -> Frame:
-    import torch  # slow to load, and raw files do without
-
-    from fprdo_bridge.video.colour import rgb_to_frame
-
-    return rgb_to_frame(torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255, fmt)
-
-
-def frame_to_picture(frame: Frame, fmt: VideoFormat) -> np.ndarray:
-    """uint8 (height, width, 3) R'G'B' of a frame."""
-    from fprdo_bridge.video.colour import frame_to_rgb
-
-    return (frame_to_rgb(frame, fmt)[0].permute(1, 2, 0) * 255 + 0.5).floor().byte().numpy()
+    name = Path(origin).stem if Path(origin).suffix else origin.rpartition(":")[2]
+    return Source(name, origin, fmt, 1, rate, picture_to_frame(rgb, fmt))
