@@ -1,5 +1,6 @@
 """Small clips and the encodes of them."""
 
+import shlex
 from pathlib import Path
 from types import ModuleType
 
@@ -35,3 +36,10 @@ def make_job(folder: Path, fmt: VideoFormat, tools: Toolchain, *, kind: str = "i
     return EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "qp": 32,
                         "bitstream": folder / "out" / "clip.bin", "recon": folder / "out" / "recon.yuv",
                         "config": (codec.config_for(kind, fmt, tools),)} | arguments)
+
+
+def logged_command(log: Path) -> list[str]:
+    """The command line that an encode's log begins with."""
+    mark, _, command = log.read_text().splitlines()[0].partition(" ran: ")
+    assert mark.startswith("# fprdo ")
+    return shlex.split(command)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import clip
+from clips import clip, logged_command
 from limits import file_size_limit
 from PIL import Image
 
@@ -78,8 +78,8 @@ def test_weights_encode_decode(fprdo, here, name, width, height):
     said = fprdo("encode", f"{name}.png", "-o", "out/p.bin", "-q", 32, "--weights", f"{name}.idse",
                  "--recon", "out/r.yuv")
     assert said.status == 0 and said.err == "" and said.out.startswith("out/p.bin: ")
-    assert files(here / "out") == {"p.bin", "p.log", "r.yuv"}
-    assert "--MaxCuDQPDepth=1" in Path("out/p.log").read_text().splitlines()[0].split()
+    assert files(here / "out") == {"p.bin", "p.bin.log", "r.yuv"}
+    assert "--MaxCuDQPDepth=1" in logged_command(Path("out/p.bin.log"))
     fmt = VideoFormat(width, height)
     recon = next(read_yuv("out/r.yuv", fmt))
     for decoder in ("hm", "libavcodec"):
@@ -128,7 +128,7 @@ def test_options_reach_the_encoder(fprdo, here):
                  "--clip", 8, "--rdoq", 1, "--no-qp-map", "--qp-map-clip", 4, "--no-sao", "--decisions", 17,
                  "--option", "SignHideFlag=0", "--config", "lowdelay", "--frame-rate", "25")
     assert said.status == 0
-    command = Path("p.log").read_text().splitlines()[0].split()
+    command = logged_command(Path("p.bin.log"))
     for word in ("--IDSETau=0.75", "--IDSEPower=0.5", "--IDSEClip=8.0", "--IDSERdoq=1", "--IDSEQpMap=0",
                  "--IDSEQpMapClip=4", "--IDSESao=0", "--IDSEDecisions=17", "--SignHideFlag=0"):
         assert word in command
@@ -243,7 +243,7 @@ def test_a_name_that_is_not_utf8(fprdo, here):
     with IdseFile(f"{name}.idse") as weights:
         assert weights.metadata["source"] == name
     said = fprdo("encode", f"{name}.png", "-o", f"{name}.bin", "-q", 40, "--weights", f"{name}.idse")
-    assert said.status == 0 and os.fsencode(f"{name}.idse") in Path(f"{name}.log").read_bytes()
+    assert said.status == 0 and os.fsencode(f"{name}.idse") in Path(f"{name}.bin.log").read_bytes()
     assert fprdo("decode", f"{name}.bin", "-o", f"{name}.yuv").status == 0
     assert fprdo("show", f"{name}.idse").status == 0
     said = fprdo("compare", f"{name}.png", "-o", "cmp", *FAST)
@@ -466,7 +466,7 @@ def test_mistakes_that_a_comparison_finds_later(fprdo, here, words, message):
     ("-o d.xyz", "d.xyz: unknown picture type .xyz"), ("-o p.bin", "p.bin: is read by this command"),
     ("-o d.yuv --size 5x5", "check size"), ("-o d.yuv --chroma 444", "check size, chroma format"),
     ("-o d.yuv --decoder libavcodec --bit-depth 10", "check size, chroma format and bit depth"),
-    ("-o d.yuv --decoder ffmpeg", "invalid choice: 'ffmpeg'"), ("-o p.log/d.yuv", "cannot be written")])
+    ("-o d.yuv --decoder ffmpeg", "invalid choice: 'ffmpeg'"), ("-o p.bin.log/d.yuv", "cannot be written")])
 def test_mistakes_in_decoding(fprdo, here, words, message):
     assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain").status == 0
     before = files(here)

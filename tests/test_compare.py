@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clips import clip
+from clips import clip, logged_command
 from PIL import Image
 
 from fprdo_bridge.report import tables
@@ -85,7 +85,7 @@ def test_points(finished, sequence, tools):
         assert point.psnr == pytest.approx(psnr(sequence.picture, decoded, fmt))
         distance = feature_distance(extractor, frame_to_rgb(sequence.picture, fmt), frame_to_rgb(decoded, fmt))
         assert point.distance == {JUDGE: pytest.approx(distance, rel=1e-4)}
-        command = bitstream.with_suffix(".log").read_text().splitlines()[0].split()
+        command = logged_command(bitstream.with_name(f"{bitstream.name}.log"))
         assert command[0] == str(tools.stock_encoder if point.mode == "sse" else tools.encoder)
         for word in ("--IDSEWeightFile", "--MaxCuDQPDepth=1"):
             assert any(argument.startswith(word) for argument in command) == (point.mode == "idse")

@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import make_job
+from clips import logged_command, make_job
 from limits import file_size_limit
 
 from fprdo_bridge import encoders, toolchain
@@ -53,7 +53,7 @@ def test_both_decoders_give_the_reconstruction(tmp_path, tools, width, height, c
     job = make_job(tmp_path, fmt, tools, kind=kind, frames=count)
     coded = []
     result = hm.encode(job, tools, stock=True, progress=coded.append)
-    assert left_over(job) == ["clip.bin", "clip.log", "recon.yuv"]
+    assert left_over(job) == ["clip.bin", "clip.bin.log", "recon.yuv"]
     assert tuple(coded) == result.log.pictures and len(coded) == count
 
     recon = list(read_yuv(job.recon, fmt))
@@ -114,7 +114,7 @@ def test_log_of_a_run_that_was_cut(encoded):
 
 def test_command_repeats_the_encode(encoded, tmp_path):
     job, result = encoded
-    assert job.log.read_text().splitlines()[0].split() == list(result.command)
+    assert logged_command(job.log) == list(result.command)
     again = [argument.replace(str(job.bitstream.parent), str(tmp_path)) for argument in result.command]
     subprocess.run(again, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert (tmp_path / "recon.yuv").read_bytes() == job.recon.read_bytes()
@@ -157,7 +157,7 @@ def test_stock_and_patched_encoder_write_the_same_without_weights(encoded, tools
     patched = replace(job, bitstream=tmp_path / "clip.bin", recon=None)
     hm.encode(patched, tools)
     assert patched.bitstream.read_bytes() == job.bitstream.read_bytes()
-    assert left_over(patched) == ["clip.bin", "clip.log"]
+    assert left_over(patched) == ["clip.bin", "clip.bin.log"]
 
 
 def test_options_override_the_configuration(tmp_path, tools):

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 
 import av
 import pytest
-from clips import make_job
+from clips import logged_command, make_job
 
 from fprdo_bridge import cli, encoders, toolchain
-from fprdo_bridge.encoders import decoders, jm, jm_log, running
+from fprdo_bridge.bitstream import decoders
+from fprdo_bridge.encoders import jm, jm_log, running
 from fprdo_bridge.bitstream.decoders import bitstream_codec, bitstream_format, decode_jm, decode_libav, supported_by_libav
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
@@ -46,7 +47,7 @@ def test_both_decoders_give_the_reconstruction(tmp_path, jm_tools, width, height
     job = make_job(tmp_path, fmt, jm_tools, kind=kind, frames=count, codec=jm)
     coded = []
     result = jm.encode(job, jm_tools, stock=True, progress=coded.append)
-    assert left_over(job) == ["clip.bin", "clip.log", "recon.yuv"]
+    assert left_over(job) == ["clip.bin", "clip.bin.log", "recon.yuv"]
     assert tuple(coded) == result.log.pictures and len(coded) == count
 
     recon = list(read_yuv(job.recon, fmt))
@@ -115,7 +116,7 @@ def test_log_of_identical_planes():
 
 def test_command_repeats_the_encode(encoded, tmp_path):
     job, result = encoded
-    assert job.log.read_text().splitlines()[0].split() == list(result.command)
+    assert logged_command(job.log) == list(result.command)
     again = [argument.replace(str(job.bitstream.parent), str(tmp_path)) for argument in result.command]
     subprocess.run(again, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert (tmp_path / "recon.yuv").read_bytes() == job.recon.read_bytes()
@@ -142,7 +143,7 @@ def test_names_that_jm_cannot_take(tmp_path, jm_tools):
     config.write_bytes(job.config[0].read_bytes())
     job = replace(job, config=(config,))
     result = jm.encode(job, jm_tools)
-    assert result.log.idse.pictures == 1 and left_over(job) == ["clip.bin", "clip.log", "recon.yuv"]
+    assert result.log.idse.pictures == 1 and left_over(job) == ["clip.bin", "clip.bin.log", "recon.yuv"]
     assert decode_jm(job.bitstream, jm_tools, folder / "decoded.yuv", fmt) == 1
     assert first_difference(read_yuv(job.recon, fmt), read_yuv(folder / "decoded.yuv", fmt)) is None
 

@@ -75,7 +75,7 @@ def encode(options: argparse.Namespace) -> None:
         raise FprdoError(f"--plain encodes without weights, --weights {options.weights} with; leave one out")
     codec, tools = encoders.get(options.encoder), toolchain.find(options.encoder)
     sequence, idse = sequence_of(options), idse_options_of(options)
-    _keep_inputs([options.output, options.output.with_suffix(".log"), options.recon], [options.source, options.weights])
+    _keep_inputs([options.output, options.output.with_name(f"{options.output.name}.log"), options.recon], [options.source, options.weights])
     config = config_of(options, codec, sequence, tools)
     with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
         extra = {} if options.plain else codec.weighted_options(idse)
@@ -96,7 +96,7 @@ def encode(options: argparse.Namespace) -> None:
         say(f"{options.encoder}: {note}")
     summary = {"bitstream": str(result.bitstream), "bits": result.bits,
                "psnr": [value if math.isfinite(value) else None for value in result.log.psnr],  # JSON has no infinity
-               "seconds": result.log.seconds, "log": str(result.log_file),
+               "seconds": result.log.seconds, "log": result.log_file and str(result.log_file),
                "idse": vars(result.log.idse) if result.log.idse else None}
     if options.json:
         print(json.dumps(summary))

@@ -9,6 +9,7 @@ from numbers import Integral, Rational
 from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.files import is_stream
 from fprdo_bridge.video.formats import VideoFormat
 
 
@@ -93,7 +94,7 @@ class EncodeJob:
     qp : int
         What `rate` says.
     bitstream : Path
-        Output; the encoder's log goes beside it, with the suffix .log.
+        Output; the encoder's log goes beside it, see `log`.
     config : tuple of Path
         Encoder configuration files, later ones override earlier ones; see the encoder's `config_for`.
     recon : Path, optional
@@ -148,6 +149,6 @@ class EncodeJob:
         object.__setattr__(self, "options", {name: str(value) for name, value in self.options.items()})
 
     @property
-    def log(self) -> Path:
-        """Where the encoder's log goes."""
-        return self.bitstream.with_suffix(".log")
+    def log(self) -> Path | None:
+        """Where the encoder's log goes: clip.264.log for clip.264; None where the bitstream goes into a device or pipe."""
+        return None if is_stream(self.bitstream) else self.bitstream.with_name(f"{self.bitstream.name}.log")

@@ -5,7 +5,6 @@ import re
 import shlex
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,16 +12,18 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from fprdo_bridge.files import replacing
+from fprdo_bridge import __version__
 from fprdo_bridge.encoders.log import EncodeLog, PictureLog
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.files import folder_for, replacing, same_file, workspace
 from fprdo_bridge.video.formats import VideoFormat, coded_format, crop_frame, pad_frame
 from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
 
 # Lines that an encoder prints in any case: settings, progress, rules.
 _BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames"
                      r"|^\[[\d.]+%\]|^POC +\d|^\d+\(|^Frame +Bit|^Inserting \d|-{9}")
+_LOG_MARK = "# fprdo "  # how our logs begin
 _FULL = 1 << 20  # bytes; where so little is left, a disk is full
 
 LOCAL_WEIGHTS = "weights.idse"  # what `command_in` calls the weight file where it gives it a name in the run's folder
@@ -34,7 +35,7 @@ class EncodeResult:
 
     bitstream: Path
     recon: Path | None
-    log_file: Path
+    log_file: Path | None      # None where the bitstream went into a device or pipe
     log: EncodeLog
     command: tuple[str, ...]   # as `command` gives it; it ran with temporary names, and on a padded source where needed
     frame_rate: Fraction
@@ -109,10 +110,9 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
     with ExitStack() as stack:
         # The bitstream is renamed last: where it stands, the job's other outputs do.
         bitstream = stack.enter_context(replacing(job.bitstream))
-        log_file = stack.enter_context(replacing(job.log))
+        log_file = stack.enter_context(replacing(job.log)) if job.log else None
         recon = stack.enter_context(replacing(job.recon)) if job.recon else None
-        beside = job.bitstream.parent.absolute()  # as the encoder runs in the working folder
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=beside, prefix=".fprdo-")))
+        work = stack.enter_context(workspace(folder_for(job.bitstream)))
         run = replace(job, bitstream=bitstream, recon=recon)
         if coded != job.fmt:
             padded = (pad_frame(frame, job.fmt, coded) for frame in read_yuv(job.source, job.fmt, count=job.frames))
@@ -142,8 +142,9 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
             write_yuv(recon, cropped, job.fmt)
         if encoder.finish:
             encoder.finish(bitstream, job.fmt)
-        log_file.write_text(f"{shlex.join(arguments)}\n{errors}{output}", encoding="utf-8",
-                            errors="surrogateescape")  # file names may be any bytes
+        if log_file:
+            log_file.write_text(f"{_LOG_MARK}{__version__} ran: {shlex.join(arguments)}\n{errors}{output}",
+                                encoding="utf-8", errors="surrogateescape")  # file names may be any bytes
     return EncodeResult(job.bitstream, job.recon, job.log, log, tuple(arguments), Fraction(job.frame_rate),
                         wall_seconds)
 
@@ -185,13 +186,22 @@ def check(encoder: Encoder, job: EncodeJob, stock: bool = False) -> None:
     available = count_frames(job.source, fmt)
     if available < job.frames:
         raise FprdoError(f"{job.title}: has {available} frames, {job.frames} asked for")
-    outputs = [path.absolute() for path in (job.bitstream, job.log, job.recon) if path]
-    inputs = [path.absolute() for path in (job.source, job.weights, *job.config) if path]
+    _check_outputs(job)
+
+
+def _check_outputs(job: EncodeJob) -> None:
+    outputs = [path for path in (job.bitstream, job.log, job.recon) if path]
+    inputs = [path for path in (job.source, job.weights, *job.config) if path]
     for index, path in enumerate(outputs):
-        if path in inputs or path in outputs[:index]:
+        if any(same_file(path, other) for other in inputs + outputs[:index]):
             raise FprdoError(f"{path}: is written and used otherwise in one encode; give another name")
         if path.is_dir():
             raise FprdoError(f"{path}: is a folder; give a file name")
+    if job.log and job.log.is_file():
+        with open(job.log, encoding="utf-8", errors="replace") as file:
+            if not file.read(len(_LOG_MARK)) == _LOG_MARK:
+                raise FprdoError(f"{job.log}: the encoder's log would go there, and this file is none; move it or give "
+                                 "the bitstream another name")
 
 
 def _run(encoder: Encoder, arguments: list[str], folder: Path, errors: Path,
