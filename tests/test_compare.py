@@ -15,7 +15,7 @@ import pytest
 from clips import clip, logged_command
 from PIL import Image
 
-from fprdo_bridge.report import tables
+from fprdo_bridge.report import curves, tables
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.bitstream.decoders import decode_libav
 from fprdo_bridge.video.colour import frame_to_rgb
@@ -123,7 +123,7 @@ def test_tables_and_curves(finished, tmp_path):
     lines = tables.format_points(points, JUDGE).splitlines()
     assert lines[2].split()[:4] == ["face", "27", str(points[0].bits), str(points[4].bits)]
 
-    tables.draw_curves(tmp_path / "curves.png", points, JUDGE)
+    curves.draw_curves(tmp_path / "curves.png", points, JUDGE)
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.format == "PNG" and picture.width > 400 and picture.height > 400
 

@@ -1,5 +1,5 @@
 """The command fprdo."""
 
-from fprdo_bridge.cli.commands import main
+from fprdo_bridge.cli.entry import main, program
 
-__all__ = ["main"]
+__all__ = ["main", "program"]

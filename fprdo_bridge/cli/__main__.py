@@ -1,7 +1,5 @@
 """python -m fprdo_bridge.cli"""
 
-import sys
+from fprdo_bridge.cli.entry import program
 
-from fprdo_bridge.cli import main
-
-sys.exit(main())
+program()

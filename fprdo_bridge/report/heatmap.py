@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,48 @@ import numpy as np
 from fprdo_bridge.files import replacing
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.importance.idse_file import IdseFile
+from fprdo_bridge.video.formats import VideoFormat, coded_format
+from fprdo_bridge.video.pictures import frame_to_picture
+from fprdo_bridge.video.source import Source
 
 _OCTAVES = 3  # the colour scale ends at 2^-3 and 2^3 times the mean
+
+
+def draw_weight_file(weight_file: Path, options: IdseOptions, sequence: Source | None, path: Path, frame: int = 0,
+                     block: int = 32) -> None:
+    """Write a picture of the map of one frame of a weight file.
+
+    Parameters
+    ----------
+    options : run-time settings; the QP offsets are those of an encoder that runs with them
+    sequence : what the weights were computed on, to be shown beside the map; None for the map alone
+    frame : from 0 on
+    block : luma size of the quantisation groups whose offsets are written
+
+    Raises
+    ------
+    FprdoError
+        The weight file is damaged, has no such frame or is of another size than the sequence; or see `draw_map`.
+    """
+    with IdseFile(weight_file) as file:
+        fmt = VideoFormat(file.layout.width, file.layout.height, file.layout.chroma)
+        if not 0 <= frame < file.frame_count:
+            raise FprdoError(f"{weight_file}: has frames 0 to {file.frame_count - 1}, not {frame}")
+        picture = None
+        if sequence:
+            coded = coded_format(replace(sequence.fmt, chroma=fmt.chroma))
+            if (coded.width, coded.height) != (fmt.width, fmt.height):
+                raise FprdoError(f"{weight_file}: weights for {fmt.width}x{fmt.height}, {sequence.origin} is "
+                                 f"{sequence.fmt.width}x{sequence.fmt.height}; give the picture they were computed on")
+            pictures = list(islice(sequence.read(), frame, frame + 1))
+            picture = frame_to_picture(pictures[0], sequence.fmt) if pictures else None
+        planes, _ = file.raw_map(frame // file.frames_per_map)
+        extractor = file.metadata.get("extractor", {})
+        name = extractor.get("name", "unknown extractor") if isinstance(extractor, dict) else str(extractor)
+        title = f"{sequence.name if sequence else weight_file.stem}: what {name} sees"
+        title = title.encode("utf-8", "backslashreplace").decode("utf-8")  # file names may be any bytes
+        draw_map(path, planes, fmt, options, picture, title, block)
 
 
 def draw_map(path: Path, planes: tuple[np.ndarray, ...], fmt: VideoFormat, options: IdseOptions,

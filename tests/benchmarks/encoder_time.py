@@ -20,7 +20,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from fprdo_bridge import cli, encoders, toolchain
+from fprdo_bridge import encoders, toolchain
+from fprdo_bridge.cli import arguments
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import coded_format
@@ -44,17 +45,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("source", nargs="?", default="skimage:astronaut")
     parser.add_argument("-q", "--qp", type=int, nargs="+", default=[27, 37])
     parser.add_argument("--pairs", type=int, default=9)
-    cli.add_encoder_arguments(parser)
-    cli.add_idse_arguments(parser)
-    cli.add_weight_arguments(parser)
-    cli.add_format_arguments(parser)
+    arguments.add_encoder_arguments(parser)
+    arguments.add_idse_arguments(parser)
+    arguments.add_weight_arguments(parser)
+    arguments.add_format_arguments(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     options = parse_arguments()
     codec, tools = encoders.get(options.encoder), toolchain.find(options.encoder)
-    sequence, settings, idse = cli.sequence_of(options), cli.weight_settings_of(options), cli.idse_options_of(options)
+    sequence, settings, idse = arguments.sequence_of(options), arguments.weight_settings_of(options), arguments.idse_options_of(options)
     fmt, count = coded_format(sequence.fmt), -(-sequence.frames // settings.frames_per_map)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -65,7 +66,7 @@ def main() -> None:
         print(f"{sequence.name} {sequence.fmt}, {sequence.frames} frame{'s' if sequence.frames > 1 else ''}: "
               f"{count} map{'s' if count > 1 else ''} in {time.perf_counter() - start:.1f} s", flush=True)
         plain = EncodeJob(source=sequence.yuv(folder), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp[0],
-                          bitstream=folder / "coded.bin", config=(cli.config_of(options, codec, sequence, tools),),
+                          bitstream=folder / "coded.bin", config=(arguments.config_of(options, codec, sequence, tools),),
                           options=dict(options.option), idse=idse, frame_rate=sequence.frame_rate,
                           rate=options.rate_control)
         for qp in options.qp:

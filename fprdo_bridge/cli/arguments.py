@@ -1,0 +1,113 @@
+"""Arguments that several commands share: how they are declared, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
+from fprdo_bridge.encoders import ENCODERS
+from fprdo_bridge.encoders.job import IdseOptions
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.video.source import FormatRequest, Source, open_source
+
+SOURCE_HELP = "picture (PNG, JPEG, WebP), .y4m or raw .yuv file, or skimage:NAME"
+
+
+# ---- groups of arguments ---------------------------------------------------------------------------------------------
+
+def add_format_arguments(parser: argparse.ArgumentParser, frames: bool = True) -> None:
+    """What a source holds or becomes."""
+    group = parser.add_argument_group("format (what a .yuv file holds, or what a picture is converted to)")
+    group.add_argument("--size", type=size, metavar="WxH", help="luma samples; default: from the file's name")
+    group.add_argument("--chroma", choices=("400", "420", "422", "444"), help="chroma format (default 420)")
+    group.add_argument("--bit-depth", type=whole, metavar="N", help="bits per sample (default 8)")
+    group.add_argument("--matrix", choices=("bt601", "bt709", "bt2020"), help="colour matrix (default bt709)")
+    group.add_argument("--range", choices=("limited", "full"), help="code value range (default limited)")
+    group.add_argument("--siting", choices=("left", "center"), help="chroma siting (default left)")
+    if frames:
+        group.add_argument("--frames", type=whole, metavar="N", help="only the first N frames")
+        group.add_argument("--frame-rate", type=frame_rate, metavar="R", help="pictures per second (default 30)")
+
+
+def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
+    """How weights are computed."""
+    default = WeightSettings()
+    group = parser.add_argument_group("weights (how they are computed)")
+    group.add_argument("--extractor", default=default.extractor, metavar="NAME",
+                       help=f"network: {default.extractor} (default), efficientnet_lite1, efficientnet_lite2 or your own as "
+                       "module:callable, see docs/extractors.md")
+    group.add_argument("--layer", action="append", metavar="NAME", help="feature map to preserve, repeatable")
+    group.add_argument("--probes", type=whole, default=default.probes, metavar="K",
+                       help=f"Jacobian sketches per map (default {default.probes})")
+    group.add_argument("--seed", type=whole, default=default.seed, metavar="N", help="of the sketches (default 0)")
+    group.add_argument("--jitter", type=number, default=default.jitter, metavar="SIGMA",
+                       help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})")
+    group.add_argument("--frames-per-map", "--weights-every", type=whole, default=default.frames_per_map, metavar="N",
+                       help="frames that share a map, which is that of their first one (default 1)")
+
+
+def add_idse_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the encoder uses weights."""
+    default = IdseOptions()
+    group = parser.add_argument_group("weights at run time (the encoder's IDSE options)")
+    group.add_argument("--tau", type=number, metavar="T", help=f"plain SSE mixed in (default {default.tau:g})")
+    group.add_argument("--power", type=number, metavar="P", help=f"exponent of the weights (default {default.power:g})")
+    group.add_argument("--clip", type=number, metavar="C", help="largest weight, times the mean; 0: none (default)")
+    group.add_argument("--rdoq", type=whole, choices=(0, 1, 2), help="0 off, 1 mean of the TU, 2 per coefficient (default)")
+    group.add_argument("--qp-map", action=argparse.BooleanOptionalAction, help="QP offsets of blocks (default on)")
+    group.add_argument("--qp-map-clip", type=whole, metavar="N", help=f"largest QP offset (default {default.qp_map_clip})")
+    group.add_argument("--sao", action=argparse.BooleanOptionalAction, help="weights in SAO (default on)")
+    group.add_argument("--decisions", type=whole, metavar="MASK",
+                       help="decisions that use weights: 1 intra, 2 skip, 4 inter residual, 8 inter CU, 16 chroma (default 31)")
+
+
+def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which encoder, and its own options."""
+    group = parser.add_argument_group("encoder")
+    group.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0], help="(default %(default)s)")
+    group.add_argument("--config", default="intra", metavar="NAME|FILE",
+                       help="intra (default), lowdelay, randomaccess, or an encoder configuration file")
+    group.add_argument("--rate-control", choices=("qp", "crf", "abr"), default="qp",
+                       help="what -q is: QP (default), or with x264 constant rate factor, or kilobit per second in two passes")
+    group.add_argument("--option", type=assignment, action="append", default=[], metavar="NAME=VALUE",
+                       help="further encoder option, repeatable, like --option SAO=0")
+
+
+# ---- what they mean --------------------------------------------------------------------------------------------------
+
+def sequence_of(options: argparse.Namespace) -> Source:
+    """The source with what its options say about format and frames."""
+    return open_source(options.source, format_request_of(options), options.frames, options.frame_rate)
+
+
+def format_request_of(options: argparse.Namespace) -> FormatRequest:
+    """The settings of add_format_arguments()."""
+    return FormatRequest(options.size, options.chroma, options.bit_depth, options.matrix,
+                         None if options.range is None else options.range == "full", options.siting)
+
+
+def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
+    """The settings of add_weight_arguments()."""
+    return WeightSettings(options.extractor, tuple(options.layer) if options.layer else None, options.probes,
+                          options.seed, options.jitter, options.frames_per_map)
+
+
+def idse_options_of(options: argparse.Namespace) -> IdseOptions:
+    """The settings of add_idse_arguments()."""
+    given = {name: getattr(options, name) for name in vars(IdseOptions()) if getattr(options, name) is not None}
+    return IdseOptions(**given)
+
+
+def config_of(options: argparse.Namespace, codec, sequence: Source, tools) -> Path:
+    """The configuration file that --config names."""
+    name = options.config
+    return codec.config_for(name, sequence.fmt, tools) if name in codec.KINDS else Path(name)
+
+
+def keep_inputs(outputs: list[Path | None], inputs: list[str | Path | None]) -> None:
+    """Refuse to write over a file that is read."""
+    for output in filter(None, outputs):
+        if output.exists() and any(Path(name).exists() and output.samefile(name) for name in filter(None, inputs)):
+            raise FprdoError(f"{output}: is read by this command; give the output another name")

@@ -1,0 +1,59 @@
+"""The two streams of the command: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+
+from fprdo_bridge.text import printable
+
+MISTAKE = 2  # exit status after one line that says what is wrong
+
+_lost: list[str] = []  # why results could not be written
+
+
+def prepare() -> None:
+    """Let both streams take any file name."""
+    _lost.clear()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # neither closed nor a caller's own
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(line: str) -> None:
+    """Write a line about progress or a mistake to standard error; nowhere if nobody listens there or its disk is full."""
+    if sys.stderr is None:
+        return
+    try:
+        print(printable(line), file=sys.stderr, flush=True)
+    except OSError:
+        sys.stderr = None
+
+
+def fail(message: str) -> int:
+    """Say what is wrong in one line; returns the exit status."""
+    say(f"fprdo: error: {message}")
+    return MISTAKE
+
+
+def result(text: str) -> None:
+    """Write lines of results to standard output.
+
+    Names in them went through `printable` already. A run does not end because they cannot be written: its files are
+    worth more. `finish` says so.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # a reader like head, who has seen enough
+        sys.stdout = None
+    except OSError as error:
+        sys.stdout = None
+        _lost.append(error.strerror or str(error))
+
+
+def finish() -> int:
+    """Exit status of a command that has done its work: 0, or 2 if its results could not be written."""
+    if _lost:
+        return fail(f"standard output: cannot be written ({_lost[0]}); the files of the command are complete")
+    return 0

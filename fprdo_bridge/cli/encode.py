@@ -1,0 +1,80 @@
+"""fprdo encode: encode a picture or a sequence."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from fprdo_bridge import encoders, toolchain
+from fprdo_bridge.cli import console
+from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_format_arguments, add_idse_arguments,
+                                        add_weight_arguments, config_of, idse_options_of, keep_inputs, sequence_of,
+                                        weight_settings_of)
+from fprdo_bridge.cli.values import whole
+from fprdo_bridge.encoders import running
+from fprdo_bridge.encoders.job import EncodeJob
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.weighting import write_weights
+from fprdo_bridge.progress import percentage
+from fprdo_bridge.text import printable
+from fprdo_bridge.video.formats import coded_format
+
+HELP = DESCRIPTION = "encode with weights (computed on the way, or from a file)"
+EXAMPLE = "fprdo encode photo.png -o photo.bin --qp 32 --recon photo.yuv"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+    parser.add_argument("source", help=SOURCE_HELP)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
+                        help="bitstream; its log goes beside it")
+    parser.add_argument("-q", "--qp", type=whole, required=True, help="quantisation parameter of the slices")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".idse file (default: computed)")
+    parser.add_argument("--plain", action="store_true", help="without weights: the stock encoder's bitstream")
+    parser.add_argument("--recon", type=Path, metavar="FILE", help="the encoder's reconstruction as .yuv")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    for add in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):
+        add(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Encode a picture or a raw file."""
+    if options.plain and options.weights:
+        raise FprdoError(f"--plain encodes without weights, --weights {options.weights} with; leave one out")
+    codec, tools = encoders.get(options.encoder), toolchain.find(options.encoder)
+    sequence, idse = sequence_of(options), idse_options_of(options)
+    log = options.output.with_name(f"{options.output.name}.log")
+    keep_inputs([options.output, log, options.recon], [options.source, options.weights])
+    config = config_of(options, codec, sequence, tools)
+    with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
+        extra = {} if options.plain else codec.weighted_options(idse)
+        job = EncodeJob(source=sequence.yuv(Path(folder)), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp,
+                        bitstream=options.output, recon=options.recon, config=(config,),
+                        options=extra | dict(options.option), weights=options.weights, idse=idse,
+                        frame_rate=sequence.frame_rate, rate=options.rate_control, title=sequence.origin)
+        running.check(codec.ENCODER, job)
+        if not options.plain and job.weights is None:
+            job = replace(job, weights=Path(folder) / "weights.idse")
+            write_weights(sequence, weight_settings_of(options), job.weights,
+                          progress=percentage(f"weights of {sequence.name}", console.say))
+        for line in encoders.remarks(options.encoder, job.config, job.options):
+            console.say(line)
+        progress = (lambda p: console.say(f"POC {p.poc}: {p.bits} bits")) if sequence.frames > 1 else None
+        result = codec.encode(job, tools, progress=progress)
+    for note in result.log.notes:
+        console.say(f"{options.encoder}: {note}")
+    summary = {"bitstream": str(result.bitstream), "bits": result.bits,
+               "psnr": [value if math.isfinite(value) else None for value in result.log.psnr],  # JSON has no infinity
+               "seconds": result.log.seconds, "log": result.log_file and str(result.log_file),
+               "idse": vars(result.log.idse) if result.log.idse else None}
+    if options.json:
+        console.result(json.dumps(summary))
+    else:
+        psnr = "".join(f", {name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
+        fmt = sequence.fmt
+        odd = "" if coded_format(fmt) == fmt else f"; to decode, give --size {fmt.width}x{fmt.height}"
+        console.result(f"{printable(str(result.bitstream))}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s{odd}")

@@ -1,0 +1,88 @@
+"""Where the command begins: signals first, everything else after them.
+
+This module imports nothing that is slow, so Ctrl-C is heard from the first moment on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from fprdo_bridge.cli import console
+from fprdo_bridge.errors import FprdoError
+
+STOPPED = 130  # exit status after Ctrl-C or SIGTERM
+
+
+class _Interrupts:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt, and `seen` remembers it.
+
+    What is interrupted may end in another exception: an import of numpy in an ImportError, for example.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.seen = True
+        raise KeyboardInterrupt
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    words : list of str, optional
+        The command line without the program's name; sys.argv[1:] by default.
+
+    Returns
+    -------
+    int
+        0: done. 2: one line on standard error says what is wrong. 130: stopped by Ctrl-C or SIGTERM.
+
+    Raises
+    ------
+    SystemExit
+        After --help and --version (status 0) and after a wrong command line (status 2).
+    """
+    interrupts = _Interrupts()
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell sets that for what it starts with &
+        signal.signal(signal.SIGINT, interrupts)
+    signal.signal(signal.SIGTERM, interrupts)
+    try:
+        try:
+            # Before torch is loaded: OpenMP threads that spin while they wait starve the encoders beside them, and one
+            # another. Four sketches beside two HM encodes took 2 to 15 s with spinning and 1 s without.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+            from fprdo_bridge.cli.parser import run
+
+            console.prepare()
+            run(words)
+            return console.finish()
+        except Exception:
+            if interrupts.seen:
+                raise KeyboardInterrupt from None
+            raise
+    except KeyboardInterrupt:
+        console.say("fprdo: stopped; run it again to go on")
+        return STOPPED
+    except FprdoError as error:
+        return console.fail(str(error))
+    except OSError as error:
+        return console.fail(f"{error.filename or 'writing'}: {error.strerror or error}; "
+                            "check the path and the disk's room")
+
+
+def program() -> NoReturn:
+    """Run the command of sys.argv and end the process with its exit status."""
+    status = STOPPED
+    try:
+        status = main()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the interpreter's own end would print a traceback
+    except KeyboardInterrupt:  # another one, while the first was being handled
+        os._exit(STOPPED)
+    sys.exit(status)

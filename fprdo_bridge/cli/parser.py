@@ -1,0 +1,54 @@
+"""The command line: one parser with a part for each command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+from fprdo_bridge import __version__
+from fprdo_bridge.cli import compare, console, decode, encode, quickstart, show, weights
+from fprdo_bridge.cli.values import shown
+from fprdo_bridge.errors import FprdoError
+
+# A module per command: HELP and EXAMPLE, add_arguments(parser), run(options).
+COMMANDS = {"weights": weights, "encode": encode, "decode": decode, "compare": compare, "show": show,
+            "quickstart": quickstart}
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a wrong command line, as for every other mistake."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(console.fail(f"{message}; see {self.prog} --help"))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; what it returns has the module of the command as `module`."""
+    parser = _Parser(prog="fprdo", description="Feature-preserving rate-distortion optimisation for reference encoders.")
+    parser.add_argument("--version", action="version", version=f"fprdo {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    for name, module in COMMANDS.items():
+        one = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION, epilog=f"example: {module.EXAMPLE}",
+                                  allow_abbrev=False)
+        one.set_defaults(module=module)
+        module.add_arguments(one)
+    return parser
+
+
+def run(words: list[str] | None) -> None:
+    """Run the command of a command line; None for that of the process.
+
+    Raises
+    ------
+    FprdoError
+        A mistake of the user.
+    SystemExit
+        The command line is wrong, or asks for help or the version.
+    """
+    words = sys.argv[1:] if words is None else words
+    for word in words:
+        if "\0" in word:
+            raise FprdoError(f"{shown(word)}: holds a NUL character; leave it out")
+    options = build_parser().parse_args(words)
+    options.module.run(options)

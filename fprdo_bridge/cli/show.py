@@ -1,0 +1,39 @@
+"""fprdo show: draw a weight map."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fprdo_bridge.cli import console
+from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_format_arguments, add_idse_arguments, idse_options_of, keep_inputs,
+                                        sequence_of)
+from fprdo_bridge.cli.values import whole
+from fprdo_bridge.text import printable
+
+HELP = DESCRIPTION = "draw a weight map over its picture, with the QP offsets of the blocks"
+EXAMPLE = "fprdo show photo.idse photo.png -o map.png"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+    parser.add_argument("weights", type=Path, help=".idse file")
+    parser.add_argument("source", nargs="?", help=f"the picture it was computed on: {SOURCE_HELP}")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE",
+                        help="PNG to write (default: map-NAME.png beside NAME.idse)")
+    parser.add_argument("--frame", type=whole, default=0, metavar="N", help="frame of a sequence (default 0)")
+    parser.add_argument("--block", type=whole, choices=(8, 16, 32, 64), default=32,
+                        help="quantisation group (default 32)")
+    add_idse_arguments(parser)
+    add_format_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Draw a weight map."""
+    from fprdo_bridge.report.heatmap import draw_weight_file
+
+    sequence = sequence_of(options) if options.source else None
+    path = options.output or options.weights.with_name(f"map-{options.weights.stem}.png")
+    keep_inputs([path], [options.source, options.weights])
+    draw_weight_file(options.weights, idse_options_of(options), sequence, path, options.frame, options.block)
+    console.result(printable(str(path)))

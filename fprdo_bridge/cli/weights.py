@@ -1,0 +1,39 @@
+"""fprdo weights: compute importance weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from fprdo_bridge.cli import console
+from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_format_arguments, add_weight_arguments, keep_inputs, sequence_of,
+                                        weight_settings_of)
+from fprdo_bridge.importance.weighting import write_weights
+from fprdo_bridge.progress import percentage
+from fprdo_bridge.text import printable
+
+HELP = DESCRIPTION = "compute the importance weights of a picture or sequence"
+EXAMPLE = "fprdo weights photo.png -o photo.idse --probes 32"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this command."""
+    parser.add_argument("source", help=SOURCE_HELP)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="weight file (default: NAME.idse)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_weight_arguments(parser)
+    add_format_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compute importance weights."""
+    sequence, settings = sequence_of(options), weight_settings_of(options)
+    path = options.output or Path(f"{sequence.name}.idse")
+    keep_inputs([path], [options.source])
+    write_weights(sequence, settings, path, progress=percentage(f"weights of {sequence.name}", console.say))
+    fmt, count = sequence.fmt, sequence.frames
+    if options.json:
+        console.result(json.dumps({"weights": str(path), "width": fmt.width, "height": fmt.height, "frames": count}))
+    else:
+        console.result(f"{printable(str(path))}: weights of {fmt.width}x{fmt.height}, {count} frame{'s' * (count > 1)}")
