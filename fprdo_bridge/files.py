@@ -1,4 +1,4 @@
-"""Output files appear whole or not at all, and what a killed run leaves is swept by the next one.
+"""Inputs are regular files. Outputs appear whole or not at all, and what a killed run leaves is swept by the next one.
 
 Everything temporary lies in a folder `.fprdo-XXXXXXXX`, which holds a file `.owner`. A run locks that file as long as it
 lives. A folder whose lock is free belongs to nobody: its run was killed.
@@ -24,6 +24,37 @@ _OWNER_TEXT = "temporary folder of fprdo; the next run removes it when this file
 _LINKS = 40  # symbolic links in a row, as many as Linux follows
 
 _swept: set[tuple[int, int]] = set()  # device and inode of the folders that this process has looked through
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+          stat.S_IFBLK: "a device"}
+
+
+def regular_file(path: str | os.PathLike[str], missing: str = "cannot be read (no such file)") -> Path:
+    """`path` itself, or where it links to, is a regular file: one that has a length and can be read more than once.
+
+    Parameters
+    ----------
+    missing : what the message says where nothing is there
+
+    Raises
+    ------
+    FprdoError
+        Nothing is there, or a folder, pipe, socket or device, which is not opened and so not waited for; "-", which
+        means standard input elsewhere; text that names no file, such as one with a NUL.
+    """
+    if os.fspath(path) == "-":
+        raise FprdoError("-: standard input is not read; write it to a file and name that (./- is a file of this name)")
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise FprdoError(f"{path}: {missing}; check the name") from None
+    except OSError as error:
+        raise FprdoError(f"{path}: cannot be read ({error.strerror}); check the name") from None
+    except ValueError as error:  # a NUL, or a lone surrogate
+        raise FprdoError(f"{os.fspath(path)!r}: is no file name ({error})") from None
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+        raise FprdoError(f"{path}: is {kind}; give a regular file, which can be read more than once")
+    return Path(path)
 
 
 @contextmanager

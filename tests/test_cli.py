@@ -348,7 +348,7 @@ MISTAKES = [
     ("weights nosize.yuv --size 0x16", "picture size 0x16: both sides must be"),
     ("weights gone_16x16.yuv", "gone_16x16.yuv: cannot be read"),
     ("weights good_16x16.yuv --frames 3", "good_16x16.yuv: has 2 frames, 3 asked for"),
-    ("weights good_16x16.yuv --frames 0", "has 2 frames, 0 asked for"),
+    ("weights good_16x16.yuv --frames 0", "good_16x16.yuv: 0 frames asked for; use --frames 1 or more"),
     ("weights even.png --frames 2", "even.png: a picture is 1 frame, 2 asked for"),
     ("weights even.png --size 8x8", "even.png: is 80x64, not 8x8"),
     ("weights even.png --size big", "'big' is no size; write it like 416x240"),

@@ -15,7 +15,7 @@ from fprdo_bridge.video.formats import VideoFormat
 formats = st.builds(VideoFormat, width=st.integers(1, 11), height=st.integers(1, 11),
                     chroma=st.sampled_from(["400", "420", "422", "444"]), bit_depth=st.sampled_from([8, 10]),
                     matrix=st.sampled_from(sorted(LUMA_COEFFICIENTS)), full_range=st.booleans(),
-                    siting=st.sampled_from(["left", "center"]))
+                    siting=st.sampled_from(["left", "center", "topleft"]))
 
 
 def flat(rgb: tuple[float, float, float], fmt: VideoFormat) -> torch.Tensor:
@@ -76,7 +76,7 @@ def test_adjoint_of_rgb_to_planes(fmt, seed):
 
 
 @pytest.mark.parametrize("chroma", ["420", "422", "444"])
-@pytest.mark.parametrize("siting", ["left", "center"])
+@pytest.mark.parametrize("siting", ["left", "center", "topleft"])
 def test_adjoint_is_the_transposed_matrix(chroma, siting):
     """The matrix of the operator, column by column from unit impulses, against the rows that autograd gives."""
     fmt = VideoFormat(5, 3, chroma=chroma, siting=siting)
@@ -124,7 +124,8 @@ def test_flat_pictures_stay_flat(fmt):
 
 
 @pytest.mark.parametrize(("chroma", "siting", "dx", "dy"), [
-    ("420", "left", 0.0, 0.5), ("420", "center", 0.5, 0.5), ("422", "left", 0.0, None), ("422", "center", 0.0, None)])
+    ("420", "left", 0.0, 0.5), ("420", "center", 0.5, 0.5), ("420", "topleft", 0.0, 0.0),
+    ("422", "left", 0.0, None), ("422", "center", 0.0, None)])
 @pytest.mark.parametrize(("width", "height"), [(12, 10), (13, 11)])
 def test_chroma_phase(chroma, siting, dx, dy, width, height):
     """A chroma ramp keeps its place: chroma sample i lies at luma position 2 i + d (4:2:2: at every luma row)."""
@@ -202,8 +203,8 @@ def test_every_format_differs():
     rgb = torch.rand((1, 3, 6, 6), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     seen = []
     for chroma, matrix, full_range, siting in itertools.product(("420", "444"), LUMA_COEFFICIENTS, (False, True),
-                                                                ("left", "center")):
-        if chroma == "444" and siting == "center":
+                                                                ("left", "center", "topleft")):
+        if chroma == "444" and siting != "left":
             continue
         fmt = VideoFormat(6, 6, chroma, matrix=matrix, full_range=full_range, siting=siting)
         seen.append(torch.cat([plane.flatten() for plane in rgb_to_planes(rgb, fmt)]))

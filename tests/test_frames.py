@@ -44,7 +44,9 @@ def test_coded_size_is_a_multiple_of_the_cropping_unit(chroma, size):
     (dict(width=0, height=4), "0x4"), (dict(width=4, height=65536), "4x65536"),
     (dict(width=4, height=4, bit_depth=7), "bit depth 7"), (dict(width=4, height=4, bit_depth=17), "bit depth 17"),
     (dict(width=4, height=4, chroma="411"), "'411'"), (dict(width=4, height=4, matrix="rgb"), "'rgb'"),
-    (dict(width=4, height=4, siting="top"), "'top'")])
+    (dict(width=4, height=4, siting="top"), "'top'"),
+    (dict(width=4, height=4, aspect=(0, 1)), "sample aspect ratio 0:1"),
+    (dict(width=4, height=4, aspect=(1, 65536)), "sample aspect ratio 1:65536")])
 def test_impossible_formats_are_refused(arguments, named):
     with pytest.raises(FprdoError, match=named):
         VideoFormat(**arguments)
@@ -71,6 +73,18 @@ def test_frame_rate_from_a_name():
     assert guess_frame_rate("clip_416x240_30fps.yuv") == 30
     assert guess_frame_rate("clip_29.97fps_416x240.yuv") * 100 == 2997
     assert guess_frame_rate("clip_416x240_50.yuv") is None
+
+
+def test_aspect_ratio_does_not_tell_formats_apart():
+    """It says how pictures are shown: planes, weights and results of both formats are the same."""
+    plain, wide = VideoFormat(4, 4), VideoFormat(4, 4, aspect=(128, 117))
+    assert plain == wide and hash(plain) == hash(wide) and repr(plain) == repr(wide)
+    assert coded_format(VideoFormat(5, 5, aspect=(128, 117))).aspect == (128, 117)
+
+
+@pytest.mark.parametrize("siting, code", [("left", 0), ("center", 1), ("topleft", 2)])
+def test_chroma_sample_loc_type(siting, code):
+    assert VideoFormat(4, 4, siting=siting).chroma_sample_loc_type == code
 
 
 # ---- raw YUV -------------------------------------------------------------------------------------------------------
@@ -125,7 +139,7 @@ def test_wrong_size_is_told_with_both_sizes(tmp_path):
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(FprdoError, match="nothing.yuv: cannot be read"):
         count_frames(tmp_path / "nothing.yuv", VideoFormat(16, 16))
-    with pytest.raises(FprdoError, match="not a file"):
+    with pytest.raises(FprdoError, match="is a folder; give a regular file"):
         count_frames(tmp_path, VideoFormat(16, 16))
 
 

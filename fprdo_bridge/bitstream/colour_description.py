@@ -41,7 +41,7 @@ def signal_colour(bitstream: Path, fmt: VideoFormat) -> None:
     settings = [f"video_full_range_flag={fmt.full_range:d}", f"colour_primaries={primaries}",
                 f"transfer_characteristics={transfer}", f"matrix_coefficients={matrix}"]
     if fmt.chroma == "420":
-        settings.append(f"chroma_sample_loc_type={('left', 'center').index(fmt.siting)}")
+        settings.append(f"chroma_sample_loc_type={fmt.chroma_sample_loc_type}")
     data = bitstream.read_bytes()
     pieces: list[bytes] = []
     copied = 0

@@ -10,6 +10,7 @@ from fprdo_bridge.encoders import ENCODERS
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.video.formats import SITINGS
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
 SOURCE_HELP = "picture (PNG, JPEG, WebP), .y4m or raw .yuv file, or skimage:NAME"
@@ -25,9 +26,10 @@ def add_format_arguments(parser: argparse.ArgumentParser, frames: bool = True) -
     group.add_argument("--bit-depth", type=whole, metavar="N", help="bits per sample (default 8)")
     group.add_argument("--matrix", choices=("bt601", "bt709", "bt2020"), help="colour matrix (default bt709)")
     group.add_argument("--range", choices=("limited", "full"), help="code value range (default limited)")
-    group.add_argument("--siting", choices=("left", "center"), help="chroma siting (default left)")
+    group.add_argument("--siting", choices=SITINGS, help="chroma siting of 4:2:0 (default left)")
     if frames:
-        group.add_argument("--frames", type=whole, metavar="N", help="only the first N frames")
+        group.add_argument("--skip", type=whole, default=0, metavar="N", help="leave out the first N frames (default 0)")
+        group.add_argument("--frames", type=whole, metavar="N", help="only N frames")
         group.add_argument("--frame-rate", type=frame_rate, metavar="R", help="pictures per second (default 30)")
 
 
@@ -79,7 +81,7 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
 
 def sequence_of(options: argparse.Namespace) -> Source:
     """The source with what its options say about format and frames."""
-    return open_source(options.source, format_request_of(options), options.frames, options.frame_rate)
+    return open_source(options.source, format_request_of(options), options.frames, options.frame_rate, options.skip)
 
 
 def format_request_of(options: argparse.Namespace) -> FormatRequest:

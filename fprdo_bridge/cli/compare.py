@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> None:
         if any("\udc80" <= character <= "\udcff" for character in source):
             raise FprdoError(f"{source}: the name would stand in tables and pictures and is not UTF-8; rename the file")
     request = format_request_of(options)
-    sequences = [open_source(source, request, options.frames, options.frame_rate) for source in options.source]
+    sequences = [open_source(source, request, options.frames, options.frame_rate, options.skip)
+                 for source in options.source]
     points = compare(sequences, settings, tools, options.output, console.say)
     judge = settings.judges[0]
     for pattern in (".results.*.csv", ".rd-curves.*.png", ".map-*.png"):  # what a killed run has left

@@ -119,10 +119,13 @@ def compare(sequences: list[Source], settings: CompareSettings, tools: Toolchain
         Bad input; an encode fails; a stock decoder does not give the encoder's reconstruction; another run is working in
         the folder. Points already finished stay.
     """
-    names = [sequence.name for sequence in sequences]
-    for name in names:
-        if names.count(name) > 1:
-            raise FprdoError(f"two inputs are called {name}; compare them in separate folders")
+    named: dict[str, str] = {}
+    for sequence in sequences:
+        key = sequence.name.casefold()  # a disk may not tell A.bin from a.bin
+        if key in named:
+            raise FprdoError(f"{named[key]} and {sequence.origin}: two inputs are called {sequence.name}; compare them in "
+                             "separate folders")
+        named[key] = sequence.origin
     with _working_folder(folder) as work:
         run = _Run(settings, tools, folder, work)
         plan = [(sequence, mode, qp) for sequence in sequences for mode in MODES for qp in sorted(set(settings.qps))]

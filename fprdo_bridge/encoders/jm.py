@@ -107,7 +107,7 @@ def _command(job: EncodeJob, encoder: Path, name: Callable[[Path, str], str]) ->
         "VUI_colour_description_present_flag": 1, "VUI_colour_primaries": primaries,
         "VUI_transfer_characteristics": transfer, "VUI_matrix_coefficients": matrix, "Verbose": 3}
     if fmt.chroma == "420":
-        siting = ("left", "center").index(fmt.siting)  # chroma_sample_loc_type, H.264 figure E-1
+        siting = fmt.chroma_sample_loc_type
         settings |= {"VUI_chroma_location_info_present_flag": 1, "VUI_chroma_sample_loc_type_top_field": siting,
                      "VUI_chroma_sample_loc_type_bottom_field": siting}
     arguments = [str(encoder)]

@@ -105,7 +105,7 @@ def command(job: EncodeJob, encoder: Path) -> list[str]:
                ("fps", f"{rate.numerator}/{rate.denominator}"), ("frames", str(job.frames)),
                ("colorprim", primaries), ("transfer", transfer), ("colormatrix", matrix)]
     if fmt.chroma == "420":
-        options.append(("chromaloc", str(("left", "center").index(fmt.siting))))  # H.264 figure E-1
+        options.append(("chromaloc", str(fmt.chroma_sample_loc_type)))
     options.append(("verbose", ""))
     if fmt.chroma != "400":  # it crashes on the PSNR of 4:0:0, the stock one too
         options.append(("psnr", ""))

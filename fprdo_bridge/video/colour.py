@@ -19,8 +19,9 @@ and for full range (VideoFullRangeFlag 1)
 
 BT.2020 is the non-constant-luminance form (MatrixCoefficients 9).
 
-Chroma positions follow Rec. ITU-T H.265: 4:2:0 chroma lies midway between two luma rows, and horizontally on the even
-luma columns (siting "left", chroma_sample_loc_type 0) or midway between two columns ("center", type 1).
+Chroma positions follow Rec. ITU-T H.265, figure E.1: 4:2:0 chroma lies on the even luma columns and midway between two
+luma rows (siting "left", chroma_sample_loc_type 0), midway between both columns and rows ("center", type 1), or on the
+even luma columns and rows ("topleft", type 2).
 chroma_sample_loc_type means nothing for the other formats: 4:2:2 chroma always lies on the even luma columns.
 """
 
@@ -149,7 +150,7 @@ def _upsample(plane: Tensor, fmt: VideoFormat) -> Tensor:
     if fmt.chroma in ("420", "422"):
         plane = _double(plane, fmt.width, midway=_midway_columns(fmt))
     if fmt.chroma == "420":
-        plane = _double(plane.transpose(-1, -2), fmt.height, midway=True).transpose(-1, -2)
+        plane = _double(plane.transpose(-1, -2), fmt.height, midway=_midway_rows(fmt)).transpose(-1, -2)
     return plane
 
 
@@ -158,12 +159,16 @@ def _downsample(plane: Tensor, fmt: VideoFormat) -> Tensor:
     if fmt.chroma in ("420", "422"):
         plane = _halve(plane, midway=_midway_columns(fmt))
     if fmt.chroma == "420":
-        plane = _halve(plane.transpose(-1, -2), midway=True).transpose(-1, -2)
+        plane = _halve(plane.transpose(-1, -2), midway=_midway_rows(fmt)).transpose(-1, -2)
     return plane
 
 
 def _midway_columns(fmt: VideoFormat) -> bool:
     return fmt.chroma == "420" and fmt.siting == "center"
+
+
+def _midway_rows(fmt: VideoFormat) -> bool:
+    return fmt.chroma == "420" and fmt.siting != "topleft"
 
 
 def _double(x: Tensor, size: int, midway: bool) -> Tensor:

@@ -1,12 +1,12 @@
 """What the samples of a frame are: size, chroma format, bit depth and colour, odd sizes included.
 
-A chroma plane of a subsampled format covers the last odd luma column or row with a sample of its own, so its size rounds
-up.
+A chroma plane of a subsampled format covers the last odd luma column or row with a sample of its own, so its size
+rounds up.
 """
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ Frame = tuple[np.ndarray, ...]  # planes Y[, Cb, Cr], fmt.dtype, shapes fmt.plan
 # (SubWidthC, SubHeightC) and chroma_format_idc, H.265 table 6-1.
 _SUBSAMPLING = {"400": (1, 1), "420": (2, 2), "422": (2, 1), "444": (1, 1)}
 _CHROMA_FORMAT_IDC = {"400": 0, "420": 1, "422": 2, "444": 3}
+SITINGS = ("left", "center", "topleft")  # by chroma_sample_loc_type, H.265 figure E.1 and H.264 figure E-1
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,12 @@ class VideoFormat:
         Matrix from R'G'B' to Y'CbCr.
     full_range : bool
         True: 0 to 2^depth - 1; False: the narrow ("video") range.
-    siting : {"left", "center"}
-        Where the chroma samples of 4:2:0 lie: HEVC chroma_sample_loc_type 0 (co-sited with every second luma column,
-        between two rows) or 1 (in the middle of four luma samples, as in JPEG).
+    siting : {"left", "center", "topleft"}
+        Where the chroma samples of 4:2:0 lie: chroma_sample_loc_type 0 (on every second luma column, between two rows),
+        1 (in the middle of four luma samples, as in JPEG) or 2 (on a luma sample, as BT.2020 has it).
+    aspect : (int, int), optional
+        Sample aspect ratio, width to height of one sample, both 1 to 65535; None where nobody says it. It changes how
+        pictures are shown, not what the samples are, so two formats that differ in it alone are equal.
 
     Raises
     ------
@@ -51,6 +55,7 @@ class VideoFormat:
     matrix: str = "bt709"
     full_range: bool = False
     siting: str = "left"
+    aspect: tuple[int, int] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= 65535 and 1 <= self.height <= 65535):
@@ -59,14 +64,21 @@ class VideoFormat:
             raise FprdoError(f"bit depth {self.bit_depth}: use 8 to 16")
         for what, value, allowed in (("chroma format", self.chroma, tuple(_SUBSAMPLING)),
                                      ("colour matrix", self.matrix, ("bt601", "bt709", "bt2020")),
-                                     ("chroma siting", self.siting, ("left", "center"))):
+                                     ("chroma siting", self.siting, SITINGS)):
             if value not in allowed:
                 raise FprdoError(f"{what} {value!r}: use one of {', '.join(allowed)}")
+        if self.aspect is not None and not all(1 <= side <= 65535 for side in self.aspect):
+            raise FprdoError(f"sample aspect ratio {self.aspect[0]}:{self.aspect[1]}: both numbers must be 1 to 65535")
 
     @property
     def chroma_format_idc(self) -> int:
         """0 to 3 for 4:0:0, 4:2:0, 4:2:2, 4:4:4 (H.265 clause 6.2)."""
         return _CHROMA_FORMAT_IDC[self.chroma]
+
+    @property
+    def chroma_sample_loc_type(self) -> int:
+        """Code of `siting` (H.265 clause E.3.1, H.264 clause E.2.1)."""
+        return SITINGS.index(self.siting)
 
     @property
     def subsampling(self) -> tuple[int, int]:

@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.files import replacing
+from fprdo_bridge.files import regular_file, replacing
 from fprdo_bridge.video.formats import Frame, VideoFormat
 
-_SKIMAGE_PREFIX = "skimage:"
+SKIMAGE_PREFIX = "skimage:"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
 
 
 def load_picture(name: str | os.PathLike) -> np.ndarray:
@@ -38,14 +39,13 @@ def load_picture(name: str | os.PathLike) -> np.ndarray:
     >>> load_picture("skimage:astronaut").shape
     (512, 512, 3)
     """
-    if str(name).startswith(_SKIMAGE_PREFIX):
-        return _skimage_picture(str(name).removeprefix(_SKIMAGE_PREFIX))
+    if str(name).startswith(SKIMAGE_PREFIX):
+        return _skimage_picture(str(name).removeprefix(SKIMAGE_PREFIX))
+    regular_file(name, "no such picture")
     try:
         with Image.open(name) as image:
             image.load()
             return _rgb8(ImageOps.exif_transpose(image))
-    except FileNotFoundError:
-        raise FprdoError(f"{name}: no such picture; check the name") from None
     # Pillow reports damage as OSError or, depending on the format and the place, as SyntaxError or ValueError.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise FprdoError(f"{name}: not a readable picture ({_one_line(error)}); "
@@ -76,12 +76,12 @@ def _skimage_picture(name: str) -> np.ndarray:
     try:
         picture = maker() if maker else None
     except Exception as error:  # whatever a download raises
-        raise FprdoError(f"{_SKIMAGE_PREFIX}{name}: not available here ({_one_line(error)}); "
+        raise FprdoError(f"{SKIMAGE_PREFIX}{name}: not available here ({_one_line(error)}); "
                          "astronaut, chelsea, coffee and rocket come with scikit-image") from error
     if (isinstance(picture, np.ndarray) and picture.dtype == np.uint8
             and (picture.ndim == 2 or picture.ndim == 3 and picture.shape[2] in (3, 4))):
         return _rgb8(Image.fromarray(picture))
-    raise FprdoError(f"{_SKIMAGE_PREFIX}{name}: scikit-image has no such 8-bit picture; try skimage:astronaut")
+    raise FprdoError(f"{SKIMAGE_PREFIX}{name}: scikit-image has no such 8-bit picture; try skimage:astronaut")
 
 
 def _one_line(error: Exception) -> str:

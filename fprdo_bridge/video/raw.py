@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.files import replacing
+from fprdo_bridge.files import regular_file, replacing
 from fprdo_bridge.video.formats import Frame, VideoFormat, check_frame
 
 
@@ -56,13 +57,7 @@ def count_frames(path: str | os.PathLike, fmt: VideoFormat) -> int:
     FprdoError
         The file is missing, empty, or not a whole number of frames.
     """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise FprdoError(f"{path}: cannot be read ({error.strerror}); check the name") from error
-    if not path.is_file():
-        raise FprdoError(f"{path}: not a file; name a raw YUV file")
+    size = regular_file(path).stat().st_size
     if size == 0 or size % fmt.frame_bytes:
         raise FprdoError(f"{path}: {size} bytes are not a whole number of {fmt} frames of {fmt.frame_bytes} bytes; "
                          "check size, chroma format and bit depth")
@@ -87,27 +82,45 @@ def read_yuv(path: str | os.PathLike, fmt: VideoFormat, start: int = 0, count: i
 
 
 def _read_frames(path: Path, fmt: VideoFormat, start: int, count: int) -> Iterator[Frame]:
-    stored = fmt.dtype.newbyteorder("<")
     try:
         with open(path, "rb") as file:
             file.seek(start * fmt.frame_bytes)
             for index in range(start, start + count):
-                data = file.read(fmt.frame_bytes)
-                if len(data) != fmt.frame_bytes:
-                    raise FprdoError(f"{path}: ends inside frame {index}; it was cut while being read")
-                frame = []
-                offset = 0
-                for rows, columns in fmt.plane_shapes:
-                    plane = np.frombuffer(data, stored, rows * columns, offset).reshape(rows, columns)
-                    frame.append(plane.astype(fmt.dtype))  # writable, native byte order
-                    offset += plane.nbytes
                 try:
-                    check_frame(tuple(frame), fmt)
+                    frame = planes_of(file.read(fmt.frame_bytes), fmt)
+                    check_frame(frame, fmt)
                 except FprdoError as error:
                     raise FprdoError(f"{path}: frame {index}: {error}; check bit depth and byte order") from None
-                yield tuple(frame)
+                yield frame
     except OSError as error:
         raise FprdoError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def planes_of(data: bytes, fmt: VideoFormat) -> Frame:
+    """The frame that `data` holds as raw YUV: planes that can be written to, in native byte order.
+
+    Raises
+    ------
+    FprdoError
+        `data` is not fmt.frame_bytes long.
+    """
+    if len(data) != fmt.frame_bytes:
+        raise FprdoError(f"{len(data)} of {fmt.frame_bytes} bytes could be read; the file was cut in the meantime")
+    stored = fmt.dtype.newbyteorder("<")
+    frame = []
+    offset = 0
+    for rows, columns in fmt.plane_shapes:
+        plane = np.frombuffer(data, stored, rows * columns, offset).reshape(rows, columns)
+        frame.append(plane.astype(fmt.dtype))
+        offset += plane.nbytes
+    return tuple(frame)
+
+
+def write_planes(file: BinaryIO, frame: Frame, fmt: VideoFormat) -> None:
+    """Write one frame of format `fmt` as raw YUV."""
+    stored = fmt.dtype.newbyteorder("<")
+    for plane in frame:
+        file.write(np.ascontiguousarray(plane, stored).data)
 
 
 def write_yuv(path: str | os.PathLike, frames: Iterable[Frame], fmt: VideoFormat) -> int:
@@ -119,12 +132,10 @@ def write_yuv(path: str | os.PathLike, frames: Iterable[Frame], fmt: VideoFormat
         No frame came, a frame is not of format `fmt`, or the file cannot be written.
     """
     count = 0
-    stored = fmt.dtype.newbyteorder("<")
     with replacing(path) as temporary, open(temporary, "wb") as file:
         for frame in frames:
             check_frame(frame, fmt)
-            for plane in frame:
-                file.write(np.ascontiguousarray(plane, stored).data)
+            write_planes(file, frame, fmt)
             count += 1
         if count == 0:
             raise FprdoError(f"{path}: no frame to write")

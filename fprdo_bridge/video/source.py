@@ -1,4 +1,4 @@
-"""What the commands work on: a picture or a raw YUV file, as frames of one format."""
+"""What the commands work on: a picture, a raw YUV file or a .y4m file, as frames of one format."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from pathlib import Path
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video import y4m
 from fprdo_bridge.video.formats import Frame, VideoFormat
-from fprdo_bridge.video.pictures import load_picture, picture_to_frame
+from fprdo_bridge.video.pictures import SKIMAGE_PREFIX, SUFFIXES, load_picture, picture_to_frame
 from fprdo_bridge.video.raw import count_frames, guess_format, guess_frame_rate, read_yuv, write_yuv
 
 
 @dataclass(frozen=True)
 class FormatRequest:
-    """What the user said about the format; None: read off the file's name, or the default of VideoFormat."""
+    """What the user said about the format; None: read off the file, its name, or the default of VideoFormat."""
 
     size: tuple[int, int] | None = None
     chroma: str | None = None
@@ -23,13 +23,15 @@ class FormatRequest:
     matrix: str | None = None
     full_range: bool | None = None
     siting: str | None = None
+    aspect: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, fmt: VideoFormat | None) -> "FormatRequest":
         """That it be this very format; None: nothing was said."""
         if fmt is None:
             return cls()
-        return cls((fmt.width, fmt.height), fmt.chroma, fmt.bit_depth, fmt.matrix, fmt.full_range, fmt.siting)
+        return cls((fmt.width, fmt.height), fmt.chroma, fmt.bit_depth, fmt.matrix, fmt.full_range, fmt.siting,
+                   fmt.aspect)
 
     def apply(self, fmt: VideoFormat) -> VideoFormat:
         """`fmt` with what was asked for; FprdoError if the result is no format."""
@@ -44,12 +46,13 @@ class Source:
 
     Attributes
     ----------
-    name : short, fit for a file name
+    name : last part of `origin` without a known suffix, fit for a file name
     origin : the file, or `skimage:NAME` of a picture
     fmt : VideoFormat
-    frames : number of frames, from the first on
+    frames : number of frames, from `skip` on
     frame_rate : pictures per second
     picture : the frame of a single picture; None for a YUV file, which is read as it is needed
+    skip : frames of the file before the first of these
     """
 
     name: str
@@ -58,14 +61,15 @@ class Source:
     frames: int
     frame_rate: Fraction
     picture: Frame | None = None
+    skip: int = 0
 
     def read(self) -> Iterator[Frame]:
         """The frames, one in memory at a time."""
         if self.picture:
             return iter([self.picture])
         if self.is_y4m:
-            return y4m.read_frames(self.origin, self.fmt, self.frames)
-        return read_yuv(self.origin, self.fmt, count=self.frames)
+            return y4m.read_frames(self.origin, self.fmt, self.frames, self.skip)
+        return read_yuv(self.origin, self.fmt, self.skip, self.frames)
 
     @property
     def is_y4m(self) -> bool:
@@ -73,15 +77,15 @@ class Source:
         return Path(self.origin).suffix.lower() == ".y4m"
 
     def yuv(self, folder: Path) -> Path:
-        """A raw file with (at least) these frames: the source itself, or samples of a picture or .y4m written into `folder`."""
-        if self.picture is None and not self.is_y4m:
+        """A raw file that begins with these frames: the source itself, or their samples written into `folder`."""
+        if self.picture is None and not self.is_y4m and self.skip == 0:
             return Path(self.origin)
         path = folder / f"{self.name}.yuv"
         write_yuv(path, self.read(), self.fmt)
         return path
 
     def sha256(self) -> str:
-        """Hash of format and samples; it decides whether a result belongs to these frames."""
+        """Hash of format and samples of these frames; it decides whether a result belongs to them."""
         digest = hashlib.sha256(f"{self.fmt!r} {self.frames}".encode())  # str leaves out what the samples mean
         for frame in self.read():
             for plane in frame:
@@ -90,40 +94,75 @@ class Source:
 
 
 def open_source(origin: str, request: FormatRequest = FormatRequest(), frames: int | None = None,
-                frame_rate: Fraction | None = None) -> Source:
+                frame_rate: Fraction | None = None, skip: int = 0) -> Source:
     """A picture (PNG, JPEG, WebP, `skimage:NAME`) converted to Y'CbCr, a raw .yuv file or a .y4m file.
 
     Parameters
     ----------
     origin : path or `skimage:NAME`
-    request : for a picture, what to convert to, its size is its own; for a raw file, what it holds; for a .y4m file what
-        its header does not say: matrix, range, siting
-    frames : use only the first frames; None for all
+    request : for a picture, what to convert to, its size is its own; for a raw file, what it holds; for a .y4m file
+        what its header does not say: matrix, range, siting
+    frames : use only so many frames; None for all
     frame_rate : None: from the file's header or name, else 30
+    skip : leave out so many frames at the beginning
 
     Raises
     ------
     FprdoError
         The source cannot be read, its size is unknown or asked to be another, or it has fewer frames.
     """
-    rate = frame_rate or guess_frame_rate(origin) or Fraction(30)
-    if Path(origin).suffix.lower() == ".yuv":
+    name = source_name(origin)
+    if skip < 0:
+        raise FprdoError(f"{origin}: the first {skip} frames cannot be left out; use --skip 0 or more")
+    if frames is not None and frames < 1:
+        raise FprdoError(f"{origin}: {frames} frames asked for; use --frames 1 or more")
+    suffix = Path(origin).suffix.lower()
+    if suffix == ".yuv":
         fmt = request.apply(VideoFormat(*request.size) if request.size else guess_format(origin))
+        rate = frame_rate or guess_frame_rate(origin)
         available = count_frames(origin, fmt)
-        if frames is not None and not 1 <= frames <= available:
-            raise FprdoError(f"{origin}: has {available} frames, {frames} asked for; use --frames 1 to {available}")
-        return Source(Path(origin).stem, origin, fmt, frames or available, rate)
+    elif suffix == ".y4m":
+        header = y4m.read_header(origin)
+        fmt = request.apply(header.fmt)
+        if str(fmt) != str(header.fmt):  # size, chroma format and bit depth
+            raise FprdoError(f"{origin}: holds {header.fmt}, not {fmt}; "
+                             "leave size, chroma format and bit depth out for a .y4m file")
+        rate = frame_rate or header.frame_rate or guess_frame_rate(origin)
+        available = y4m.count_frames(origin, None if frames is None else skip + frames)
+    else:
+        return _open_picture(origin, name, request, frames, frame_rate, skip)
+    if skip >= available:
+        raise FprdoError(f"{origin}: has {available} frames, the first {skip} are left out; "
+                         f"use --skip 0 to {available - 1}")
+    if frames is not None and skip + frames > available:
+        after = f" after the first {skip}" if skip else ""
+        raise FprdoError(f"{origin}: has {available} frames, {frames} asked for{after}; "
+                         f"use --frames 1 to {available - skip}")
+    return Source(name, origin, fmt, frames or available - skip, rate or Fraction(30), skip=skip)
 
-    if Path(origin).suffix.lower() == ".y4m":
-        own, own_rate = y4m.read_header(origin)
-        fmt = request.apply(own)
-        if (fmt.width, fmt.height, fmt.chroma, fmt.bit_depth) != (own.width, own.height, own.chroma, own.bit_depth):
-            raise FprdoError(f"{origin}: holds {own}, not {fmt}; leave size, chroma format and bit depth out for a .y4m file")
-        available = y4m.count_frames(origin)
-        if frames is not None and not 1 <= frames <= available:
-            raise FprdoError(f"{origin}: has {available} frames, {frames} asked for; use --frames 1 to {available}")
-        return Source(Path(origin).stem, origin, fmt, frames or available, frame_rate or own_rate or rate)
 
+def source_name(origin: str) -> str:
+    """Last part of a path, without the suffix if it is that of a source, or NAME of `skimage:NAME`.
+
+    Files of a run are called after it, so that it must not lead into another folder.
+
+    Raises
+    ------
+    FprdoError
+        `origin` ends with no name, such as "" or "/".
+    """
+    if origin.startswith(SKIMAGE_PREFIX):
+        name = origin.removeprefix(SKIMAGE_PREFIX)
+    else:
+        path = Path(origin)
+        name = path.stem if path.suffix.lower() in (".yuv", ".y4m", *SUFFIXES) else path.name
+    if not name or name == ".." or "/" in name or "\0" in name:
+        raise FprdoError(f"{origin!r}: is not the name of a source; give a file, or skimage:NAME")
+    return name
+
+
+def _open_picture(origin: str, name: str, request: FormatRequest, frames: int | None, frame_rate: Fraction | None,
+                  skip: int) -> Source:
     rgb = load_picture(origin)
     height, width = rgb.shape[:2]
     if request.size not in (None, (width, height)):
@@ -131,6 +170,8 @@ def open_source(origin: str, request: FormatRequest = FormatRequest(), frames: i
                          "leave --size out for a picture")
     if frames not in (None, 1):
         raise FprdoError(f"{origin}: a picture is 1 frame, {frames} asked for; leave --frames out")
+    if skip:
+        raise FprdoError(f"{origin}: a picture is 1 frame, the first {skip} are left out; leave --skip out")
     fmt = request.apply(VideoFormat(width, height))
-    name = Path(origin).stem if Path(origin).suffix else origin.rpartition(":")[2]
-    return Source(name, origin, fmt, 1, rate, picture_to_frame(rgb, fmt))
+    return Source(name, origin, fmt, 1, frame_rate or guess_frame_rate(origin) or Fraction(30),
+                  picture_to_frame(rgb, fmt))
