@@ -338,7 +338,7 @@ def spoiled(here) -> Path:
 ENCODE = "encode even.png -o out.bin -q 32 --weights even.idse"
 MISTAKES = [
     ("weights gone.png", "gone.png: no such picture; check the name"),
-    ("weights folder", "folder: not a readable picture"),
+    ("weights folder", "folder: is a folder; give a regular file"),
     ("weights text.png", "text.png: not a readable picture"),
     ("weights cut.png", "cut.png: not a readable picture"),
     ("weights empty.png", "empty.png: not a readable picture"),
