@@ -91,7 +91,7 @@ def command(job: EncodeJob, encoder: Path) -> list[str]:
                   "--ConformanceWindowMode=1",  # HM pads to whole minimum CUs and signals the crop
                   "--SEIDecodedPictureHash=1"]  # MD5
     if job.weights:
-        arguments += job.idse.arguments(job.weights.absolute())
+        arguments += job.idse.arguments(job.weight_file.absolute() if job.weight_file else str(job.weights))
     return arguments + [f"--{name}={value}" for name, value in job.options.items()]
 
 

@@ -116,7 +116,7 @@ def _command(job: EncodeJob, encoder: Path, name: Callable[[Path, str], str]) ->
     for option, value in settings.items():
         arguments += ["-p", f"{option}={value}"]
     if job.weights:
-        for option in job.idse.arguments(Path(name(job.weights, LOCAL_WEIGHTS))):
+        for option in job.idse.arguments(name(job.weight_file, LOCAL_WEIGHTS) if job.weight_file else str(job.weights)):
             arguments += ["-p", option.removeprefix("--")]
     for option, value in job.options.items():
         arguments += ["-p", f"{option}={value}"]

@@ -4,6 +4,7 @@ import math
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 from numbers import Integral, Rational
 from pathlib import Path
@@ -18,6 +19,18 @@ def whole_number(what: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise FprdoError(f"{what} {reprlib.repr(value)}: give a whole number")
     return int(value)
+
+
+class Provided(Enum):
+    """Weights that are no file: a provider gives them to an encoder that runs as a library (native/idse.h)."""
+
+    PROVIDED = "provider"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+PROVIDED = Provided.PROVIDED
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,7 @@ class IdseOptions:
             if not valid:
                 raise FprdoError(f"{option} {value}: use {allowed}")
 
-    def arguments(self, weights: Path) -> list[str]:
+    def arguments(self, weights: Path | str) -> list[str]:
         """The options as the encoders' command lines take them."""
         return [f"--IDSEWeightFile={weights}", f"--IDSETau={float(self.tau)!r}", f"--IDSEPower={float(self.power)!r}",
                 f"--IDSEClip={float(self.clip)!r}", f"--IDSERdoq={self.rdoq:d}", f"--IDSEQpMap={self.qp_map:d}",
@@ -102,7 +115,7 @@ class EncodeJob:
     options : mapping, optional
         Further encoder options by name, such as {"SAO": "0"}, values as strings or numbers; they come last and override
         everything else.
-    weights : Path, optional
+    weights : Path or PROVIDED, optional
         Weight file (.idse). It describes the frames that the encoder gets: its size is that of `coded_format(fmt)`.
     idse : IdseOptions, optional
         Only used with `weights`.
@@ -123,7 +136,7 @@ class EncodeJob:
     config: tuple[Path, ...]
     recon: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    weights: Path | None = None
+    weights: Path | Provided | None = None
     idse: IdseOptions = IdseOptions()
     frame_rate: Fraction | int = 30
     rate: str = "qp"
@@ -152,3 +165,8 @@ class EncodeJob:
     def log(self) -> Path | None:
         """Where the encoder's log goes: clip.264.log for clip.264; None where the bitstream goes into a device or pipe."""
         return None if is_stream(self.bitstream) else self.bitstream.with_name(f"{self.bitstream.name}.log")
+
+    @property
+    def weight_file(self) -> Path | None:
+        """The weights, if they are a file."""
+        return self.weights if isinstance(self.weights, Path) else None

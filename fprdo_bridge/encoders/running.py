@@ -17,6 +17,7 @@ from fprdo_bridge.encoders.log import EncodeLog, PictureLog
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import folder_for, replacing, same_file, workspace
+from fprdo_bridge.processes import child
 from fprdo_bridge.video.formats import VideoFormat, coded_format, crop_frame, pad_frame
 from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
 
@@ -89,8 +90,16 @@ class Encoder:
     file_options: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Launch:
+    """How a program starts: with these words before its path on the command line, and these open files."""
+
+    words: tuple[str, ...] = ()
+    descriptors: tuple[int, ...] = ()
+
+
 def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
-           progress: Callable[[PictureLog], None] | None = None) -> EncodeResult:
+           progress: Callable[[PictureLog], None] | None = None, launch: Launch = Launch()) -> EncodeResult:
     """Run `program`; the outputs of the job and its log appear when all of it has succeeded.
 
     A picture of odd size that the chroma format cannot crop to is padded for the encoder and cut again in the
@@ -118,15 +127,16 @@ def encode(encoder: Encoder, job: EncodeJob, program: Path, stock: bool = False,
             padded = (pad_frame(frame, job.fmt, coded) for frame in read_yuv(job.source, job.fmt, count=job.frames))
             write_yuv(work / "padded.yuv", padded, coded)
             run = replace(run, source=work / "padded.yuv", fmt=coded, recon=work / "recon.yuv" if recon else None)
-        arguments = encoder.command(job, program)
+        arguments = [*launch.words, *encoder.command(job, program)]
         place = work / "run"
         place.mkdir()
         started = time.monotonic()
         here = encoder.command_in(place, run, program) if encoder.command_in else encoder.command(run, program)
+        here = [*launch.words, *here]
         first = encoder.first_pass(place, run, program) if encoder.first_pass else None
         seconds = 0.0
         for this in ([first] if first else []) + [here]:
-            status, output, used = _run(encoder, this, place, work / "errors.txt", progress if this is here else None,
+            status, output, used = _run(encoder, launch, this, place, work / "errors.txt", progress if this is here else None,
                                         planes=len(coded.plane_shapes))
             seconds += used
             errors = (work / "errors.txt").read_text(encoding="utf-8", errors="replace")
@@ -178,7 +188,7 @@ def check(encoder: Encoder, job: EncodeJob, stock: bool = False) -> None:
         raise FprdoError(f"{job.bitstream}: no encoder configuration file given; name one")
     if stock and job.weights:
         raise FprdoError(f"{job.weights}: the stock encoder takes no weights; use the patched one")
-    for path in (*job.config, *([job.weights] if job.weights else [])):
+    for path in filter(None, (*job.config, job.weight_file)):
         if not path.is_file():
             raise FprdoError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}; check the name")
     if encoder.check:
@@ -191,7 +201,7 @@ def check(encoder: Encoder, job: EncodeJob, stock: bool = False) -> None:
 
 def _check_outputs(job: EncodeJob) -> None:
     outputs = [path for path in (job.bitstream, job.log, job.recon) if path]
-    inputs = [path for path in (job.source, job.weights, *job.config) if path]
+    inputs = [path for path in (job.source, job.weight_file, *job.config) if path]
     for index, path in enumerate(outputs):
         if any(same_file(path, other) for other in inputs + outputs[:index]):
             raise FprdoError(f"{path}: is written and used otherwise in one encode; give another name")
@@ -204,7 +214,7 @@ def _check_outputs(job: EncodeJob) -> None:
                                  "the bitstream another name")
 
 
-def _run(encoder: Encoder, arguments: list[str], folder: Path, errors: Path,
+def _run(encoder: Encoder, launch: Launch, arguments: list[str], folder: Path, errors: Path,
          progress: Callable[[PictureLog], None] | None, planes: int) -> tuple[int, str, float]:
     """Run a program in `folder` to its end; returns its exit status, its log and its CPU time. The log is its standard
     output, and its standard error goes to a file, or the other way round.
@@ -212,29 +222,22 @@ def _run(encoder: Encoder, arguments: list[str], folder: Path, errors: Path,
     Two streams, as HM flushes its standard output late and an error message would get lost amid its banner.
     """
     lines = []
-    with open(errors, "wb") as error_file:
+    log, other = ("stderr", "stdout") if encoder.logs_on_stderr else ("stdout", "stderr")
+    with open(errors, "wb") as error_file, ExitStack() as stack:
         try:
-            log, other = ("stderr", "stdout") if encoder.logs_on_stderr else ("stdout", "stderr")
-            process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.DEVNULL, encoding="utf-8",
-                                       errors="replace", **{log: subprocess.PIPE, other: error_file})
+            process = stack.enter_context(child(
+                arguments, launch.descriptors, cwd=folder, stdin=subprocess.DEVNULL, encoding="utf-8", errors="replace",
+                **{log: subprocess.PIPE, other: error_file}))
         except OSError as error:
             raise FprdoError(f"{arguments[0]}: cannot be run ({error.strerror}); "
                              f"run python3 build.py {encoder.name}") from error
-        pipe = getattr(process, log)
-        try:
-            for line in pipe:
-                lines.append(line)
-                picture = encoder.parse_picture(line, planes) if progress else None
-                if picture:
-                    progress(picture)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        except BaseException:  # a keyboard interrupt above all
-            process.kill()
-            process.wait()
-            raise
-        finally:
-            pipe.close()
+        for line in getattr(process, log):
+            lines.append(line)
+            picture = encoder.parse_picture(line, planes) if progress else None
+            if picture:
+                progress(picture)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, "".join(lines), usage.ru_utime + usage.ru_stime
 
 

@@ -116,9 +116,9 @@ def command(job: EncodeJob, encoder: Path) -> list[str]:
     for name, value in options:
         arguments += [f"--{name}", value] if value else [f"--{name}"]
     arguments += _rate(job)
-    if job.weights:
+    if job.weight_file:
         idse = job.idse
-        arguments += ["--idse-weights", str(job.weights.absolute()), "--idse-tau", repr(float(idse.tau)),
+        arguments += ["--idse-weights", str(job.weight_file.absolute()), "--idse-tau", repr(float(idse.tau)),
                       "--idse-power", repr(float(idse.power)), "--idse-clip", repr(float(idse.clip)),
                       "--idse-rdoq", f"{idse.rdoq:d}", "--idse-qp-map", f"{idse.qp_map:d}",
                       "--idse-qp-map-clip", f"{idse.qp_map_clip:d}", "--idse-decisions", f"{idse.decisions:d}"]
