@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 
-from fprdo_bridge.session.encoder import Block
+from fprdo_bridge.session.worker import Block
 from fprdo_bridge.video.formats import VideoFormat
 
 

@@ -21,7 +21,7 @@ from oracles import random_map
 from fprdo_bridge import Encoder, compiled, toolchain
 from fprdo_bridge.bitstream.decoders import decode_libav
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
-from fprdo_bridge.session.encoder import _Provider
+from fprdo_bridge.session.provider import Provider
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import save_picture
@@ -68,7 +68,7 @@ def test_file_array_and_provider_make_one_bitstream(encoder, tmp_path):
     assert sorted(asked) == [(0, 0, FMT), (1, 1, FMT)]
     assert [picture.poc for picture in coded] == [picture.poc for picture in given.log.pictures] == [0, 1]
     assert given.log.idse.weighted > 0 and given.log.idse.unweighted == 0 and given.log.idse.pictures == 2
-    assert len(given.recon) == 2 and given.recon[0][0].shape == (56, 72)
+    assert len(given.reconstruction) == 2 and given.reconstruction[0][0].shape == (56, 72)
     array = encoder.encode(frames[:1], 32, fmt=FMT, weights=maps[0])
     assert array.bitstream == from_file(encoder, tmp_path, maps[:1], frames[:1]) != given.bitstream
 
@@ -128,7 +128,7 @@ def test_buffer_changed_while_in_use(encoder, tmp_path):
         done.set()
         thread.join()
     (tmp_path / "bitstream").write_bytes(encoded.bitstream)
-    assert first_difference(encoded.recon, decode_libav(tmp_path / "bitstream", fmt)) is None
+    assert first_difference(encoded.reconstruction, decode_libav(tmp_path / "bitstream", fmt)) is None
 
 
 def test_distortion_that_computes_the_same_sum(encoder, tmp_path):
@@ -166,13 +166,13 @@ def test_an_exception_of_the_provider_is_the_callers(encoder):
 
 
 def test_an_error_after_the_encoder_succeeded(monkeypatch):
-    answer = _Provider._answer
+    answer = Provider._answer
 
-    def failing(self, connection, kind, *what):
-        answer(self, connection, kind, *what)
+    def failing(self, kind, *what):
+        answer(self, kind, *what)
         if kind == "returned":
             raise ZeroDivisionError("late")
-    monkeypatch.setattr(_Provider, "_answer", failing)
+    monkeypatch.setattr(Provider, "_answer", failing)
     with pytest.raises(ZeroDivisionError, match="late"):
         Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, weights=ones(FMT))
 
@@ -268,7 +268,7 @@ def test_frames_of_a_file(encoder, tmp_path):
         encoder.encode(path, 32)
     save_picture(tmp_path / "grey.png", np.full((56, 72, 3), 128, np.uint8))
     encoded = encoder.encode(tmp_path / "grey.png", 32, fmt=fmt)
-    assert [plane.shape for plane in encoded.recon[0]] == list(fmt.plane_shapes)
+    assert [plane.shape for plane in encoded.reconstruction[0]] == list(fmt.plane_shapes)
 
 
 def test_refusals(monkeypatch):

@@ -8,4 +8,4 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from fprdo_bridge.session.worker import main  # noqa: E402, after what NumPy reads when it is imported
 
-sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
+sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
-import reprlib
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.session.arguments import plain_weights, shown
 from fprdo_bridge.video.formats import VideoFormat, coded_format
 from fprdo_bridge.importance.idse_file import ONE, TRANSFORM_SIZES, Layout, WeightMap, fill_record
 
@@ -84,18 +84,15 @@ def known_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
     """Transform sizes in order; FprdoError if they are anything but sizes that shapes can have."""
     known = tuple(sizes) if isinstance(sizes, Iterable) else (None,)
     if not all(isinstance(size, Integral) and size in TRANSFORM_SIZES for size in known):
-        raise FprdoError(f"transform_sizes {reprlib.repr(sizes)}: give some of {TRANSFORM_SIZES}, or () for none")
+        raise FprdoError(f"transform_sizes {shown(sizes)}: give some of {TRANSFORM_SIZES}, or () for none")
     return tuple(sorted({int(size) for size in known}))
 
 
 def _as_map(given: object, where: str) -> WeightMap:
-    if isinstance(given, np.ndarray):
-        given = (given,)
-    if isinstance(given, (tuple, list)) and given and all(isinstance(plane, np.ndarray) for plane in given):
-        given = WeightMap(tuple(given), {}, (1.0,) * len(given))
     if not isinstance(given, WeightMap):
-        raise FprdoError(f"{where}: {type(given).__name__} given; give a WeightMap, a WeightBuffer, or one float32 array per plane")
-    for array in (*given.planes, *(plane for group in given.shapes.values() for plane in group)):
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-            raise FprdoError(f"{where}: {getattr(array, 'dtype', type(array).__name__)} given; use arrays of float32, mean 1")
-    return given
+        planes = plain_weights(given, where)
+        return WeightMap(planes, {}, (1.0,) * len(planes))
+    if not isinstance(given.shapes, Mapping):
+        raise FprdoError(f"{where}: a WeightMap whose shapes are {type(given.shapes).__name__}; give a mapping from block size to arrays")
+    return WeightMap(plain_weights(given.planes, where), {n: plain_weights(group, where) for n, group in given.shapes.items()},
+                     given.plane_gain)

@@ -1,8 +1,8 @@
 """The worker: an encoder's shared library in a process of its own, whose provider asks the process that started it.
 
-    python -m fprdo_bridge.session ADDRESS LIBRARY ARGUMENTS...
+    python -m fprdo_bridge.session DESCRIPTOR LIBRARY ARGUMENTS...
 
-ADDRESS is a Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
+DESCRIPTOR is the number of an open Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
 descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies until it sends ("end", frame).
 An encoder that returns is followed by ("returned", its seconds of user and system time). Whatever Python code raises here is
 sent as ("raised", the exception by pickle or None, what `described` says of it, where), and the worker ends: an exception
@@ -24,7 +24,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Client, Connection
+from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 
 import numpy as np
@@ -228,10 +228,10 @@ def _address(function: object) -> int:
     raise FprdoError(f"distortion: {type(function).__name__} is no compiled function; give one of cffi, ctypes or numba's cfunc")
 
 
-def main(address: str, library: str, arguments: list[str]) -> int:
+def main(descriptor: int, library: str, arguments: list[str]) -> int:
     global _running
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would wait for the encoder to return
-    with Client(address, "AF_UNIX") as connection:
+    with Connection(descriptor) as connection:
         worker = _running = Worker(connection, connection.recv())
         setup = worker.setup
         sys.path[:] = setup.path
