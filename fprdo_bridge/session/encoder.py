@@ -188,7 +188,7 @@ class _Source:
 def _source(frames: str | os.PathLike[str] | Iterable[Frame], fmt: VideoFormat | None, skip: int, count: int | None,
             folder: Path) -> _Source:
     if isinstance(frames, (str, os.PathLike)):
-        found = open_source(str(path_of("frames", frames)), FormatRequest.of(fmt), count, **({"skip": skip} if skip else {}))
+        found = open_source(str(path_of("frames", frames)), FormatRequest.of(fmt), count, skip=skip)
         return _Source(found.yuv(folder), found.fmt, found.frames, found.frame_rate, found.origin)
     if fmt is None:
         raise FprdoError("frames: arrays do not say what they mean; give fmt=VideoFormat(width, height, ...)")
