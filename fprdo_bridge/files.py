@@ -108,12 +108,8 @@ def workspace(place: str | os.PathLike[str] | None = None) -> Iterator[Path]:
 
 
 def sweep(place: Path) -> None:
-    """Remove the temporary folders in `place` that carry our mark and whose run is gone; once per process and folder."""
+    """Remove the temporary folders in `place` that carry our mark and whose run is gone."""
     with suppress(OSError):
-        status = place.stat()
-        if (status.st_dev, status.st_ino) in _swept:
-            return
-        _swept.add((status.st_dev, status.st_ino))
         for folder in place.glob(f"{_PREFIX}*"):
             with suppress(OSError):
                 _remove_if_left(folder)

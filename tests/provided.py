@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 
@@ -65,6 +67,17 @@ def huge(block: Block) -> float:
 
 def nothing(block: Block):
     return None
+
+
+def begun() -> None:
+    """Say to the test (api_programs.wait_for) that this place is reached."""
+    Path(os.environ["BEGUN"]).touch()
+
+
+def sleeps(block: Block) -> float:
+    begun()
+    time.sleep(60)
+    return 0.0
 
 
 def kills(block: Block) -> float:

@@ -21,11 +21,6 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-@pytest.fixture(autouse=True)
-def nothing_swept_yet(monkeypatch):
-    monkeypatch.setattr(files, "_swept", set())
-
-
 # ---- regular files ---------------------------------------------------------------------------------------------------
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -209,7 +204,6 @@ def test_what_a_killed_run_leaves_is_swept_by_the_next(tmp_path):
 def test_what_a_living_run_works_in_is_not_swept(tmp_path):
     with workspace(tmp_path) as one:
         (one / "a").touch()
-        files._swept.clear()
         with workspace(tmp_path) as other:
             assert one.exists() and one != other and (one / "a").exists()
     assert names(tmp_path) == set()
@@ -242,6 +236,5 @@ def test_an_interrupted_removal_keeps_its_mark(tmp_path, monkeypatch):
         sweep(tmp_path)
     monkeypatch.undo()
     assert (tmp_path / left / ".owner").exists()
-    files._swept.clear()
     sweep(tmp_path)
     assert names(tmp_path) == set()

@@ -1,7 +1,6 @@
 """Encoders that Python drives: the same bitstreams whichever way the weights come, and errors that reach the caller."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -459,35 +458,3 @@ def test_fifty_in_a_row_leave_nothing():
     assert threading.active_count() <= threads and len(os.listdir("/proc/self/fd")) <= descriptors
     assert resident() - memory < 16 << 20
     assert places() <= before
-
-
-def test_interrupt_ends_all(tmp_path):
-    """Ctrl-C in a terminal goes to the whole group: no encoder goes on."""
-    (tmp_path / "program.py").write_text(f"""
-import sys, time
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from clips import clip
-from fprdo_bridge import Encoder
-from fprdo_bridge.video.formats import VideoFormat
-def provider(picture):
-    print("begun", flush=True)
-    time.sleep(60)
-if __name__ == "__main__":
-    fmt = VideoFormat(72, 56)
-    Encoder("hm").encode(clip(fmt, 1), 32, fmt=fmt, provider=provider)
-""")
-    process = subprocess.Popen([sys.executable, str(tmp_path / "program.py")], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
-    assert process.stdout.readline() == "begun\n"
-    os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode != 0
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    pytest.fail("a process of the group goes on")
