@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
 from fprdo_bridge import encoders, toolchain
 from fprdo_bridge.encoders import running
 from fprdo_bridge.encoders.job import PROVIDED, EncodeJob, IdseOptions, whole_number
