@@ -19,7 +19,9 @@ from fprdo_bridge.report import curves, tables
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.bitstream.decoders import decode_libav
 from fprdo_bridge.video.colour import frame_to_rgb
-from fprdo_bridge.ctc.compare import MODES, CompareSettings, Point, bd_rates, compare
+from fprdo_bridge.ctc import compare as engine
+from fprdo_bridge.ctc.points import MODES, BdRate, CompareSettings, Point, bd_rates
+from fprdo_bridge.ctc.results_folder import MARKER, ResultsFolder
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.pictures import load_picture, save_picture
@@ -52,6 +54,11 @@ def folder(finished, tmp_path) -> Path:
     """A copy of the finished comparison."""
     shutil.copytree(finished[0], tmp_path / "out")
     return tmp_path / "out"
+
+
+def compare(sources: list[Source], settings: CompareSettings, tools, path: Path, say=lambda line: None) -> list[Point]:
+    with ResultsFolder(path) as folder:
+        return engine.compare(sources, settings, tools, folder, say=say)
 
 
 def stamps(folder: Path, pattern: str = "bitstreams/*.bin") -> dict[str, int]:
@@ -112,14 +119,18 @@ def test_tables_and_curves(finished, tmp_path):
         assert float(row[f"feature_distance_{JUDGE}"]) == pytest.approx(point.distance[JUDGE], rel=1e-5)
         assert row["decoders"] == "HM+libavcodec"
 
-    (name, (features, luma)), = bd_rates(points, JUDGE).items()
+    (name, rates), = bd_rates(points, JUDGE).items()
+    features, luma = (rate.percent for rate in rates)
     assert name == "face" and -60 < features < 60 and -60 < luma < 60 and features != luma
     data = json.loads(tables.to_json(points, SETTINGS))
     assert len(data["points"]) == 8 and data["points"][0]["bits"] == points[0].bits
     rates = {"features": features, "psnr_y": luma}
-    assert data["bd_rate_percent"][JUDGE] == {"face": rates, "mean": rates}
+    mean = rates | {"pictures": {"features": 1, "psnr_y": 1}}
+    assert data["bd_rate_percent"][JUDGE] == {"face": rates, "mean": mean}
+    assert data["bd_rate_mean_percent"][JUDGE] == mean
     table = tables.format_bd_rates(points, (JUDGE,)).splitlines()
-    assert table[1].split() == ["face", f"{features:.2f}", f"{luma:.2f}"] and table[2].split()[0] == "mean"
+    assert table[1].split() == ["face", f"{features:.2f}", f"{luma:.2f}"]
+    assert table[2].split() == ["mean", f"{features:.2f}", f"{luma:.2f}"] and len(table) == 3
     lines = tables.format_points(points, JUDGE).splitlines()
     assert lines[2].split()[:4] == ["face", "27", str(points[0].bits), str(points[4].bits)]
 
@@ -131,16 +142,77 @@ def test_tables_and_curves(finished, tmp_path):
 def test_identical_curves_differ_by_nothing(finished):
     sse = [point for point in finished[1] if point.mode == "sse"]
     points = sse + [replace(point, mode="idse") for point in sse]
-    assert bd_rates(points, JUDGE) == {"face": (pytest.approx(0, abs=1e-9), pytest.approx(0, abs=1e-9))}
+    assert [rate.percent for rate in bd_rates(points, JUDGE)["face"]] == pytest.approx([0, 0], abs=1e-9)
     cheaper = sse + [replace(point, mode="idse", bits=point.bits * 0.9) for point in sse]
-    assert bd_rates(cheaper, JUDGE)["face"] == (pytest.approx(-10), pytest.approx(-10))
+    assert [rate.percent for rate in bd_rates(cheaper, JUDGE)["face"]] == pytest.approx([-10, -10])
 
 
-def test_curves_that_cannot_be_compared_are_named(finished):
-    sse = [point for point in finished[1] if point.mode == "sse"]
-    worse = [replace(point, mode="idse", distance={JUDGE: point.distance[JUDGE] * 1e6}) for point in sse]
-    with pytest.raises(FprdoError, match="^face: BD-rate: the curves share no quality"):
-        bd_rates(sse + worse, JUDGE)
+def renamed(points: list[Point], name: str, **change) -> list[Point]:
+    return [replace(point, sequence=name, **change) for point in points]
+
+
+@pytest.mark.parametrize("spoil, reason", [
+    (lambda p: replace(p, psnr=(40.0, 40, 40), distance={JUDGE: 0.01}), "does not rise with rate"),
+    (lambda p: replace(p, psnr=(float("inf"),) * 3, distance={JUDGE: 0.0}), "not a finite number"),
+    (lambda p: replace(p, unmeasured={JUDGE: "all zero"}, distance={JUDGE: float("nan")}, psnr=(40.0, 40, 40)), "all zero"),
+    (lambda p: replace(p, distance={JUDGE: p.distance[JUDGE] * (1e6 if p.mode == "idse" else 1)}, psnr=(40.0,) * 3),
+     "share no quality")])
+def test_one_bad_picture_among_many(finished, tmp_path, spoil, reason):
+    """It is n/a with the reason. All others, and their mean, are as without it."""
+    good = finished[1]
+    bad = [spoil(point) for point in renamed(good, "bad")]
+    points = [*renamed(good, "one"), *bad, *renamed(good, "two")]
+    rates = bd_rates(points, JUDGE)
+    assert rates["one"] == rates["two"] == bd_rates(good, JUDGE)["face"]
+    assert rates["bad"][0].percent is None and reason in rates["bad"][0].reason
+    assert rates["bad"][1].percent is None and rates["bad"][1].reason
+
+    data = json.loads(tables.to_json(points, SETTINGS), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    features = rates["one"][0].percent
+    assert len(data["points"]) == 24
+    table = data["bd_rate_percent"][JUDGE]
+    assert table["bad"]["features"] is None and reason in table["bad"]["reasons"]["features"]
+    assert table["one"]["features"] == features and "reasons" not in table["one"]
+    assert table["mean"]["features"] == pytest.approx(features) and table["mean"]["pictures"] == {"features": 2, "psnr_y": 2}
+
+    lines = tables.format_bd_rates(points, (JUDGE,)).splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == ["one", "bad", "two", "mean"]
+    assert lines[2].split() == ["bad", "n/a", "n/a"] and lines[4].split()[1] == f"{features:.2f}"
+    assert lines[5].split() == ["over", "pictures", "2", "of", "3", "2", "of", "3"]
+    assert lines[6].startswith(f"n/a: bad, features {JUDGE}: ") and reason in lines[6] and len(lines) == 8
+    tables.write_csv(tmp_path / "r.csv", points)
+    with open(tmp_path / "r.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["sequence"] for row in rows] == ["one"] * 8 + ["bad"] * 8 + ["two"] * 8
+    assert all((row[f"feature_distance_{JUDGE}"] == "") == (row["sequence"] == "bad" and reason == "all zero") for row in rows)
+    tables.format_points(points, JUDGE)
+    curves.draw_curves(tmp_path / "c.png", points, JUDGE)
+    assert tables.comparable(points, (JUDGE,)) and not tables.comparable(bad, (JUDGE,))
+
+
+def test_a_picture_that_is_called_mean(finished):
+    points = [*renamed(finished[1], "mean", bits=1000), *renamed(finished[1], "one")]
+    data = json.loads(tables.to_json(points, SETTINGS))
+    assert data["bd_rate_percent"][JUDGE]["mean"]["features"] is None
+    assert data["bd_rate_mean_percent"][JUDGE]["pictures"] == {"features": 1, "psnr_y": 1}
+
+
+def test_what_was_decoded_is_said_and_nothing_else(finished):
+    points = finished[1]
+    assert tables.checked(points) == "Every bitstream decoded by HM and libavcodec: equal to the encoder's reconstruction."
+    none = [replace(point, decoders=()) for point in points]
+    assert tables.checked(none) == "8 of 8 bitstreams not checked: no decoder here knows their format."
+    mixed = [*points[:5], *(replace(point, decoders=("HM",)) for point in points[5:7]), none[7]]
+    assert tables.checked(mixed).splitlines() == [
+        "5 of 8 bitstreams decoded by HM and libavcodec: equal to the encoder's reconstruction.",
+        "2 of 8 bitstreams decoded by HM: equal to the encoder's reconstruction.",
+        "1 of 8 bitstreams not checked: no decoder here knows their format."]
+
+
+def test_no_figure_grows_with_the_number_of_pictures():
+    assert curves.curve_files(0) == []
+    assert curves.curve_files(4) == ["rd-curves.png"]
+    assert curves.curve_files(9) == ["rd-curves.png", "rd-curves-2.png", "rd-curves-3.png"]
 
 
 def test_several_pictures_and_judges(tmp_path, sequence, tools, finished):
@@ -215,10 +287,10 @@ def test_a_change_redoes_what_it_concerns(folder, sequence, tools, change, expec
 
 def test_other_samples_redo_everything(folder, tools, tmp_path):
     """A picture of the same name."""
-    before = stamps(folder, "*/*.[bi]*")
+    before = stamps(folder, "*/*.[bi]*[ne]")
     save_picture(tmp_path / "face.png", load_picture("skimage:astronaut")[21:117, 150:230])
     compare([open_source(str(tmp_path / "face.png"))], SETTINGS, tools, folder)
-    assert redone(before, stamps(folder, "*/*.[bi]*")) == names() | {"face.idse"}
+    assert redone(before, stamps(folder, "*/*.[bi]*[ne]")) == names() | {"face.idse"}
 
 
 def test_another_meaning_of_the_same_samples_redoes_everything(tmp_path, tools):
@@ -227,10 +299,10 @@ def test_another_meaning_of_the_same_samples_redoes_everything(tmp_path, tools):
     write_yuv(tmp_path / "face_48x40.yuv", clip(fmt, 1), fmt)
     results = []
     for matrix in ("bt709", "bt601"):
-        before = stamps(tmp_path / "out", "*/*.[bi]*")
+        before = stamps(tmp_path / "out", "*/*.[bi]*[ne]")
         sequence = open_source(str(tmp_path / "face_48x40.yuv"), FormatRequest(matrix=matrix))
         results.append(compare([sequence], SETTINGS, tools, tmp_path / "out"))
-        assert redone(before, stamps(tmp_path / "out", "*/*.[bi]*")) == {
+        assert redone(before, stamps(tmp_path / "out", "*/*.[bi]*[ne]")) == {
             name.replace("face-", "face_48x40-") for name in names()} | {"face_48x40.idse"}
     assert all(a.distance != b.distance for a, b in zip(*results))
     bits = [{mode: [point.bits for point in points if point.mode == mode] for mode in MODES} for points in results]

@@ -8,8 +8,9 @@ from pathlib import Path
 from fprdo_bridge import toolchain
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_format_arguments, add_idse_arguments,
-                                        add_weight_arguments, format_request_of, idse_options_of, weight_settings_of)
-from fprdo_bridge.cli.values import assignment, whole
+                                        add_weight_arguments, format_request_of, idse_options_of, keep_inputs,
+                                        weight_settings_of)
+from fprdo_bridge.cli.values import assignment, count_or_all, rate_value
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.text import printable
 from fprdo_bridge.video.source import open_source
@@ -17,11 +18,13 @@ from fprdo_bridge.video.source import open_source
 HELP = DESCRIPTION = "SSE against IDSE: rate, PSNR, feature distance, BD-rate"
 EXAMPLE = "fprdo compare a.png b.png --qp 22 27 32 37 -o out/ab --measure efficientnet_lite0"
 
+_DRAWN = 4  # pictures whose curves and maps are drawn unless the user says otherwise
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("source", nargs="+", help=SOURCE_HELP)
-    parser.add_argument("-q", "--qp", type=whole, nargs="+", default=[27, 32, 37, 42],
+    parser.add_argument("-q", "--qp", type=rate_value, nargs="+", default=[27, 32, 37, 42],
                         help="at least four (default 27 32 37 42)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder of results; what is done there already is not done again")
@@ -29,49 +32,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="extractor that judges the decoded pictures, repeatable (default: the one of the weights)")
     parser.add_argument("--idse-option", type=assignment, action="append", default=[], metavar="NAME=VALUE",
                         help="further encoder option for the weighted encodes alone, repeatable")
+    parser.add_argument("--maps", type=count_or_all, default=_DRAWN, metavar="N|all",
+                        help="pictures whose weight map is drawn, from the first on (default %(default)s)")
+    parser.add_argument("--curves", type=count_or_all, default=_DRAWN, metavar="N|all",
+                        help="pictures whose rate-distortion curves are drawn, from the first on (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print all results as JSON")
     for add in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):
         add(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """SSE against IDSE on given pictures and QPs."""
-    from fprdo_bridge.ctc.compare import CompareSettings, compare
-    from fprdo_bridge.report import curves, tables
-    from fprdo_bridge.report.heatmap import draw_weight_file
+    """Compare; results are printed as soon as they are there, and drawings come last."""
+    from fprdo_bridge.ctc.compare import compare
+    from fprdo_bridge.ctc.points import CompareSettings, Point, bd_rates
+    from fprdo_bridge.ctc.results_folder import ResultsFolder
+    from fprdo_bridge.report import curves, heatmap, tables
 
     settings = CompareSettings(
         qps=tuple(options.qp), config=options.config, options=dict(options.option), idse=idse_options_of(options),
         idse_options=dict(options.idse_option), weights=weight_settings_of(options),
-        measure=tuple(options.measure or ()),
-        encoder=options.encoder, rate=options.rate_control)
+        measure=tuple(options.measure or ()), encoder=options.encoder, rate=options.rate_control)
     tools = toolchain.find(options.encoder)
-    for source in options.source:
-        if any("\udc80" <= character <= "\udcff" for character in source):
-            raise FprdoError(f"{source}: the name would stand in tables and pictures and is not UTF-8; rename the file")
     request = format_request_of(options)
-    sequences = [open_source(source, request, options.frames, options.frame_rate, options.skip)
-                 for source in options.source]
-    points = compare(sequences, settings, tools, options.output, console.say)
+    sources = [open_source(name, request, options.frames, options.frame_rate, options.skip) for name in options.source]
     judge = settings.judges[0]
-    for pattern in (".results.*.csv", ".rd-curves.*.png", ".map-*.png"):  # what a killed run has left
-        for path in options.output.glob(pattern):
-            path.unlink(missing_ok=True)
-    tables.write_csv(options.output / "results.csv", points)
-    try:
-        rates = tables.format_bd_rates(points, settings.judges)
-    except FprdoError:
-        if not options.json:  # they took long
-            console.result(f"\n{tables.format_points(points, judge)}\n")
-        raise
-    curves.draw_curves(options.output / "rd-curves.png", points, judge)
-    for sequence in sequences:
-        draw_weight_file(options.output / "weights" / f"{sequence.name}.idse", settings.idse, sequence,
-                         options.output / f"map-{sequence.name}.png")
-    if options.json:
-        console.result(tables.to_json(points, settings))
-    else:
-        console.result(f"\n{tables.format_points(points, judge)}\n\n{rates}\n")
-        console.result(f"Every bitstream decoded by {' and '.join(points[0].decoders)}: equal to the encoder's "
-                       "reconstruction.")
-        console.result(f"{printable(str(options.output))}/: results.csv, rd-curves.png, map-*.png, bitstreams/, weights/")
+    plots = curves.curve_files(min(options.curves, len(sources)))
+    maps = {f"map-{source.name}.png": source for source in sources[:options.maps]}
+    reports = ["results.csv", *plots, *maps]
+    keep_inputs([options.output / name for name in reports], options.source)
+
+    def complete(points: list[Point]) -> None:
+        if not options.json:
+            console.result(f"{tables.format_points(points, judge)}\n")
+
+    with ResultsFolder(options.output) as folder:
+        points = compare(sources, settings, tools, folder, reports=reports, say=console.say, complete=complete)
+        tables.write_csv(folder.path / "results.csv", points)
+        if options.json:
+            console.result(tables.to_json(points, settings))
+        else:
+            console.result(f"{tables.format_bd_rates(points, settings.judges)}\n\n{tables.checked(points)}")
+        # Drawings of an earlier comparison of these pictures would contradict the tables.
+        folder.discard({name for name in folder.ours() if name.startswith("rd-curves")} - set(plots))
+        folder.discard({f"map-{source.name}.png" for source in sources} - set(maps))
+        for page, name in enumerate(plots):
+            shown = sources[page * curves.PANELS:min((page + 1) * curves.PANELS, options.curves)]
+            names = {source.name for source in shown}
+            curves.draw_curves(folder.path / name, [point for point in points if point.sequence in names], judge)
+        for name, source in maps.items():
+            heatmap.draw_weight_file(folder.path / "weights" / f"{source.name}.idse", settings.idse, source,
+                                     folder.path / name)
+    if not options.json:
+        drawn = ", ".join(["results.csv", *plots, *(["map-*.png"] if maps else [])])
+        console.result(f"{printable(str(options.output))}/: {drawn}, bitstreams/, weights/")
+    for what, number in (("curves", options.curves), ("maps", options.maps)):
+        if number < len(sources):
+            console.say(f"{what} of {number} of {len(sources)} pictures drawn; --{what} all draws all")
+    if not tables.comparable(points, settings.judges):
+        rate, _ = next(iter(bd_rates(points, judge).values()))
+        raise FprdoError(f"no picture has a BD-rate; the first one, {sources[0].name}: {rate.reason}")

@@ -14,7 +14,7 @@ from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_format_arguments, add_idse_arguments,
                                         add_weight_arguments, config_of, idse_options_of, keep_inputs, sequence_of,
                                         weight_settings_of)
-from fprdo_bridge.cli.values import whole
+from fprdo_bridge.cli.values import rate_value
 from fprdo_bridge.encoders import running
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=SOURCE_HELP)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
                         help="bitstream; its log goes beside it")
-    parser.add_argument("-q", "--qp", type=whole, required=True, help="quantisation parameter of the slices")
+    parser.add_argument("-q", "--qp", type=rate_value, required=True, help="quantisation parameter of the slices")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".idse file (default: computed)")
     parser.add_argument("--plain", action="store_true", help="without weights: the stock encoder's bitstream")
     parser.add_argument("--recon", type=Path, metavar="FILE", help="the encoder's reconstruction as .yuv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from argparse import ArgumentTypeError
 from fractions import Fraction
 
@@ -21,6 +22,24 @@ def whole(text: str) -> int:
     if len(text) > _LONG or abs(int(text)) >= 1 << 63:
         raise ArgumentTypeError(f"{shown(text)} is too large; use a whole number below 2^63")
     return int(text)
+
+
+def count_or_all(text: str) -> int:
+    """A number from 0 on, or "all", which is the largest there is."""
+    if text == "all":
+        return sys.maxsize
+    value = whole(text)
+    if value < 0:
+        raise ArgumentTypeError(f"{shown(text)}: use 0 or more, or all")
+    return value
+
+
+def rate_value(text: str) -> int | float:
+    """What -q takes: a whole number where it is one, as 27, or with a fraction, as 27.5."""
+    value = number(text)
+    if abs(value) >= 1 << 31:
+        raise ArgumentTypeError(f"{shown(text)} is too large")
+    return int(value) if value.is_integer() else value
 
 
 def number(text: str) -> float:

@@ -2,287 +2,237 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
 from pathlib import Path
 
 from fprdo_bridge import __version__, encoders
-from fprdo_bridge.ctc import metrics
-from fprdo_bridge.files import replacing
-from fprdo_bridge.encoders import running
 from fprdo_bridge.bitstream.decoders import bitstream_codec, decode_libav, supported_by_libav
-from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.ctc import metrics
+from fprdo_bridge.ctc.points import MODES, CompareSettings, Point
+from fprdo_bridge.ctc.results_folder import ResultsFolder
+from fprdo_bridge.encoders import running
+from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import first_difference
-from fprdo_bridge.video.raw import read_yuv
+from fprdo_bridge.files import replacing
 from fprdo_bridge.importance.weighting import WeightSettings, weights_key, write_weights
 from fprdo_bridge.progress import percentage
-from fprdo_bridge.video.source import Source
 from fprdo_bridge.toolchain import TITLES, Toolchain
-
-MODES = ("sse", "idse")
-
-
-@dataclass(frozen=True)
-class CompareSettings:
-    """What a comparison does besides the sequences.
-
-    Parameters
-    ----------
-    qps : at least four, for BD-rate
-    config : coding structure ("intra", "lowdelay", "randomaccess") or an encoder configuration file
-    options : further encoder options, for both modes
-    idse_options : further encoder options for the weighted encodes alone
-    idse : run-time settings of the weights
-    weights : how weights are computed
-    measure : extractors by whose features the decoded pictures are judged; empty: the one of the weights
-    rate : what `qps` are, see EncodeJob.rate
-    """
-
-    qps: tuple[int, ...] = (27, 32, 37, 42)
-    config: str = "intra"
-    options: Mapping[str, str] = field(default_factory=dict)
-    idse_options: Mapping[str, str] = field(default_factory=dict)
-    idse: IdseOptions = IdseOptions()
-    weights: WeightSettings = WeightSettings()
-    measure: tuple[str, ...] = ()
-    encoder: str = "hm"
-    rate: str = "qp"
-
-    def __post_init__(self) -> None:
-        if len(set(self.qps)) < 4:
-            raise FprdoError(f"QPs {', '.join(map(str, self.qps))}: BD-rate needs at least four different ones")
-
-    @property
-    def judges(self) -> tuple[str, ...]:
-        """The extractors that measure."""
-        return self.measure or (self.weights.extractor,)
+from fprdo_bridge.video.formats import first_difference
+from fprdo_bridge.video.raw import read_yuv
+from fprdo_bridge.video.source import Source
 
 
-@dataclass(frozen=True)
-class Point:
-    """One encode, measured.
-
-    Attributes
-    ----------
-    encoder : title and version, like "HM 18.0"
-    mode : "sse" (stock encoder) or "idse" (patched encoder with weights)
-    bits : of the whole sequence, parameter sets counted, SEI messages not
-    psnr : dB per plane
-    distance : extractor -> relative feature distance, mean over the frames
-    encoder_seconds : CPU time of the encoder
-    decoders : stock decoders whose output is the encoder's reconstruction, sample by sample
-    qp_offset_mean : mean offset of the quantisation groups, 0 for SSE
-    """
-
-    sequence: str
-    encoder: str
-    mode: str
-    qp: int
-    frames: int
-    width: int
-    height: int
-    bits: int
-    psnr: tuple[float, ...]
-    distance: Mapping[str, float]
-    encoder_seconds: float
-    decoders: tuple[str, ...]
-    qp_offset_mean: float
-
-    def quality(self, judge: str) -> float:
-        """Feature quality in dB, -10 log10 of the relative feature distance."""
-        return metrics.feature_quality_db(self.distance[judge])
-
-
-def compare(sequences: list[Source], settings: CompareSettings, tools: Toolchain, folder: Path,
-            say: Callable[[str], None] = lambda line: None) -> list[Point]:
-    """Run what is not yet in `folder`; returns all points, by sequence, mode and QP.
+def compare(sources: list[Source], settings: CompareSettings, tools: Toolchain, folder: ResultsFolder, *,
+            reports: Iterable[str] = (), say: Callable[[str], None] = lambda line: None,
+            complete: Callable[[list[Point]], None] = lambda points: None) -> list[Point]:
+    """Run what is not yet in `folder`; returns all points, by source, mode and QP.
 
     Leaves in `folder`: points/ (one file per finished point: the resume), bitstreams/ with the encoders' logs, weights/.
     A point whose inputs changed in any way is done again.
 
     Parameters
     ----------
+    folder : entered
+    reports : names of further files in the folder that the caller is going to write
     say : called with a line of text for each step done
+    complete : called with the points of a source as soon as these and those of the sources before it are there
 
     Raises
     ------
     FprdoError
-        Bad input; an encode fails; a stock decoder does not give the encoder's reconstruction; another run is working in
-        the folder. Points already finished stay.
+        Bad input; an encode fails; a stock decoder does not give the encoder's reconstruction; a file that is not of a
+        comparison is in the way. Points already finished stay.
     """
     named: dict[str, str] = {}
-    for sequence in sequences:
-        key = sequence.name.casefold()  # a disk may not tell A.bin from a.bin
+    for source in sources:
+        key = source.name.casefold()  # a disk may not tell A.bin from a.bin
         if key in named:
-            raise FprdoError(f"{named[key]} and {sequence.origin}: two inputs are called {sequence.name}; compare them in "
+            raise FprdoError(f"{named[key]} and {source.origin}: two inputs are called {source.name}; compare them in "
                              "separate folders")
-        named[key] = sequence.origin
-    with _working_folder(folder) as work:
-        run = _Run(settings, tools, folder, work)
-        plan = [(sequence, mode, qp) for sequence in sequences for mode in MODES for qp in sorted(set(settings.qps))]
-        for sequence in sequences:
-            run.check(sequence)
-        for sequence in sequences:
-            run.weigh(sequence, say)
-        some = run.job(sequences[0], MODES[0], settings.qps[0], work)
-        for line in encoders.remarks(settings.encoder, some.config, some.options):
-            say(line)
-        points, waiting = {}, []
-        for task in plan:
-            point = run.finished(*task)
-            if point:
-                points[task[0].name, *task[1:]] = point
-            else:
-                waiting.append(task)
-        if points:
-            say(f"{len(points)} of {len(plan)} points are there already")
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            futures = {pool.submit(run.measure, *task): task for task in waiting}
-            try:
-                for future in as_completed(futures):
-                    point = future.result()
-                    points[point.sequence, point.mode, point.qp] = point
-                    say(f"[{len(points):{len(str(len(plan)))}}/{len(plan)}] {_progress_line(point, settings)}")
-                    while run.notes:
-                        say(run.notes.pop(0))
-            except BaseException:
-                run.stopping.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-    return [points[sequence.name, mode, qp] for sequence, mode, qp in plan]
+        named[key] = source.origin
+    run = _Run(settings, tools, folder)
+    kinds = [(mode, qp) for mode in MODES for qp in sorted(set(settings.qps))]
+    plan = [(source, *kind) for source in sources for kind in kinds]
+    for source in sources:
+        run.check(source)
+    folder.claim([*reports, *(name for source in sources for name in run.outputs(source))])
+    points = {(task[0].name, *task[1:]): point for task in plan if (point := run.finished(*task))}
+    if points:
+        say(f"{len(points)} of {len(plan)} points are there already")
+    some = run.job(sources[0], MODES[0], settings.qps[0], run.work)
+    for line in encoders.remarks(settings.encoder, some.config, some.options):
+        say(line)
+    waiting = list(sources)
+    futures: set[Future[Point]] = set()
 
+    def pass_on() -> None:
+        while waiting:
+            keys = [(waiting[0].name, *kind) for kind in kinds]
+            if not all(key in points for key in keys):
+                return
+            complete([points[key] for key in keys])
+            waiting.pop(0)
 
-def bd_rates(points: list[Point], judge: str) -> dict[str, tuple[float, float]]:
-    """Per sequence (feature BD-rate, luma PSNR BD-rate) of IDSE against SSE in per cent.
+    def collect() -> None:
+        done, _ = wait(futures, return_when=FIRST_COMPLETED)
+        futures.difference_update(done)
+        for point in sorted((future.result() for future in done), key=lambda point: (point.sequence, point.mode, point.qp)):
+            points[point.sequence, point.mode, point.qp] = point
+            say(f"[{len(points):{len(str(len(plan)))}}/{len(plan)}] {_progress_line(point, settings)}")
+        while run.notes:
+            say(run.notes.pop(0))
+        pass_on()
 
-    Raises
-    ------
-    FprdoError
-        The curves cannot be compared; names the sequence.
-    """
-    rates = {}
-    for name in dict.fromkeys(point.sequence for point in points):
-        anchor, test = ([p for p in points if p.sequence == name and p.mode == mode] for mode in MODES)
+    with ThreadPoolExecutor(run.workers) as pool:
         try:
-            rates[name] = tuple(metrics.bd_rate([p.bits for p in anchor], [quality(p) for p in anchor],
-                                                [p.bits for p in test], [quality(p) for p in test])
-                                for quality in (lambda p: p.quality(judge), lambda p: p.psnr[0]))
-        except FprdoError as error:
-            raise FprdoError(f"{name}: {error}") from None
-    return rates
+            for source in sources:
+                while len(futures) > 2 * run.workers:  # a few in stock; results shall not wait for all weights
+                    collect()
+                run.weigh(source, say)
+                futures |= {pool.submit(run.measure, source, *kind) for kind in kinds
+                            if (source.name, *kind) not in points}
+                pass_on()
+            while futures:
+                collect()
+        except BaseException:
+            run.stopping.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [points[source.name, mode, qp] for source, mode, qp in plan]
 
 
 class _Run:
     """The parts of a comparison that every point shares."""
 
-    def __init__(self, settings: CompareSettings, tools: Toolchain, folder: Path, work: Path):
-        self.settings, self.tools, self.folder, self.work = settings, tools, folder, work
+    def __init__(self, settings: CompareSettings, tools: Toolchain, folder: ResultsFolder):
+        self.settings, self.tools, self.folder, self.work = settings, tools, folder.path, folder.workspace()
+        self.workers = os.cpu_count() or 1
         self.codec = encoders.get(settings.encoder)
         self.extractors = {name: settings.weights.load() if name == settings.weights.extractor
                            else WeightSettings(name).load() for name in {*settings.judges, settings.weights.extractor}}
-        self.judging = threading.Lock()  # one network at a time: memory, and torch has its own threads
+        self.network = threading.Lock()  # one use at a time: memory, and torch has its own threads
         self.stopping = threading.Event()
         self.noted: set[str] = set()    # what the encoder said, and
         self.notes: list[str] = []      # what of it is still to be passed on
         self.sources: dict[str, Path] = {}
-        self.weights: dict[str, Path] = {}
         self.identity: dict[str, str] = {}
+        self.weights_keys: dict[str, str] = {}
 
-    def check(self, sequence: Source) -> None:
-        """Raw file of a sequence; refuses what its encodes would refuse after the weights were computed."""
-        self.sources[sequence.name] = sequence.yuv(self.work)
-        for qp in self.settings.qps:
-            running.check(self.codec.ENCODER, self.job(sequence, "sse", qp, self.work), stock=True)
+    def outputs(self, source: Source) -> list[str]:
+        """Names of the files that a source leaves in the folder."""
+        stems = [_stem(source, mode, qp) for mode in MODES for qp in self.settings.qps]
+        return [f"weights/{source.name}.idse", f"weights/{source.name}.key",
+                *(f"points/{stem}.json" for stem in stems),
+                *(f"bitstreams/{stem}{end}" for stem in stems for end in (".bin", ".bin.log"))]
 
-    def weigh(self, sequence: Source, say: Callable[[str], None]) -> None:
-        """Weights of a sequence; those that are there already are kept."""
+    def check(self, source: Source) -> None:
+        """Raw file of a source; refuses what its encodes would refuse after the weights were computed."""
+        self.sources[source.name] = source.yuv(self.work)
+        self.identity[source.name] = source.sha256()
         extractor = self.extractors[self.settings.weights.extractor]
-        key = weights_key(sequence, self.settings.weights, extractor)
-        path = self.folder / "weights" / f"{sequence.name}.idse"
-        stamp = path.with_suffix(".key")
-        if not (path.exists() and stamp.exists() and stamp.read_text() == key):
-            stamp.unlink(missing_ok=True)
-            say(f"weights of {sequence.name}: {self.settings.weights.probes} probes through {extractor.name}")
-            write_weights(sequence, self.settings.weights, path, extractor,
-                          percentage(f"weights of {sequence.name}", say))
-            with replacing(stamp) as temporary:
-                temporary.write_text(key)
-        self.weights[sequence.name] = path
-        self.identity[sequence.name] = sequence.sha256()
+        self.weights_keys[source.name] = weights_key(source, self.settings.weights, extractor)
+        for qp in self.settings.qps:
+            running.check(self.codec.ENCODER, self.job(source, "sse", qp, self.work), stock=True)
 
-    def job(self, sequence: Source, mode: str, qp: int, folder: Path) -> EncodeJob:
+    def weigh(self, source: Source, say: Callable[[str], None]) -> None:
+        """Weights of a source; those that are there already are kept."""
+        path, key = self.weights(source), self.weights_keys[source.name]
+        stamp = path.with_suffix(".key")
+        if path.exists() and stamp.exists() and stamp.read_text(encoding="ascii", errors="replace") == key:
+            return
+        stamp.unlink(missing_ok=True)
+        extractor = self.extractors[self.settings.weights.extractor]
+        say(f"weights of {source.name}: {self.settings.weights.probes} probes through {extractor.name}")
+        with self.network:
+            write_weights(source, self.settings.weights, path, extractor, percentage(f"weights of {source.name}", say))
+        with replacing(stamp) as temporary:
+            temporary.write_text(key, encoding="ascii")
+
+    def weights(self, source: Source) -> Path:
+        """The weight file of a source."""
+        return self.folder / "weights" / f"{source.name}.idse"
+
+    def job(self, source: Source, mode: str, qp: float, folder: Path) -> EncodeJob:
         """The encode of a point, with its outputs in `folder`."""
         weighted = mode == "idse"
-        config = (self.codec.config_for(self.settings.config, sequence.fmt, self.tools)
+        config = (self.codec.config_for(self.settings.config, source.fmt, self.tools)
                   if self.settings.config in self.codec.KINDS else Path(self.settings.config))
         options = dict(self.settings.options)
-        if weighted:
-            options |= self.codec.weighted_options(self.settings.idse) | dict(self.settings.idse_options)
-        return EncodeJob(source=self.sources[sequence.name], fmt=sequence.fmt, frames=sequence.frames, qp=qp,
-                         bitstream=folder / f"{sequence.name}-{mode}-qp{qp}.bin", recon=folder / "recon.yuv",
-                         config=(config,), options=options, frame_rate=sequence.frame_rate,
-                         weights=self.weights[sequence.name] if weighted else None, idse=self.settings.idse,
-                         rate=self.settings.rate, title=sequence.origin)
+        if weighted:  # as in fprdo encode, what the user asks for wins
+            options = self.codec.weighted_options(self.settings.idse) | options | dict(self.settings.idse_options)
+        return EncodeJob(source=self.sources[source.name], fmt=source.fmt, frames=source.frames, qp=qp,
+                         bitstream=folder / f"{_stem(source, mode, qp)}.bin", recon=folder / "recon.yuv",
+                         config=(config,), options=options, frame_rate=source.frame_rate,
+                         weights=self.weights(source) if weighted else None, idse=self.settings.idse,
+                         rate=self.settings.rate, title=source.origin)
 
-    def key(self, sequence: Source, mode: str, qp: int) -> str:
+    def key(self, source: Source, mode: str, qp: float) -> str:
         """Hash of everything that the point depends on."""
-        job = self.job(sequence, mode, qp, Path())
-        inputs = [__version__, self.tools.key, self.identity[sequence.name], mode, job.rate, qp, str(job.frame_rate),
+        job = self.job(source, mode, qp, Path())
+        inputs = [__version__, self.tools.key, self.identity[source.name], mode, job.rate, qp, str(job.frame_rate),
                   dict(job.options), [hashlib.sha256(_bytes(path)).hexdigest() for path in job.config],
                   {name: self.extractors[name].description() for name in self.settings.judges}]
         if job.weights:
-            inputs += [asdict(job.idse), job.weights.with_suffix(".key").read_text()]
+            inputs += [asdict(job.idse), self.weights_keys[source.name]]
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
-    def record(self, sequence: Source, mode: str, qp: int) -> Path:
-        return self.folder / "points" / f"{sequence.name}-{mode}-qp{qp}.json"
+    def record(self, source: Source, mode: str, qp: float) -> Path:
+        return self.folder / "points" / f"{_stem(source, mode, qp)}.json"
 
-    def finished(self, sequence: Source, mode: str, qp: int) -> Point | None:
+    def finished(self, source: Source, mode: str, qp: float) -> Point | None:
         """The point if it was measured before from the same inputs and its bitstream still stands."""
+        bitstream = self.folder / "bitstreams" / f"{_stem(source, mode, qp)}.bin"
         try:
-            entry = json.loads(self.record(sequence, mode, qp).read_text())
-            if entry.pop("key") != self.key(sequence, mode, qp):
+            entry = json.loads(self.record(source, mode, qp).read_text(encoding="ascii"))
+            if entry.pop("key") != self.key(source, mode, qp):
                 return None
+            if entry.pop("bitstream_sha256", None) not in (None, _sha256(bitstream)):  # None: of an earlier version
+                return None
+            entry["distance"] = {judge: math.nan if value is None else value for judge, value in entry["distance"].items()}
             point = Point(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
-        bitstream = self.job(sequence, mode, qp, self.folder / "bitstreams").bitstream
-        return point if bitstream.exists() else None
+        return point if bitstream.is_file() else None
 
-    def measure(self, sequence: Source, mode: str, qp: int) -> Point:
-        """Encode, decode twice, measure, and put the results in place."""
-        if self.stopping.is_set():
-            raise FprdoError("stopped")
-        work = self.work / f"{sequence.name}-{mode}-qp{qp}"
+    def measure(self, source: Source, mode: str, qp: float) -> Point:
+        """Encode, decode, measure, and put the results in place."""
+        work = self.work / _stem(source, mode, qp)
         work.mkdir()
-        job = self.job(sequence, mode, qp, work)
-        result = self.codec.encode(job, self.tools, stock=mode == "sse")
+        job = self.job(source, mode, qp, work)
+        result = self.codec.encode(job, self.tools, stock=mode == "sse", progress=lambda picture: self._go_on())
         self.notes += [note for note in dict.fromkeys(result.log.notes) if note not in self.noted]
         self.noted |= set(result.log.notes)
         decoders = self._check_decoders(job, work)
-        psnr = metrics.sequence_psnr(zip(sequence.read(), read_yuv(job.recon, sequence.fmt)), sequence.fmt)
-        point = Point(sequence=sequence.name, encoder=f"{TITLES[self.settings.encoder]} {self.tools.version}", mode=mode,
-                      qp=qp, frames=sequence.frames, width=sequence.fmt.width, height=sequence.fmt.height, bits=result.bits, psnr=psnr,
-                      distance={judge: self._distance(sequence, job.recon, judge) for judge in self.settings.judges},
-                      encoder_seconds=result.log.seconds, decoders=decoders,
-                      qp_offset_mean=result.log.idse.qp_offset_mean if result.log.idse else 0.0)
-        kept = self.folder / "bitstreams"
+        distance, unmeasured = self._distances(source, job.recon)
+        point = Point(
+            sequence=source.name, encoder=f"{TITLES[self.settings.encoder]} {self.tools.version}", mode=mode, qp=qp,
+            frames=source.frames, width=source.fmt.width, height=source.fmt.height, bits=result.bits,
+            psnr=metrics.sequence_psnr(zip(source.read(), read_yuv(job.recon, source.fmt)), source.fmt),
+            distance=distance, unmeasured=unmeasured, encoder_seconds=result.log.seconds, decoders=decoders,
+            qp_offset_mean=result.log.idse.qp_offset_mean if result.log.idse else 0.0)
+        entry = {"key": self.key(source, mode, qp), "bitstream_sha256": _sha256(job.bitstream), **asdict(point)}
+        entry["distance"] = {judge: None if judge in unmeasured else value for judge, value in distance.items()}
+        record, kept = self.record(source, mode, qp), self.folder / "bitstreams"
+        record.unlink(missing_ok=True)  # what is replaced now is not what it describes
         kept.mkdir(exist_ok=True)
         os.replace(job.log, kept / job.log.name)
         os.replace(job.bitstream, kept / job.bitstream.name)
-        with replacing(self.record(sequence, mode, qp)) as temporary:
-            temporary.write_text(json.dumps({"key": self.key(sequence, mode, qp), **asdict(point)}, indent=1))
+        with replacing(record) as temporary:
+            temporary.write_text(json.dumps(entry, indent=1), encoding="ascii")
         shutil.rmtree(work)
         return point
+
+    def _go_on(self) -> None:
+        if self.stopping.is_set():
+            raise FprdoError("stopped")
 
     def _check_decoders(self, job: EncodeJob, work: Path) -> tuple[str, ...]:
         """The stock decoders, each having given the encoder's reconstruction."""
@@ -299,21 +249,40 @@ class _Run:
                                  f"reconstruction ({difference}); this is a bug, please report it")
         return tuple(decoded)
 
-    def _distance(self, sequence: Source, recon: Path, judge: str) -> float:
-        from fprdo_bridge.video.colour import frame_to_rgb
+    def _distances(self, source: Source, recon: Path) -> tuple[dict[str, float], dict[str, str]]:
+        """Relative feature distance by judge, NaN where there is none, and why there is none."""
         from fprdo_bridge.importance.extractors import feature_distance
+        from fprdo_bridge.video.colour import frame_to_rgb
 
-        with self.judging:
-            distances = [feature_distance(self.extractors[judge], frame_to_rgb(reference, sequence.fmt),
-                                          frame_to_rgb(frame, sequence.fmt))
-                         for reference, frame in zip(sequence.read(), read_yuv(recon, sequence.fmt))]
-        return sum(distances) / len(distances)
+        distances, unmeasured = {}, {}
+        for judge in self.settings.judges:
+            total = 0.0
+            try:
+                for reference, frame in zip(source.read(), read_yuv(recon, source.fmt), strict=True):
+                    with self.network:
+                        self._go_on()
+                        total += feature_distance(self.extractors[judge], frame_to_rgb(reference, source.fmt),
+                                                  frame_to_rgb(frame, source.fmt))
+            except FprdoError as error:
+                self._go_on()
+                total, unmeasured[judge] = math.nan, str(error)
+            distances[judge] = total / source.frames
+        return distances, unmeasured
+
+
+def _stem(source: Source, mode: str, qp: float) -> str:
+    return f"{source.name}-{mode}-qp{qp}"
 
 
 def _progress_line(point: Point, settings: CompareSettings) -> str:
+    checked = f"{' and '.join(point.decoders)} agree" if point.decoders else "no decoder knows this format"
     return (f"{point.sequence} {point.mode.upper()} QP {point.qp}: {point.bits} bits, Y {point.psnr[0]:.2f} dB, features "
-            f"{point.quality(settings.judges[0]):.2f} dB, {point.encoder_seconds:.1f} s, "
-            f"{' and '.join(point.decoders)} agree")
+            f"{point.quality(settings.judges[0]):.2f} dB, {point.encoder_seconds:.1f} s, {checked}")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _bytes(path: Path) -> bytes:
@@ -322,25 +291,3 @@ def _bytes(path: Path) -> bytes:
     except OSError as error:
         raise FprdoError(f"{path}: cannot be read ({error.strerror}); name an encoder configuration file or one of "
                          "intra, lowdelay, randomaccess") from None
-
-
-@contextmanager
-def _working_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder for what is not finished, inside `folder`; what a killed run left there is removed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "w")
-    except OSError as error:
-        raise FprdoError(f"{folder}: cannot be written ({error.strerror}); choose another output folder") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FprdoError(f"{folder}: another run is working here; wait for it or choose another folder") from None
-        work = folder / ".work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        try:
-            yield work
-        finally:
-            shutil.rmtree(work, ignore_errors=True)

@@ -86,8 +86,8 @@ def bd_rate(rate_a: Sequence[float], quality_a: Sequence[float],
     Raises
     ------
     FprdoError
-        Fewer than four points, values that are not finite, quality that does not rise strictly with rate, or curves
-        without a common quality.
+        Fewer than four points, values that are not finite, quality that does not rise strictly with rate, curves
+        without a common quality, or a rate difference beyond all numbers.
 
     Examples
     --------
@@ -103,8 +103,12 @@ def bd_rate(rate_a: Sequence[float], quality_a: Sequence[float],
     import bjontegaard  # here because it loads matplotlib
 
     (anchor_rate, anchor_quality), (test_rate, test_quality) = curves
-    return float(bjontegaard.bd_rate(anchor_rate, anchor_quality, test_rate, test_quality, method="pchip",
-                                     require_matching_points=False, min_overlap=0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        percent = float(bjontegaard.bd_rate(anchor_rate, anchor_quality, test_rate, test_quality, method="pchip",
+                                            require_matching_points=False, min_overlap=0))
+    if not np.isfinite(percent):
+        raise FprdoError("BD-rate: the qualities of a curve lie too close together; choose QPs further apart")
+    return percent
 
 
 def _curve(name: str, rate: Sequence[float], quality: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fprdo_bridge.files import replacing
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import IdseFile
+from fprdo_bridge.report.figures import LITERAL, figure, literal
 from fprdo_bridge.video.formats import VideoFormat, coded_format
 from fprdo_bridge.video.pictures import frame_to_picture
 from fprdo_bridge.video.source import Source
 
 _OCTAVES = 3  # the colour scale ends at 2^-3 and 2^3 times the mean
+_WIDTH, _HIGHEST = 7.0, 40.0  # inches of a panel
+_SMALLEST = 1.0  # point; numbers below that size would take long to draw and nobody could read them
 
 
 def draw_weight_file(weight_file: Path, options: IdseOptions, sequence: Source | None, path: Path, frame: int = 0,
@@ -51,7 +53,6 @@ def draw_weight_file(weight_file: Path, options: IdseOptions, sequence: Source |
         extractor = file.metadata.get("extractor", {})
         name = extractor.get("name", "unknown extractor") if isinstance(extractor, dict) else str(extractor)
         title = f"{sequence.name if sequence else weight_file.stem}: what {name} sees"
-        title = title.encode("utf-8", "backslashreplace").decode("utf-8")  # file names may be any bytes
         draw_map(path, planes, fmt, options, picture, title, block)
 
 
@@ -71,8 +72,6 @@ def draw_map(path: Path, planes: tuple[np.ndarray, ...], fmt: VideoFormat, optio
     FprdoError
         The file cannot be written, or matplotlib does not know its type.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 
     from fprdo_bridge.native.picture import ONE, WeightedPicture
@@ -80,36 +79,32 @@ def draw_map(path: Path, planes: tuple[np.ndarray, ...], fmt: VideoFormat, optio
     weighted = WeightedPicture(planes, {}, fmt, options)
     octaves = np.log2(np.maximum(planes[0], 1) / ONE)
     columns = 1 if picture is None else 2
-    panel_width = 7.0
+    panel_width = min(_WIDTH, _HIGHEST * fmt.width / fmt.height)  # of the picture in its panel
     panel_height = max(2.0, panel_width * fmt.height / fmt.width)
-    figure = Figure(figsize=(columns * panel_width + 0.9, panel_height + 0.9), dpi=110, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    if picture is not None:
-        axes[0].imshow(picture)
-        axes[0].set_title("picture", fontsize=10)
-        grey = picture.mean(axis=2)
-        axes[1].imshow(grey, cmap="gray", vmin=-160, vmax=400)  # pale, so that the map and the numbers stand out
-    shown = axes[-1]
-    image = shown.imshow(octaves, cmap="inferno", vmin=-_OCTAVES, vmax=_OCTAVES, alpha=1.0 if picture is None else 0.75,
-                         interpolation="nearest", extent=(-0.5, fmt.width - 0.5, fmt.height - 0.5, -0.5))
-    if options.qp_map:
-        size = min(8.0, 0.42 * block * panel_width * 72 / fmt.width)
-        for y in range(0, fmt.height, block):
-            for x in range(0, fmt.width, block):
-                offset = weighted.qp_offset(x, y, block, block)
-                shown.text((x + min(x + block, fmt.width)) / 2, (y + min(y + block, fmt.height)) / 2,
-                           f"{offset:+d}" if offset else "0", ha="center", va="center", fontsize=size, color="white", clip_on=True,
-                           path_effects=[withStroke(linewidth=1.2, foreground="black")])
-    shown.set_title("luma weights" + (f", QP offsets of {block}x{block} blocks" if options.qp_map else ""), fontsize=10)
-    for axis in axes:
-        axis.set_axis_off()
-    bar = figure.colorbar(image, ax=shown, fraction=0.045, pad=0.015, ticks=range(-_OCTAVES, _OCTAVES + 1))
-    bar.set_ticklabels([f"{2.0 ** octave:g}" for octave in range(-_OCTAVES, _OCTAVES + 1)])
-    bar.set_label("weight (1 is the mean)", fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    suffix = path.suffix.lower().lstrip(".") or "png"
-    if suffix not in canvas.get_supported_filetypes():
-        raise FprdoError(f"{path}: unknown picture type .{suffix}; use .png, .webp, .svg or .pdf")
-    with replacing(path) as temporary:
-        canvas.print_figure(temporary, format=suffix)
+    size = min(8.0, 0.42 * block * panel_width * 72 / fmt.width)
+    numbers = options.qp_map and size >= _SMALLEST
+    with figure(path, columns * max(panel_width, 4.0) + 0.9, panel_height + 0.9) as page:
+        axes = page.subplots(1, columns, squeeze=False)[0]
+        if picture is not None:
+            axes[0].imshow(picture)
+            axes[0].set_title("picture", fontsize=10)
+            grey = picture.mean(axis=2)
+            axes[1].imshow(grey, cmap="gray", vmin=-160, vmax=400)  # pale, so that the map and the numbers stand out
+        shown = axes[-1]
+        image = shown.imshow(octaves, cmap="inferno", vmin=-_OCTAVES, vmax=_OCTAVES,
+                             alpha=1.0 if picture is None else 0.75, interpolation="nearest",
+                             extent=(-0.5, fmt.width - 0.5, fmt.height - 0.5, -0.5))
+        if numbers:
+            for y in range(0, fmt.height, block):
+                for x in range(0, fmt.width, block):
+                    offset = weighted.qp_offset(x, y, block, block)
+                    shown.text((x + min(x + block, fmt.width)) / 2, (y + min(y + block, fmt.height)) / 2,
+                               f"{offset:+d}" if offset else "0", ha="center", va="center", fontsize=size,
+                               color="white", clip_on=True, path_effects=[withStroke(linewidth=1.2, foreground="black")])
+        shown.set_title("luma weights" + (f", QP offsets of {block}x{block} blocks" if numbers else ""), fontsize=10)
+        for axis in axes:
+            axis.set_axis_off()
+        bar = page.colorbar(image, ax=shown, fraction=0.045, pad=0.015, ticks=range(-_OCTAVES, _OCTAVES + 1))
+        bar.set_ticklabels([f"{2.0 ** octave:g}" for octave in range(-_OCTAVES, _OCTAVES + 1)])
+        bar.set_label("weight (1 is the mean)", fontsize=9)
+        page.suptitle(literal(title), fontsize=11, **LITERAL)

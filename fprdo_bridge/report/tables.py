@@ -6,65 +6,125 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
+from fprdo_bridge.ctc.points import MODES, BdRate, CompareSettings, Point, bd_rates, mean_rate
 from fprdo_bridge.files import replacing
-from fprdo_bridge.ctc.compare import MODES, CompareSettings, Point, bd_rates
+from fprdo_bridge.text import printable
+
+_COLUMNS = ("sequence", "encoder", "mode", "qp", "frames", "bits", "bits_per_sample", "psnr_y", "psnr_cb", "psnr_cr")
 
 
 def write_csv(path: Path, points: list[Point]) -> None:
-    """One row per encode: sequence, encoder, mode, QP, bits, bits per luma sample, PSNR per plane, feature distances, seconds."""
+    """One row per encode: source, encoder, mode, QP, bits, bits per luma sample, PSNR per plane, feature distances, seconds.
+
+    A distance that could not be measured is an empty cell. Control characters of names are escaped (text.printable).
+    """
     judges = list(points[0].distance)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["sequence", "encoder", "mode", "qp", "frames", "bits", "bits_per_sample", "psnr_y", "psnr_cb", "psnr_cr",
-                     *(f"feature_distance_{judge}" for judge in judges), "encoder_seconds", "qp_offset_mean", "decoders"])
+    writer.writerow([*_COLUMNS, *(f"feature_distance_{printable(judge)}" for judge in judges), "encoder_seconds",
+                     "qp_offset_mean", "decoders"])
     for p in points:
         psnr = [f"{value:.4f}" for value in p.psnr] + [""] * (3 - len(p.psnr))
-        writer.writerow([p.sequence, p.encoder, p.mode, p.qp, p.frames, p.bits, f"{p.bits / (p.frames * p.width * p.height):.5f}", *psnr,
-                         *(f"{p.distance[judge]:.6g}" for judge in judges), p.encoder_seconds, p.qp_offset_mean,
-                         "+".join(p.decoders)])
+        distances = ["" if judge in p.unmeasured else f"{p.distance[judge]:.6g}" for judge in judges]
+        writer.writerow([printable(p.sequence), p.encoder, p.mode, p.qp, p.frames, p.bits, f"{p.bits_per_sample:.5f}", *psnr,
+                         *distances, p.encoder_seconds, p.qp_offset_mean, "+".join(p.decoders)])
     with replacing(path) as temporary:
-        temporary.write_text(text.getvalue())
+        temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
 def format_points(points: list[Point], judge: str) -> str:
-    """A table with one line per sequence and QP: bits, luma PSNR and feature quality of both modes."""
-    lines = [f"{points[0].encoder:14}{'':>5}{'bits':>21}{'PSNR Y, dB':>18}{'features, dB':>18}",
-             f"{'picture':14}{'QP':>5}" + f"{'SSE':>12}{'IDSE':>9}" + 2 * f"{'SSE':>10}{'IDSE':>8}"]
+    """A table with one line per source and QP: bits, luma PSNR and feature quality of both modes."""
+    width = max(14, *(len(printable(p.sequence)) for p in points))
+    lines = [f"{points[0].encoder:{width}}{'':>5}{'bits':>21}{'PSNR Y, dB':>18}{'features, dB':>18}",
+             f"{'picture':{width}}{'QP':>5}" + f"{'SSE':>12}{'IDSE':>9}" + 2 * f"{'SSE':>10}{'IDSE':>8}"]
     by = {(p.sequence, p.qp, p.mode): p for p in points}
     for name, qp in dict.fromkeys((p.sequence, p.qp) for p in points):
         sse, idse = (by[name, qp, mode] for mode in MODES)
-        lines.append(f"{name:14}{qp:5}{sse.bits:12}{idse.bits:9}{sse.psnr[0]:10.2f}{idse.psnr[0]:8.2f}"
-                     f"{sse.quality(judge):10.2f}{idse.quality(judge):8.2f}")
+        lines.append(f"{printable(name):{width}}{qp:5g}{sse.bits:12}{idse.bits:9}{sse.psnr[0]:10.2f}{idse.psnr[0]:8.2f}"
+                     f"{_db(sse.quality(judge)):>10}{_db(idse.quality(judge)):>8}")
     return "\n".join(lines)
 
 
 def format_bd_rates(points: list[Point], judges: tuple[str, ...]) -> str:
-    """A table of BD-rates in per cent, negative is fewer bits: one line per sequence and their mean."""
-    tables = {judge: bd_rates(points, judge) for judge in judges}
-    psnr = {name: rates[1] for name, rates in tables[judges[0]].items()}
-    columns = {f"features {judge}": {name: rates[0] for name, rates in table.items()} for judge, table in tables.items()}
-    columns["PSNR Y"] = psnr
-    lines = [f"{f'{points[0].encoder} BD-rate, %':22}" + "".join(f"{title:>{len(title) + 3}}" for title in columns)]
-    for name in [*psnr, "mean"]:
-        values = [_mean(column) if name == "mean" else column[name] for column in columns.values()]
-        lines.append(f"{name:22}" + "".join(f"{value:{len(title) + 3}.2f}" for title, value in zip(columns, values)))
+    """A table of BD-rates in per cent, negative is fewer bits: a line per source, their mean, and why one has none."""
+    columns = _columns(points, judges)
+    names = list(dict.fromkeys(point.sequence for point in points))
+    width = max(22, *(len(printable(name)) for name in names))
+    lines = [f"{f'{points[0].encoder} BD-rate, %':{width}}" + "".join(f"{title:>{len(title) + 3}}" for title in columns)]
+    for name in names:
+        lines.append(f"{printable(name):{width}}"
+                     + "".join(f"{_percent(column[name].percent):>{len(title) + 3}}" for title, column in columns.items()))
+    means = {title: mean_rate(column.values()) for title, column in columns.items()}
+    lines.append(f"{'mean':{width}}" + "".join(f"{_percent(mean):>{len(title) + 3}}" for title, (mean, _) in means.items()))
+    if any(count < len(names) for _, count in means.values()):
+        counts = (f"{count} of {len(names)}" for _, count in means.values())
+        lines.append(f"{'  over pictures':{width}}"
+                     + "".join(f"{count:>{len(title) + 3}}" for title, count in zip(means, counts)))
+    lines += [f"n/a: {printable(name)}, {title}: {printable(column[name].reason)}"
+              for name in names for title, column in columns.items() if column[name].percent is None]
     return "\n".join(lines)
 
 
+def comparable(points: list[Point], judges: tuple[str, ...]) -> bool:
+    """Whether there is a BD-rate at all."""
+    return any(mean_rate(column.values())[1] for column in _columns(points, judges).values())
+
+
 def to_json(points: list[Point], settings: CompareSettings) -> str:
-    """All points and BD-rates, for programs."""
-    rates = {judge: bd_rates(points, judge) for judge in settings.judges}
-    return json.dumps({
-        "points": [vars(point) | {"psnr": [value if math.isfinite(value) else None for value in point.psnr]}
-                   for point in points],  # JSON has no infinity, the PSNR of identical planes
-        "bd_rate_percent": {judge: {name: {"features": f, "psnr_y": y} for name, (f, y) in table.items()}
-                            | {"mean": {"features": _mean({n: r[0] for n, r in table.items()}),
-                                        "psnr_y": _mean({n: r[1] for n, r in table.items()})}}
-                            for judge, table in rates.items()}}, indent=1)
+    """All points and BD-rates, for programs.
+
+    Where a BD-rate is null, "reasons" says why. "pictures" of a mean says over how many pictures it was taken. The means
+    stand beside the pictures under "mean", unless a picture is called that, and in any case in "bd_rate_mean_percent".
+    JSON has no infinity: the PSNR of identical planes is null.
+    """
+    pictures = []
+    for point in points:
+        pictures.append(vars(point) | {
+            "psnr": [value if math.isfinite(value) else None for value in point.psnr],
+            "distance": {judge: value if math.isfinite(value) else None for judge, value in point.distance.items()}})
+    rates: dict[str, dict[str, object]] = {}
+    means: dict[str, dict[str, object]] = {}
+    for judge in settings.judges:
+        table = bd_rates(points, judge)
+        (features, over), (psnr, psnr_over) = (mean_rate(pair[index] for pair in table.values()) for index in (0, 1))
+        means[judge] = {"features": features, "psnr_y": psnr, "pictures": {"features": over, "psnr_y": psnr_over}}
+        rates[judge] = {"mean": means[judge]} | {name: _rates(*pair) for name, pair in table.items()}
+    return json.dumps({"points": pictures, "bd_rate_percent": rates, "bd_rate_mean_percent": means}, indent=1,
+                      allow_nan=False)
 
 
-def _mean(values: Mapping[str, float]) -> float:
-    return sum(values.values()) / len(values)
+def checked(points: list[Point]) -> str:
+    """One line per set of decoders that gave the encoder's reconstruction, for the bitstreams that any decoded."""
+    groups: dict[tuple[str, ...], int] = {}
+    for point in points:
+        groups[point.decoders] = groups.get(point.decoders, 0) + 1
+    unchecked = groups.pop((), 0)
+    lines = [f"{'Every bitstream' if count == len(points) else f'{count} of {len(points)} bitstreams'} decoded by "
+             f"{' and '.join(decoders)}: equal to the encoder's reconstruction." for decoders, count in groups.items()]
+    if unchecked:
+        lines.append(f"{unchecked} of {len(points)} bitstreams not checked: no decoder here knows their format.")
+    return "\n".join(lines)
+
+
+def _columns(points: list[Point], judges: tuple[str, ...]) -> dict[str, dict[str, BdRate]]:
+    """BD-rates by title and source: one column per judge, and one for the luma PSNR."""
+    tables = {judge: bd_rates(points, judge) for judge in judges}
+    columns = {f"features {printable(judge)}": {name: pair[0] for name, pair in table.items()}
+               for judge, table in tables.items()}
+    return columns | {"PSNR Y": {name: pair[1] for name, pair in tables[judges[0]].items()}}
+
+
+def _rates(features: BdRate, psnr: BdRate) -> dict[str, object]:
+    values: dict[str, object] = {"features": features.percent, "psnr_y": psnr.percent}
+    reasons = {key: rate.reason for key, rate in (("features", features), ("psnr_y", psnr)) if rate.percent is None}
+    return values | ({"reasons": reasons} if reasons else {})
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2f}"
+
+
+def _db(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.2f}"

@@ -1,0 +1,136 @@
+"""What a comparison measures: its settings, its points, and the BD-rates between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fprdo_bridge.ctc import metrics
+from fprdo_bridge.encoders.job import IdseOptions
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.weighting import WeightSettings
+
+MODES = ("sse", "idse")
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What a comparison does besides the sources.
+
+    Parameters
+    ----------
+    qps : at least four, for BD-rate; what they are says `rate`
+    config : coding structure ("intra", "lowdelay", "randomaccess") or an encoder configuration file
+    options : further encoder options, for both modes
+    idse_options : further encoder options for the weighted encodes alone
+    idse : run-time settings of the weights
+    weights : how weights are computed
+    measure : extractors by whose features the decoded pictures are judged; empty: the one of the weights
+    encoder : one of encoders.ENCODERS
+    rate : what `qps` are, see EncodeJob.rate
+
+    Raises
+    ------
+    FprdoError
+        There are fewer than four different QPs.
+    """
+
+    qps: tuple[float, ...] = (27, 32, 37, 42)
+    config: str = "intra"
+    options: Mapping[str, str] = field(default_factory=dict)
+    idse_options: Mapping[str, str] = field(default_factory=dict)
+    idse: IdseOptions = IdseOptions()
+    weights: WeightSettings = WeightSettings()
+    measure: tuple[str, ...] = ()
+    encoder: str = "hm"
+    rate: str = "qp"
+
+    def __post_init__(self) -> None:
+        if len(set(self.qps)) < 4:
+            raise FprdoError(f"QPs {', '.join(map(str, self.qps))}: BD-rate needs at least four different ones")
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The extractors that measure."""
+        return self.measure or (self.weights.extractor,)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One encode, measured.
+
+    Attributes
+    ----------
+    sequence : name of the source
+    encoder : title and version, like "HM 18.0"
+    mode : "sse" (stock encoder) or "idse" (patched encoder with weights)
+    qp : quantisation parameter, or what else the settings' `rate` says
+    frames, width, height : number of pictures, their size in luma samples
+    bits : of the whole sequence, parameter sets counted, SEI messages not
+    psnr : dB per plane
+    distance : extractor -> relative feature distance, mean over the frames; NaN if it could not be measured
+    encoder_seconds : CPU time of the encoder
+    decoders : stock decoders whose output is the encoder's reconstruction, sample by sample; empty: none was asked
+    qp_offset_mean : mean offset of the quantisation groups, 0 for SSE
+    unmeasured : extractor -> why it gives no distance
+    """
+
+    sequence: str
+    encoder: str
+    mode: str
+    qp: float
+    frames: int
+    width: int
+    height: int
+    bits: int
+    psnr: tuple[float, ...]
+    distance: Mapping[str, float]
+    encoder_seconds: float
+    decoders: tuple[str, ...]
+    qp_offset_mean: float
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+
+    def quality(self, judge: str) -> float:
+        """Feature quality in dB, -10 log10 of the relative feature distance; NaN if that could not be measured."""
+        if judge in self.unmeasured:
+            return float("nan")
+        return metrics.feature_quality_db(self.distance[judge])
+
+    @property
+    def bits_per_sample(self) -> float:
+        """Bits per luma sample."""
+        return self.bits / (self.frames * self.width * self.height)
+
+
+@dataclass(frozen=True)
+class BdRate:
+    """A BD-rate of IDSE against SSE in per cent (negative: fewer bits), or None and the reason why there is none."""
+
+    percent: float | None
+    reason: str = ""
+
+
+def bd_rates(points: Iterable[Point], judge: str) -> dict[str, tuple[BdRate, BdRate]]:
+    """Per source the BD-rates at equal feature quality and at equal luma PSNR."""
+    points = list(points)
+    return {name: (_bd_rate([p for p in points if p.sequence == name], lambda p: p.quality(judge), judge),
+                   _bd_rate([p for p in points if p.sequence == name], lambda p: p.psnr[0]))
+            for name in dict.fromkeys(point.sequence for point in points)}
+
+
+def mean_rate(rates: Iterable[BdRate]) -> tuple[float | None, int]:
+    """The mean of those that there are, and how many these are; (None, 0) if there is none."""
+    values = [rate.percent for rate in rates if rate.percent is not None]
+    return (sum(values) / len(values), len(values)) if values else (None, 0)
+
+
+def _bd_rate(points: list[Point], quality, judge: str = "") -> BdRate:
+    for point in points:
+        if judge in point.unmeasured:
+            return BdRate(None, point.unmeasured[judge])
+    anchor, test = ([p for p in points if p.mode == mode] for mode in MODES)
+    try:
+        return BdRate(metrics.bd_rate([p.bits for p in anchor], [quality(p) for p in anchor],
+                                      [p.bits for p in test], [quality(p) for p in test]))
+    except FprdoError as error:
+        return BdRate(None, str(error))
