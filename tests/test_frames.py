@@ -9,7 +9,7 @@ from PIL import Image
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat, check_frame, coded_format, crop_frame, first_difference, pad_frame
 from fprdo_bridge.video.pictures import load_picture, save_picture
-from fprdo_bridge.video.raw import count_frames, guess_format, guess_frame_rate, read_yuv, write_yuv
+from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
 
 formats = st.builds(VideoFormat, width=st.integers(1, 40), height=st.integers(1, 40),
                     chroma=st.sampled_from(["400", "420", "422", "444"]), bit_depth=st.integers(8, 16))
@@ -50,29 +50,6 @@ def test_coded_size_is_a_multiple_of_the_cropping_unit(chroma, size):
 def test_impossible_formats_are_refused(arguments, named):
     with pytest.raises(FprdoError, match=named):
         VideoFormat(**arguments)
-
-
-@pytest.mark.parametrize("name, fmt", [
-    ("clip_416x240_30fps_10bit_422.yuv", VideoFormat(416, 240, "422", 10)),
-    ("foreman_352x288_yuv420p10le.yuv", VideoFormat(352, 288, "420", 10)),
-    ("BasketballPass_416x240_50.yuv", VideoFormat(416, 240)),
-    ("/clips_64x64/night-97x65-8bit-400.yuv", VideoFormat(97, 65, "400")),
-    ("a_8x16_gray12le.yuv", VideoFormat(8, 16, "400", 12)),
-    ("A_1920X1080_444P_8bits.YUV", VideoFormat(1920, 1080, "444"))])
-def test_format_from_a_name(name, fmt):
-    assert guess_format(name) == fmt
-
-
-@pytest.mark.parametrize("name", ["clip.yuv", "crop_64x64_of_1920x1080.yuv", "0x10.yuv", "416x.yuv"])
-def test_a_name_without_one_size_is_refused(name):
-    with pytest.raises(FprdoError, match="give the size explicitly"):
-        guess_format(name)
-
-
-def test_frame_rate_from_a_name():
-    assert guess_frame_rate("clip_416x240_30fps.yuv") == 30
-    assert guess_frame_rate("clip_29.97fps_416x240.yuv") * 100 == 2997
-    assert guess_frame_rate("clip_416x240_50.yuv") is None
 
 
 def test_aspect_ratio_does_not_tell_formats_apart():

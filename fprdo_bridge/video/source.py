@@ -10,7 +10,9 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video import y4m
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.pictures import SKIMAGE_PREFIX, SUFFIXES, load_picture, picture_to_frame
-from fprdo_bridge.video.raw import count_frames, guess_format, guess_frame_rate, read_yuv, write_yuv
+from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
+from fprdo_bridge.video.raw_layout import PLANAR, RawLayout, check_layout
+from fprdo_bridge.video.raw_name import rate_in_name, read_name
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Source:
     frame_rate : pictures per second
     picture : the frame of a single picture; None for a YUV file, which is read as it is needed
     skip : frames of the file before the first of these
+    layout : how the samples of a raw file lie
     """
 
     name: str
@@ -62,6 +65,7 @@ class Source:
     frame_rate: Fraction
     picture: Frame | None = None
     skip: int = 0
+    layout: RawLayout = PLANAR
 
     def read(self) -> Iterator[Frame]:
         """The frames, one in memory at a time."""
@@ -69,7 +73,7 @@ class Source:
             return iter([self.picture])
         if self.is_y4m:
             return y4m.read_frames(self.origin, self.fmt, self.frames, self.skip)
-        return read_yuv(self.origin, self.fmt, self.skip, self.frames)
+        return read_yuv(self.origin, self.fmt, self.skip, self.frames, self.layout)
 
     @property
     def is_y4m(self) -> bool:
@@ -77,8 +81,8 @@ class Source:
         return Path(self.origin).suffix.lower() == ".y4m"
 
     def yuv(self, folder: Path) -> Path:
-        """A raw file that begins with these frames: the source itself, or their samples written into `folder`."""
-        if self.picture is None and not self.is_y4m and self.skip == 0:
+        """A planar raw file that begins with these frames: the source itself, or a copy of them in `folder`."""
+        if self.picture is None and not self.is_y4m and self.skip == 0 and self.layout == PLANAR:
             return Path(self.origin)
         path = folder / f"{self.name}.yuv"
         write_yuv(path, self.read(), self.fmt)
@@ -100,8 +104,8 @@ def open_source(origin: str, request: FormatRequest = FormatRequest(), frames: i
     Parameters
     ----------
     origin : path or `skimage:NAME`
-    request : for a picture, what to convert to, its size is its own; for a raw file, what it holds; for a .y4m file
-        what its header does not say: matrix, range, siting
+    request : for a picture, what to convert to, its size is its own; for a raw file, what its name does not say
+        (raw_name.read_name) or says wrongly; for a .y4m file what its header does not say: matrix, range, siting
     frames : use only so many frames; None for all
     frame_rate : None: from the file's header or name, else 30
     skip : leave out so many frames at the beginning
@@ -117,9 +121,10 @@ def open_source(origin: str, request: FormatRequest = FormatRequest(), frames: i
     if frames is not None and frames < 1:
         raise FprdoError(f"{origin}: {frames} frames asked for; use --frames 1 or more")
     suffix = Path(origin).suffix.lower()
+    layout = PLANAR
     if suffix == ".yuv":
-        fmt = request.apply(VideoFormat(*request.size) if request.size else guess_format(origin))
-        rate = frame_rate or guess_frame_rate(origin)
+        fmt, layout, rate = _raw_format(origin, request)
+        rate = frame_rate or rate
         available = count_frames(origin, fmt)
     elif suffix == ".y4m":
         header = y4m.read_header(origin)
@@ -127,7 +132,7 @@ def open_source(origin: str, request: FormatRequest = FormatRequest(), frames: i
         if str(fmt) != str(header.fmt):  # size, chroma format and bit depth
             raise FprdoError(f"{origin}: holds {header.fmt}, not {fmt}; "
                              "leave size, chroma format and bit depth out for a .y4m file")
-        rate = frame_rate or header.frame_rate or guess_frame_rate(origin)
+        rate = frame_rate or header.frame_rate or rate_in_name(origin)
         available = y4m.count_frames(origin, None if frames is None else skip + frames)
     else:
         return _open_picture(origin, name, request, frames, frame_rate, skip)
@@ -138,7 +143,8 @@ def open_source(origin: str, request: FormatRequest = FormatRequest(), frames: i
         after = f" after the first {skip}" if skip else ""
         raise FprdoError(f"{origin}: has {available} frames, {frames} asked for{after}; "
                          f"use --frames 1 to {available - skip}")
-    return Source(name, origin, fmt, frames or available - skip, rate or Fraction(30), skip=skip)
+    return Source(name, origin, fmt, frames or available - skip, rate or Fraction(30), skip=skip,
+                  layout=layout)
 
 
 def source_name(origin: str) -> str:
@@ -161,6 +167,28 @@ def source_name(origin: str) -> str:
     return name
 
 
+def _raw_format(origin: str, request: FormatRequest) -> tuple[VideoFormat, RawLayout, Fraction | None]:
+    """Format, layout and frame rate of a raw file: what the user says, else what its name says, else the default."""
+    said = read_name(origin, request.bit_depth)
+    if request.size is None and len(said.sizes) != 1:
+        raise FprdoError(f"{origin}: the name says {'more than one' if said.sizes else 'no'} picture size "
+                         "(like clip_416x240.yuv); give the size explicitly")
+    named = {what: value for what in ("chroma", "bit_depth", "matrix", "full_range", "siting")
+             if (value := getattr(said, what)) is not None}
+    try:
+        fmt = request.apply(VideoFormat(*(request.size or said.sizes[0]), **named))
+        layout = said.layout if fmt.bit_depth > 8 else replace(said.layout, big_endian=False)
+    except FprdoError as error:
+        raise FprdoError(f"{origin}: {error}") from None
+    if layout != PLANAR:
+        for option, asked, own in (("--chroma", request.chroma, said.chroma),
+                                   ("--bit-depth", request.bit_depth, said.bit_depth)):
+            if asked is not None and own is not None and asked != own:
+                raise FprdoError(f"{origin}: its name says a layout of {own}, {option} {asked}; leave one of them out")
+    check_layout(fmt, layout, origin)
+    return fmt, layout, said.frame_rate
+
+
 def _open_picture(origin: str, name: str, request: FormatRequest, frames: int | None, frame_rate: Fraction | None,
                   skip: int) -> Source:
     rgb = load_picture(origin)
@@ -173,5 +201,5 @@ def _open_picture(origin: str, name: str, request: FormatRequest, frames: int | 
     if skip:
         raise FprdoError(f"{origin}: a picture is 1 frame, the first {skip} are left out; leave --skip out")
     fmt = request.apply(VideoFormat(width, height))
-    return Source(name, origin, fmt, 1, frame_rate or guess_frame_rate(origin) or Fraction(30),
+    return Source(name, origin, fmt, 1, frame_rate or rate_in_name(origin) or Fraction(30),
                   picture_to_frame(rgb, fmt))

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
 
-import numpy as np
-
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import regular_file, replacing
 from fprdo_bridge.video.formats import Frame, VideoFormat, check_frame
-from fprdo_bridge.video.raw import planes_of, write_planes
+from fprdo_bridge.video.raw_layout import planes_of, write_planes
 
 _LONGEST_LINE = 1024
 # C parameter -> chroma format, siting. Programs write "420jpeg" for 8 bits and leave the siting of deeper samples out,
