@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 
-from fprdo_bridge import toolchain
+from fprdo_bridge import Encoder, toolchain
 from fprdo_bridge.errors import FprdoError
 
 
@@ -41,3 +41,11 @@ def jm_tools() -> toolchain.Toolchain:
 @pytest.fixture(scope="session")
 def x264_tools() -> toolchain.Toolchain:
     return optional_tools("x264")
+
+
+@pytest.fixture(params=["hm", "jm"])
+def encoder(request) -> Encoder:
+    """Each encoder that Python drives."""
+    if request.param == "jm":
+        optional_tools("jm")
+    return Encoder(request.param)

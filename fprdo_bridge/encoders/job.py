@@ -11,14 +11,8 @@ from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import is_stream
+from fprdo_bridge.values import whole_number
 from fprdo_bridge.video.formats import VideoFormat
-
-
-def whole_number(what: str, value: object) -> int:
-    """A whole number of any type, NumPy's too; FprdoError for anything else, 32.0 and True among it."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise FprdoError(f"{what} {reprlib.repr(value)}: give a whole number")
-    return int(value)
 
 
 class Provided(Enum):

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from itertools import islice
+from numbers import Integral, Rational
 from pathlib import Path
 
 import numpy as np
 
-from fprdo_bridge.encoders.job import whole_number
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.values import shown, whole_number
 from fprdo_bridge.video.formats import Frame, VideoFormat, check_frame
 
 _FRAMES = "give a sequence of frames, each a tuple of NumPy arrays, one per plane, such as [(y, cb, cr)]"
-
-
-def shown(value: object) -> str:
-    """A value in a message: short, on one line, whatever its class does when it is asked for a text."""
-    try:
-        return " ".join(reprlib.repr(value).split())
-    except Exception:
-        return f"of type {type(value).__name__}"
 
 
 def check_kind(what: str, value: object, kinds: type | tuple[type, ...], wanted: str) -> None:
@@ -37,15 +31,37 @@ def check_function(what: str, value: object) -> None:
         raise FprdoError(f"{what} {shown(value)}: give a function")
 
 
+def text_of(what: str, value: object, wanted: str) -> str:
+    """A text as a plain str; FprdoError for anything else."""
+    if not isinstance(value, str):
+        raise FprdoError(f"{what} {shown(value)}: give {wanted}")
+    return str.__str__(value)  # without what a subclass adds
+
+
 def path_of(what: str, value: object) -> Path:
     """A path; FprdoError for what is none, or for a name that no file can have."""
     try:
-        path = os.fsdecode(os.fspath(value))  # type: ignore[arg-type]
+        path = str.__str__(os.fsdecode(os.fspath(value)))  # type: ignore[call-overload]
     except Exception:
         raise FprdoError(f"{what} {shown(value)}: give a path") from None
-    if not path or "\0" in path:
-        raise FprdoError(f"{what} {shown(path)}: no file has such a name; give a path")
+    try:
+        os.lstat(path)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte, or what has no bytes
+        if not path or isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+            raise FprdoError(f"{what} {shown(path)}: no file can have such a name; give another path") from None
     return Path(path)
+
+
+def rate_of(what: str, value: object) -> int | Fraction | float:
+    """A number of any type, NumPy's too, as one of Python's; its range is for the job."""
+    if isinstance(value, bool) or not isinstance(value, (Rational, float)):
+        raise FprdoError(f"{what} {shown(value)}: must be a number above 0")
+    if isinstance(value, float):
+        return float(value)
+    try:
+        return int(value) if isinstance(value, Integral) else Fraction(int(value.numerator), int(value.denominator))
+    except Exception:  # of a class of its own
+        raise FprdoError(f"{what} {shown(value)}: must be a number above 0") from None
 
 
 def number_from(what: str, value: object, lowest: int) -> int:
@@ -93,12 +109,14 @@ def _plane(plane: object, fmt: VideoFormat, number: int) -> np.ndarray:
 
 
 def plain_weights(weights: object, where: str) -> tuple[np.ndarray, ...]:
-    """Arrays of weights as plain ones, one per plane; FprdoError for anything else."""
+    """Arrays of weights, one per plane, as plain ones of float32; FprdoError for anything else."""
     planes = (weights,) if isinstance(weights, np.ndarray) else weights
-    if not isinstance(planes, Sequence) or isinstance(planes, (str, bytes)) or not planes:
-        raise FprdoError(f"{where}: {type(weights).__name__} given; give a WeightMap, a WeightBuffer, or one float32 array per plane")
+    if not isinstance(planes, (tuple, list)) or not planes:
+        raise FprdoError(f"{where}: {type(weights).__name__} given; give a WeightMap, a WeightBuffer, or one float32 array "
+                         "per plane")
     for plane in planes:
         if not isinstance(plane, np.ndarray) or isinstance(plane, np.ma.MaskedArray) or plane.dtype.kind != "f":
             kind = plane.dtype if type(plane) is np.ndarray else type(plane).__name__
             raise FprdoError(f"{where}: {kind} given; use arrays of float32, mean 1")
-    return tuple(np.ndarray.view(plane, np.ndarray) for plane in planes)
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused as such
+        return tuple(np.ndarray.view(plane, np.ndarray).astype(np.float32, copy=False) for plane in planes)

@@ -16,22 +16,6 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import Frame, VideoFormat
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture that an encoder is about to code.
-
-    Attributes
-    ----------
-    poc : number in output order, 0 for the first
-    frame : number of its source frame among those that are coded, 0 for the first
-    fmt : what the encoder codes: sides rounded up where the chroma format asks for it (`coded_format`)
-    """
-
-    poc: int
-    frame: int
-    fmt: VideoFormat
-
-
 class Reconstruction(Sequence[Frame]):
     """The frames that every decoder makes of the bitstream, in output order; read from a file when they are asked for.
 

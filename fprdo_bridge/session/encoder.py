@@ -11,17 +11,20 @@ from pathlib import Path
 
 from fprdo_bridge import encoders, toolchain
 from fprdo_bridge.encoders import running
-from fprdo_bridge.encoders.job import PROVIDED, EncodeJob, IdseOptions, whole_number
+from fprdo_bridge.encoders.job import PROVIDED, EncodeJob, IdseOptions
 from fprdo_bridge.encoders.log import PictureLog
 from fprdo_bridge.encoders.running import EncodeResult, Launch
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import workspace
 from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, Layout
-from fprdo_bridge.session.arguments import check_function, check_kind, checked_frames, number_from, path_of
-from fprdo_bridge.session.encoded import Encoded, Picture, Reconstruction
+from fprdo_bridge.session.arguments import (check_function, check_kind, checked_frames, number_from, path_of, rate_of,
+                                            text_of)
+from fprdo_bridge.session.encoded import Encoded, Reconstruction
+from fprdo_bridge.session.picture import Block, Picture
 from fprdo_bridge.session.provider import Provider, Weights, of_layout
+from fprdo_bridge.session.setup import Reference, Setup
 from fprdo_bridge.session.weight_buffer import WeightBuffer, known_sizes
-from fprdo_bridge.session.worker import Block, Reference, Setup
+from fprdo_bridge.values import shown, whole_number
 from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format
 from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.video.source import FormatRequest, open_source
@@ -61,9 +64,9 @@ class Encoder:
     """
 
     def __init__(self, name: str, config: str | os.PathLike[str] = "intra"):
-        check_kind("encoder", name, str, f"one of {', '.join(IN_PROCESS)}")
+        name = text_of("encoder", name, f"one of {', '.join(IN_PROCESS)}")
         if name not in IN_PROCESS:
-            raise FprdoError(f"encoder {name!r}: use one of {', '.join(IN_PROCESS)}")
+            raise FprdoError(f"encoder {shown(name)}: use one of {', '.join(IN_PROCESS)}")
         check_kind("config", config, (str, os.PathLike), "the path of a configuration file, or a name such as 'intra'")
         self.codec, self.tools, self.config = encoders.get(name), toolchain.find(name), path_of("config", config)
         if self.tools.library is None:
@@ -136,7 +139,8 @@ class Encoder:
             job = EncodeJob(source=source.path, fmt=source.fmt, frames=source.frames, qp=qp,
                             bitstream=folder / "out" / "bitstream", recon=output or folder / "out" / "recon.yuv",
                             config=(config,), options=options, weights=None if plain else PROVIDED, idse=idse,
-                            frame_rate=source.frame_rate if frame_rate is None else frame_rate, title=source.title)
+                            frame_rate=source.frame_rate if frame_rate is None else rate_of("frame rate", frame_rate),
+                            title=source.title)
             job.bitstream.parent.mkdir()
             if plain:
                 result = running.encode(self.codec.ENCODER, job, self.tools.encoder, False, on_picture)

@@ -13,9 +13,10 @@ import numpy as np
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import Layout, WeightMap
-from fprdo_bridge.session.encoded import Picture
+from fprdo_bridge.session.picture import Picture
+from fprdo_bridge.session.setup import Setup
 from fprdo_bridge.session.weight_buffer import WeightBuffer
-from fprdo_bridge.session.worker import Setup, described
+from fprdo_bridge.values import described
 from fprdo_bridge.video.formats import VideoFormat
 
 _PATIENCE = 2.0  # seconds that a provider has to return when its encoder has ended
@@ -114,6 +115,6 @@ def _raised(pickled: bytes | None, text: str, where: str) -> Exception:
         error = pickle.loads(pickled)
         if isinstance(error, Exception) and described(error) == text:  # SystemExit would end this program, not the worker
             return error
-    except Exception:
+    except BaseException:  # of its own making
         pass
     return FprdoError(f"{text} (raised in the worker{where}; raise an exception that pickle can copy to get it as it is)")

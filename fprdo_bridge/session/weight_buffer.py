@@ -6,14 +6,14 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
 
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.session.arguments import plain_weights, shown
-from fprdo_bridge.video.formats import VideoFormat, coded_format
 from fprdo_bridge.importance.idse_file import ONE, TRANSFORM_SIZES, Layout, WeightMap, fill_record
+from fprdo_bridge.session.arguments import check_kind, plain_weights
+from fprdo_bridge.values import shown, whole_number
+from fprdo_bridge.video.formats import VideoFormat, coded_format
 
 
 class WeightBuffer:
@@ -32,10 +32,11 @@ class WeightBuffer:
     Raises
     ------
     FprdoError
-        Another transform size, or there is no memory for it.
+        No VideoFormat, another transform size, or there is no memory for it.
     """
 
     def __init__(self, fmt: VideoFormat, transform_sizes: Iterable[int] = TRANSFORM_SIZES):
+        check_kind("fmt", fmt, VideoFormat, "a VideoFormat")
         self.layout = Layout.of(coded_format(fmt), known_sizes(transform_sizes))
         try:
             # A file without a name: nothing is left behind, however this process ends.
@@ -82,10 +83,13 @@ class WeightBuffer:
 
 def known_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
     """Transform sizes in order; FprdoError if they are anything but sizes that shapes can have."""
-    known = tuple(sizes) if isinstance(sizes, Iterable) else (None,)
-    if not all(isinstance(size, Integral) and size in TRANSFORM_SIZES for size in known):
+    try:
+        known = {whole_number("transform size", size) for size in sizes}
+    except Exception:
+        known = {0}
+    if not known <= set(TRANSFORM_SIZES):
         raise FprdoError(f"transform_sizes {shown(sizes)}: give some of {TRANSFORM_SIZES}, or () for none")
-    return tuple(sorted({int(size) for size in known}))
+    return tuple(sorted(known))
 
 
 def _as_map(given: object, where: str) -> WeightMap:
@@ -93,6 +97,7 @@ def _as_map(given: object, where: str) -> WeightMap:
         planes = plain_weights(given, where)
         return WeightMap(planes, {}, (1.0,) * len(planes))
     if not isinstance(given.shapes, Mapping):
-        raise FprdoError(f"{where}: a WeightMap whose shapes are {type(given.shapes).__name__}; give a mapping from block size to arrays")
-    return WeightMap(plain_weights(given.planes, where), {n: plain_weights(group, where) for n, group in given.shapes.items()},
-                     given.plane_gain)
+        raise FprdoError(f"{where}: a WeightMap whose shapes are {type(given.shapes).__name__}; give a mapping from block "
+                         "size to arrays")
+    planes = plain_weights(given.planes, where)
+    return WeightMap(planes, {n: plain_weights(group, where) for n, group in given.shapes.items()}, (1.0,) * len(planes))

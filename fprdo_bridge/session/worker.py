@@ -2,119 +2,38 @@
 
     python -m fprdo_bridge.session DESCRIPTOR LIBRARY ARGUMENTS...
 
-DESCRIPTOR is the number of an open Unix socket. First comes a `Setup`; then, for each picture, the worker sends ("begin", poc, frame), gets the
-descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies until it sends ("end", frame).
-An encoder that returns is followed by ("returned", its seconds of user and system time). Whatever Python code raises here is
-sent as ("raised", the exception by pickle or None, what `described` says of it, where), and the worker ends: an exception
-cannot pass through an encoder.
+DESCRIPTOR is the number of an open Unix socket. First comes a `Setup`; then, for each picture, the worker sends
+("begin", poc, frame), gets the descriptor of a map record (docs/idse-format.md) in shared memory and reads it where it lies
+until it sends ("end", frame). An encoder that returns is followed by ("returned", its seconds of user and system time).
+Whatever Python code raises here is sent as ("raised", the exception by pickle or None, what `described` says of it, where),
+and the worker ends: an exception cannot pass through an encoder.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib
 import math
 import mmap
 import os
 import pickle
 import resource
-import runpy
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.importance.idse_file import Layout
 from fprdo_bridge.native._idse import ffi, lib
+from fprdo_bridge.session import setup as told
+from fprdo_bridge.session.picture import Block
+from fprdo_bridge.session.setup import Setup
+from fprdo_bridge.values import described, shown
 
 _FAILED = 3  # exit status after ("raised", ...)
 _TYPES = {(1, 0): np.uint8, (2, 0): np.uint16, (2, 1): np.int16}
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block whose distortion is asked for.
-
-    Attributes
-    ----------
-    decision : 1 intra, 2 inter skip, 4 inter residual, 8 inter, as in IDSEDecisions
-    component, x, y : 0 Y, 1 Cb, 2 Cr; position of its first sample in that component
-    original, coded : read-only (height, width) views of the encoder's memory, valid during the call only; in HM's trials
-        of inter transform units (decision 4) residuals
-    bit_depth : of the samples
-    """
-
-    decision: int
-    component: int
-    x: int
-    y: int
-    original: np.ndarray
-    coded: np.ndarray
-    bit_depth: int
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A function by the name under which the worker can import it."""
-
-    module: str
-    name: str
-    script: str | None  # the file of a function of the program itself
-
-    @classmethod
-    def of(cls, function: Callable) -> Reference:
-        """FprdoError if another process cannot find the function again."""
-        if _running is not None:
-            raise FprdoError("an encode began while a worker loaded its distortion; put what the program does behind "
-                             'if __name__ == "__main__"')
-        module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
-        main, script = sys.modules.get("__main__"), None
-        if module == "__main__" and getattr(main, "__spec__", None):  # python -m: relative imports need the module's full name
-            module = main.__spec__.name
-        elif module == "__main__":
-            script = getattr(main, "__file__", None)
-        if module is None or not name or "<" in name or (module == "__main__" and script is None):
-            raise FprdoError(f"distortion {name or function!r}: runs in another process; give a function that is defined "
-                             "at the top of a module or a script")
-        found = sys.modules.get(function.__module__)
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is not function and found != function:  # a method of an object, or a name that means something else by now
-            raise FprdoError(f"distortion {name}: is not what {module} has under that name, which is what another process finds; "
-                             "give a function that is defined at the top")
-        return cls(module, name, script and os.path.abspath(script))
-
-    def load(self) -> Callable:
-        # Not as __main__, so that what a script does behind `if __name__ == "__main__"` stays undone.
-        names = runpy.run_path(self.script, run_name="__worker__") if self.script else vars(importlib.import_module(self.module))
-        first, *rest = self.name.split(".")
-        try:
-            found = names[first]
-            for part in rest:
-                found = getattr(found, part)
-        except (KeyError, AttributeError):
-            raise FprdoError(f"distortion {self.name}: not there when {self.script or self.module} is loaded in another process; "
-                             "define it at the top") from None
-        return found
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a worker has to know before it begins."""
-
-    path: list[str]                 # sys.path of the process that asks
-    layout: Layout
-    bit_depth: int
-    decisions: int                  # that ask the distortion
-    distortion: Reference | None
-    compiled: bool                  # `distortion` returns the function to call instead of being it
-    flat: bool                      # every pixel weight will be 1.0
 
 
 class Worker:
@@ -157,20 +76,14 @@ class Worker:
             block.decision, block.component, block.x, block.y,
             _view(block, block.original, block.original_stride), _view(block, block.coded, block.coded_stride),
             self.setup.bit_depth))
-        return float(value)
+        try:
+            return float(value if not isinstance(value, (str, bytes, bool)) else None)
+        except Exception:
+            raise FprdoError(f"distortion {shown(value)}: not a number; return a finite value from 0 up to 2^44") from None
 
     def refuse(self, value: float) -> None:
         what = "not a number" if math.isnan(value) else "negative" if value < 0 else "2^44 or more"
         self.fail(FprdoError(f"distortion {value}: {what}; return a finite value from 0 up to 2^44"))
-
-
-def described(error: object) -> str:
-    """An exception in one line, even if it cannot say it itself."""
-    try:
-        said = " ".join(str(error).split())
-    except Exception:
-        said = "its text cannot be had"
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _view(block, samples, stride: int) -> np.ndarray:
@@ -230,6 +143,7 @@ def _address(function: object) -> int:
 
 def main(descriptor: int, library: str, arguments: list[str]) -> int:
     global _running
+    told.in_worker = True
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would wait for the encoder to return
     with Connection(descriptor) as connection:
         worker = _running = Worker(connection, connection.recv())

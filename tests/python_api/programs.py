@@ -6,12 +6,12 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-TESTS = str(Path(__file__).resolve().parent)
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = [str(Path(__file__).resolve().parents[number]) for number in (0, 1)]
 
 START = f"""
 import os, signal, sys, threading, time
-sys.path.insert(0, {TESTS!r})
+sys.path[:0] = {TESTS!r}
 import numpy as np
 import provided
 from clips import clip
@@ -27,7 +27,7 @@ def start(folder: Path, body: str, **environment: str) -> subprocess.Popen[str]:
     provided.begun() makes."""
     (folder / "tmp").mkdir(exist_ok=True)
     (folder / "program.py").write_text(START + body)
-    paths = os.pathsep.join(filter(None, (environment.pop("PYTHONPATH", ""), str(ROOT), TESTS)))
+    paths = os.pathsep.join(filter(None, (environment.pop("PYTHONPATH", ""), str(ROOT), *TESTS)))
     return subprocess.Popen([sys.executable, str(folder / "program.py")], stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             text=True, start_new_session=True,

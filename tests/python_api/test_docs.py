@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import optional_tools
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {section.partition("\n")[0]: section.split("```python\n")[1].split("```")[0]
             for section in (ROOT / "docs" / "python-api.md").read_text().split("\n## ") if "```python\n" in section}
 

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import api_programs
+import programs
 import pytest
 from clips import clip
 
@@ -53,35 +53,35 @@ Encoder("hm").encode(clip(fmt, 1) * 100, 22, fmt=fmt, on_picture=lambda picture:
 def test_kill_9_ends_all_and_the_next_run_sweeps(tmp_path, phase):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SLOW_START)
-    process = api_programs.start(tmp_path, PHASES[phase], PYTHONPATH=str(tmp_path / "site"))
+    process = programs.start(tmp_path, PHASES[phase], PYTHONPATH=str(tmp_path / "site"))
     try:
-        api_programs.wait_for(tmp_path / "begun")
-        assert len(api_programs.members(process.pid)) == 2
+        programs.wait_for(tmp_path / "begun")
+        assert len(programs.members(process.pid)) == 2
         process.kill()
-        assert api_programs.end_of(process.pid) == []
+        assert programs.end_of(process.pid) == []
     finally:
         end(process)
-    assert len(api_programs.left(tmp_path)) == 1
+    assert len(programs.left(tmp_path)) == 1
     (tmp_path / "tmp" / ".fprdo-mystuff1").mkdir()  # of a user
-    api_programs.said(tmp_path, PLAIN)
-    assert api_programs.left(tmp_path) == {".fprdo-mystuff1"}
+    programs.said(tmp_path, PLAIN)
+    assert programs.left(tmp_path) == {".fprdo-mystuff1"}
 
 
 def end(process: subprocess.Popen) -> None:
-    for one in api_programs.members(process.pid):
+    for one in programs.members(process.pid):
         os.kill(one, signal.SIGKILL)
     process.communicate()
 
 
 def test_the_next_encode_of_a_program_that_goes_on_sweeps_too(tmp_path):
-    going_on = api_programs.start(tmp_path, PLAIN + "print('ready', flush=True); sys.stdin.readline()\n" + PLAIN)
+    going_on = programs.start(tmp_path, PLAIN + "print('ready', flush=True); sys.stdin.readline()\n" + PLAIN)
     assert going_on.stdout.readline() == "ready\n"
-    process = api_programs.start(tmp_path, PHASES["the provider is asked"])
-    api_programs.wait_for(tmp_path / "begun")
+    process = programs.start(tmp_path, PHASES["the provider is asked"])
+    programs.wait_for(tmp_path / "begun")
     end(process)
-    assert len(api_programs.left(tmp_path)) == 1
+    assert len(programs.left(tmp_path)) == 1
     going_on.communicate("\n")
-    assert going_on.returncode == 0 and api_programs.left(tmp_path) == set()
+    assert going_on.returncode == 0 and programs.left(tmp_path) == set()
 
 
 def test_a_child_ends_with_the_block():
@@ -100,7 +100,7 @@ def test_a_child_ends_with_the_block():
 
 def test_a_child_does_not_go_by_the_thread_that_started_it(tmp_path):
     """As PR_SET_PDEATHSIG would."""
-    assert api_programs.said(tmp_path, """
+    assert programs.said(tmp_path, """
 from contextlib import ExitStack
 from fprdo_bridge.processes import child
 stack, found = ExitStack(), []
@@ -132,25 +132,25 @@ WORKERS = "[int(pid) for task in os.scandir('/proc/self/task') for pid in open(t
     ("os.kill(os.getpid(), signal.SIGINT)", "KeyboardInterrupt"),
     (f"[os.kill(pid, signal.SIGKILL) for pid in {WORKERS}]", "FprdoError HM failed, killed by SIGKILL")], ids=["Ctrl-C", "kill"])
 def test_a_provider_that_hangs_is_given_up_after_two_seconds(tmp_path, act, kind):
-    seconds, _, error = api_programs.said(tmp_path, HANGS.format(act=act)).partition(" ")
+    seconds, _, error = programs.said(tmp_path, HANGS.format(act=act)).partition(" ")
     assert error.startswith(kind)
     assert 1.9 < float(seconds) < 3
-    assert api_programs.left(tmp_path) == set()
+    assert programs.left(tmp_path) == set()
 
 
 def test_ctrl_c_ends_all(tmp_path):
     """Ctrl-C in a terminal goes to the whole group: no encoder goes on."""
-    process = api_programs.start(tmp_path, PHASES["the provider is asked"])
+    process = programs.start(tmp_path, PHASES["the provider is asked"])
     try:
-        api_programs.wait_for(tmp_path / "begun")
+        programs.wait_for(tmp_path / "begun")
         os.killpg(process.pid, signal.SIGINT)
         started = time.monotonic()
         process.communicate(timeout=20)
         assert process.returncode != 0 and time.monotonic() - started < 4
-        assert api_programs.end_of(process.pid) == []
+        assert programs.end_of(process.pid) == []
     finally:
         end(process)
-    assert api_programs.left(tmp_path) == set()
+    assert programs.left(tmp_path) == set()
 
 
 def test_what_on_picture_raises_ends_the_encoder(tmp_path, monkeypatch):

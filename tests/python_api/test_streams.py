@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import api_programs
+import programs
 import numpy as np
 import pytest
 from clips import clip
@@ -46,7 +46,7 @@ FAST = {"hm": {"SAO": 0, "RDOQ": 0, "MaxPartitionDepth": 1, "QuadtreeTUMaxDepthI
 def test_memory_does_not_grow_with_the_frames(tmp_path, name, weights):
     if name == "jm":
         optional_tools("jm")
-    few, growth = map(int, api_programs.said(tmp_path, GROWTH.format(name=name, weights=weights, options=FAST[name])).split())
+    few, growth = map(int, programs.said(tmp_path, GROWTH.format(name=name, weights=weights, options=FAST[name])).split())
     frames = 180 * 192 * 256 // 1024  # kilobytes, as ru_maxrss on Linux
     assert few > 1000 and growth < frames / 3
 
@@ -80,6 +80,7 @@ def test_frames_are_read_when_they_are_asked_for(tmp_path, monkeypatch):
 def test_a_reconstruction_that_nobody_holds_is_closed():
     fmt = VideoFormat(16, 16, "400")
     frames = clip(fmt, 1)
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     kept = [Encoder("hm").encode(frames, 40, fmt=fmt) for _ in range(2)]
     assert len(os.listdir("/proc/self/fd")) == before + 2

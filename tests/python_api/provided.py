@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fprdo_bridge.session.worker import Block
+from fprdo_bridge.session.picture import Block
 from fprdo_bridge.video.formats import VideoFormat
 
 
@@ -69,6 +69,18 @@ def nothing(block: Block):
     return None
 
 
+def text(block: Block):
+    return "1.0"
+
+
+def truth(block: Block):
+    return True
+
+
+def array(block: Block):
+    return np.ones(2)
+
+
 def begun() -> None:
     """Say to the test (api_programs.wait_for) that this place is reached."""
     Path(os.environ["BEGUN"]).touch()
@@ -91,7 +103,7 @@ def compiled_plain():
     import tempfile
     from pathlib import Path
 
-    native = Path(__file__).resolve().parent.parent / "fprdo_bridge" / "native"
+    native = Path(__file__).resolve().parents[2] / "fprdo_bridge" / "native"
     folder = Path(tempfile.mkdtemp())
     (folder / "plain.c").write_text("""
         #include "idse.h"
