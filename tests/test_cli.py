@@ -667,6 +667,50 @@ def test_interrupt_leaves_nothing_half_written(tmp_path, words, mark, number):
             json.loads((tmp_path / name).read_text())
 
 
+@pytest.mark.parametrize("module", ["fprdo_bridge.errors", "fprdo_bridge.text", "numpy._core.multiarray", "PIL.Image",
+                                    "fprdo_bridge.cli.weights", "torch._C", "torch.nn.functional", "torch"])
+def test_interrupt_during_the_imports(here, module):
+    """Wherever it arrives: one line, and no traceback of a module that was half loaded."""
+    words = [sys.executable, "-X", "importtime", *PROGRAM[1:], "weights", "even.png", "-o", "w.idse", "--probes", "50"]
+    process = subprocess.Popen(words, cwd=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for line in process.stderr:
+        if line.rsplit("|", 1)[-1].strip() == module:
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=60)
+    said = [line for line in err.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, out, said) == (130, "", ["fprdo: stopped; run it again to go on"])
+    assert not Path(here / "w.idse").exists()
+
+
+@pytest.mark.parametrize("words, says", [
+    ("show even.idse", "standard output: cannot be written (No space left on device); the files of the command are complete"),
+    ("weights even.png -o w.idse --probes 1 --json", "standard output: cannot be written"),
+    ("--help", "standard output: cannot be written"), ("--version", "standard output: cannot be written"),
+    ("show gone.idse", "gone.idse: cannot be read")])
+def test_nobody_reads_standard_output(here, words, says):
+    """A full disk behind it is said, once the files are complete; that it is closed or a pipe without reader is not."""
+    def run(redirection: str) -> tuple[int, list[str]]:
+        done = subprocess.run(["bash", "-c", f'"$@" {redirection}', "bash", *PROGRAM, *words.split()], stderr=subprocess.PIPE,
+                              text=True, cwd=here)
+        return done.returncode, done.stderr.splitlines()
+    status, lines = run(">/dev/full")
+    assert status == 2 and len(lines) == 1 and lines[0].startswith(f"fprdo: error: {says}")
+    for redirection in (">&-", "| true; exit ${PIPESTATUS[0]}"):
+        assert run(redirection) == ((2, lines) if "gone" in words else (0, []))
+    assert words.endswith(("gone.idse", "--help", "--version")) or any((here / name).exists() for name in ("w.idse", "map-even.png"))
+
+
+def test_a_full_disk_behind_standard_error_does_not_end_a_run(here, x264_tools):
+    """A comparison says much there."""
+    words = "compare even.png -o cmp --probes 1 --encoder x264 --maps 0 --curves 0".split()
+    run = subprocess.run(["sh", "-c", '"$@" 2>/dev/full', "sh", *PROGRAM, *words], stdout=subprocess.PIPE, text=True, cwd=here)
+    assert run.returncode == 0 and "BD-rate" in run.stdout and (here / "cmp" / "results.csv").exists()
+    for words in ("show", "show gone.idse"):
+        run = subprocess.run(["sh", "-c", '"$@" 2>/dev/full', "sh", *PROGRAM, *words.split()], stdout=subprocess.PIPE, cwd=here)
+        assert (run.returncode, run.stdout) == (2, b"")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_weights_go_on(tmp_path, number):
     """Maps that are done are kept in a hidden folder until the file is complete."""

@@ -1,5 +1,5 @@
 """python -m fprdo_bridge.cli"""
 
-from fprdo_bridge.cli.entry import program
+from fprdo_bridge.cli import program
 
 program()

@@ -52,8 +52,22 @@ def result(text: str) -> None:
         _lost.append(error.strerror or str(error))
 
 
+def flush() -> None:
+    """Hand over what is left in the streams, such as a help text."""
+    for name in ("stdout", "stderr"):
+        try:
+            stream = getattr(sys, name)
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            setattr(sys, name, None)
+            if name == "stdout" and not isinstance(error, BrokenPipeError):
+                _lost.append(error.strerror or str(error))
+
+
 def finish() -> int:
     """Exit status of a command that has done its work: 0, or 2 if its results could not be written."""
+    flush()
     if _lost:
         return fail(f"standard output: cannot be written ({_lost[0]}); the files of the command are complete")
     return 0

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
 from fprdo_bridge.cli import console
 from fprdo_bridge.errors import FprdoError
+
+TYPE_CHECKING = False  # as in typing, which takes long to import
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 STOPPED = 130  # exit status after Ctrl-C or SIGTERM
 
@@ -63,7 +66,7 @@ def main(words: list[str] | None = None) -> int:
             console.prepare()
             run(words)
             return console.finish()
-        except Exception:
+        except (Exception, SystemExit):
             if interrupts.seen:
                 raise KeyboardInterrupt from None
             raise
@@ -79,10 +82,14 @@ def main(words: list[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """Run the command of sys.argv and end the process with its exit status."""
-    status = STOPPED
     try:
         status = main()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the interpreter's own end would print a traceback
-    except KeyboardInterrupt:  # another one, while the first was being handled
-        os._exit(STOPPED)
+    except SystemExit as end:  # of argparse: a wrong command line, or help
+        status = end.code or console.finish()
+    if status == STOPPED:
+        # At once: threads may still wait for an encoder, and Python would end itself by SIGINT where a compiled module
+        # was interrupted.
+        console.flush()
+        os._exit(status)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; the interpreter's end would print a traceback
     sys.exit(status)

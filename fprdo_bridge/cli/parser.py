@@ -22,6 +22,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         sys.exit(console.fail(f"{message}; see {self.prog} --help"))
 
+    def _print_message(self, message: str, file: object = None) -> None:
+        console.result(message.removesuffix("\n"))  # help and version; argparse itself ignores a full disk
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; what it returns has the module of the command as `module`."""
