@@ -1,0 +1,276 @@
+"""Numbers from rate-score curves: monotone fits, Bjontegaard delta rates, pooled curves, intervals, matched cost.
+
+Conventions that move numbers: rates are compared as logarithms; the mean is taken over the scores that both curves reach;
+a fit merges the points that it makes equal into one at their mean log rate; intervals are percentiles of resampled pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fprdo_bridge.errors import FprdoError
+
+METHODS = ("pchip", "akima")
+_FEWEST = 4  # points of a curve
+
+
+class NotComparable(FprdoError):
+    """Two curves have no BD-rate; the message says why, and the rest of a table goes on without it."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one encoder under one setting, in any order.
+
+    Parameters
+    ----------
+    rates : positive rates, in any unit
+    scores : one per rate; higher is better
+
+    Raises
+    ------
+    NotComparable
+        The numbers differ, or a value is not finite or a rate not positive.
+    """
+
+    rates: tuple[float, ...]
+    scores: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        rates, scores = tuple(map(float, self.rates)), tuple(map(float, self.scores))
+        object.__setattr__(self, "rates", rates)
+        object.__setattr__(self, "scores", scores)
+        if len(rates) != len(scores):
+            raise NotComparable(f"{len(rates)} rates and {len(scores)} scores; give one score per rate")
+        if not all(0 < rate < math.inf for rate in rates):
+            raise NotComparable("a rate is not a positive number")
+        if not all(map(math.isfinite, scores)):
+            raise NotComparable("a score is not a finite number (a picture coded without loss?)")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A curve that rises strictly, and what was done to it.
+
+    Attributes
+    ----------
+    curve : by rising rate and score
+    raw : the points that were measured, by rising rate
+    refitted : how many of the measured points the fit moved or merged
+    """
+
+    curve: Curve
+    raw: Curve
+    refitted: int
+
+
+@dataclass(frozen=True)
+class BdRate:
+    """A Bjontegaard delta rate and what it rests on.
+
+    Attributes
+    ----------
+    percent : negative means that the test needs less rate
+    overlap : the scores that both curves reach, as a share of those that either reaches, 0 to 1
+    refitted : points that the monotone fit moved, of the anchor and of the test
+    """
+
+    percent: float
+    overlap: float
+    refitted: tuple[int, int]
+
+
+def monotone(curve: Curve) -> Fit:
+    """Fit a curve that rises with the rate, by least squares (isotonic regression over the points sorted by rate).
+
+    Neighbours to which the fit gives one score become one point at the mean of their log rates, since a rate as a
+    function of the score needs scores that differ. A curve that rises already comes back as it is.
+    """
+    from scipy.optimize import isotonic_regression
+
+    order = sorted(range(len(curve.rates)), key=lambda index: (curve.rates[index], curve.scores[index]))
+    raw = Curve(tuple(curve.rates[index] for index in order), tuple(curve.scores[index] for index in order))
+    rates, starts = np.unique(raw.rates, return_index=True)  # points of one rate are one point of their mean score
+    counts = np.diff([*starts, len(order)])
+    means = np.add.reduceat(np.asarray(raw.scores), starts) / counts
+    fitted = isotonic_regression(means, weights=counts.astype(float)).x
+    _, first, inverse = np.unique(fitted, return_index=True, return_inverse=True)
+    weights = np.bincount(inverse, counts)
+    merged = np.exp(np.bincount(inverse, counts * np.log(rates)) / weights)
+    alone = np.bincount(inverse) == 1
+    merged[alone] = rates[first[alone]]
+    kept = int((alone & (counts[first] == 1)).sum())
+    if kept == len(order):
+        return Fit(raw, raw, 0)
+    return Fit(Curve(tuple(merged), tuple(fitted[first])), raw, len(order) - kept)
+
+
+def rising(curve: Curve) -> Fit:
+    """The curve by rising rate, unchanged.
+
+    Raises
+    ------
+    NotComparable
+        The score does not rise strictly with the rate.
+    """
+    points = sorted(zip(curve.rates, curve.scores))
+    if any(not (a[0] < b[0] and a[1] < b[1]) for a, b in zip(points, points[1:])):
+        raise NotComparable("the score does not rise with the rate ("
+                            + ", ".join(f"{rate:g}: {score:.4g}" for rate, score in points) + ")")
+    raw = Curve(tuple(rate for rate, _ in points), tuple(score for _, score in points))
+    return Fit(raw, raw, 0)
+
+
+def bd_rate(anchor: Curve, test: Curve, *, method: str = "pchip", fit: bool = False) -> BdRate:
+    """Bjontegaard delta rate of `test` against `anchor`: the mean rate difference at equal score.
+
+    Parameters
+    ----------
+    anchor, test : at least four points each
+    method : interpolation of the log rate over the score: "pchip", as in the spreadsheets of JVET's common test
+        conditions, or "akima"
+    fit : make both curves monotone first, as the conditions for machines do; otherwise they must rise
+
+    Raises
+    ------
+    NotComparable
+        Fewer than four points, a curve that does not rise, less than two points after the fit, or no common score.
+    """
+    if method not in METHODS:
+        raise FprdoError(f"interpolation {method!r}: use {' or '.join(METHODS)}")
+    fits = []
+    for name, curve in (("anchor", anchor), ("test", test)):
+        if len(curve.rates) < _FEWEST:
+            raise NotComparable(f"the {name} has {len(curve.rates)} points; BD-rate needs {_FEWEST}")
+        try:
+            fits.append(monotone(curve) if fit else rising(curve))
+        except NotComparable as error:
+            raise NotComparable(f"{name}: {error}") from None
+        if len(fits[-1].curve.rates) < 2:
+            raise NotComparable(f"the {name}'s score does not rise with the rate at all")
+    spans = [(one.curve.scores[0], one.curve.scores[-1]) for one in fits]
+    low, high = max(span[0] for span in spans), min(span[1] for span in spans)
+    if not low < high:
+        raise NotComparable("the curves share no score (" + " and ".join(f"{a:.4g} to {b:.4g}" for a, b in spans) + ")")
+    import bjontegaard  # here because it loads matplotlib
+
+    (anchor_curve, test_curve) = (one.curve for one in fits)
+    percent = bjontegaard.bd_rate(anchor_curve.rates, anchor_curve.scores, test_curve.rates, test_curve.scores,
+                                  method=method, require_matching_points=False, min_overlap=0)
+    whole = max(span[1] for span in spans) - min(span[0] for span in spans)
+    return BdRate(float(percent), (high - low) / whole, (fits[0].refitted, fits[1].refitted))
+
+
+# ---- pooling ---------------------------------------------------------------------------------------------------------
+
+def pooled_rate(rates: Sequence[float], durations: Sequence[float]) -> float:
+    """Mean rate of several sequences, each weighted by its duration: bits of all over seconds of all, if the rates are
+    bits per second."""
+    if len(rates) != len(durations) or not rates:
+        raise FprdoError(f"{len(rates)} rates and {len(durations)} durations; give one duration per rate")
+    return math.fsum(rate * seconds for rate, seconds in zip(rates, durations)) / math.fsum(durations)
+
+
+def db(distance: float) -> float:
+    """A quality that rises with the rate, -10 log10 of a distance; infinite for distance 0."""
+    if not distance >= 0:
+        raise FprdoError(f"distance {distance}: must not be negative")
+    return -10 * math.log10(distance) if distance else math.inf
+
+
+# ---- intervals -------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval over resampled pictures.
+
+    Attributes
+    ----------
+    low, high : its ends
+    level : the share of resamples inside
+    used : resamples that had a value; the others, whose curves could not be compared, are left out
+    resamples : all
+    """
+
+    low: float
+    high: float
+    level: float
+    used: int
+    resamples: int
+
+
+def resampled(count: int, resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """Indices of pictures drawn with replacement, (resamples, count), the same for the same arguments."""
+    return np.random.default_rng(seed).integers(0, count, (resamples, count))
+
+
+def bootstrap(statistic: Callable[[np.ndarray], float], count: int, *, resamples: int = 1000, seed: int = 0,
+              level: float = 0.95) -> Interval | None:
+    """Percentile bootstrap interval of a statistic of pictures.
+
+    Parameters
+    ----------
+    statistic : indices of pictures, with repetitions -> value; NaN or NotComparable where there is none
+    count : number of pictures
+    resamples, seed : see `resampled`
+    level : share of the resamples inside of the interval
+
+    Returns
+    -------
+    None with fewer than two pictures, or where fewer than half of the resamples have a value.
+    """
+    if count < 2 or resamples < 1:
+        return None
+    values = []
+    for indices in resampled(count, resamples, seed):
+        try:
+            values.append(statistic(indices))
+        except NotComparable:
+            values.append(math.nan)
+    known = np.asarray(values)[np.isfinite(values)]
+    if 2 * len(known) < resamples:
+        return None
+    low, high = np.percentile(known, [50 * (1 - level), 50 * (1 + level)])
+    return Interval(float(low), float(high), level, len(known), resamples)
+
+
+# ---- matched cost ----------------------------------------------------------------------------------------------------
+
+def matched(sweep: Sequence[tuple[float, float, float]], cost: float) -> tuple[float, float]:
+    """What a setting that is swept gives at a stated cost, interpolated, never extrapolated.
+
+    Parameters
+    ----------
+    sweep : (setting, cost, gain) of each run, such as (tau, BD-rate of luma PSNR, BD-rate of a task)
+    cost : the cost that is asked for
+
+    Returns
+    -------
+    (setting, gain) by straight lines between neighbours in the setting.
+
+    Raises
+    ------
+    NotComparable
+        Fewer than two runs, the cost lies outside of what the sweep reached, or the sweep reaches it more than once.
+    """
+    points = sorted(point for point in sweep if all(map(math.isfinite, point)))
+    if len(points) < 2:
+        raise NotComparable(f"the sweep has {len(points)} settings with a value; two are needed")
+    low, high = min(point[1] for point in points), max(point[1] for point in points)
+    if not low <= cost <= high:
+        raise NotComparable(f"{cost:+g} % lies outside of what the sweep reached ({low:+.1f} to {high:+.1f} %)")
+    found = []
+    for (setting_a, cost_a, gain_a), (setting_b, cost_b, gain_b) in zip(points, points[1:]):
+        if cost_a == cost_b:
+            if cost_a == cost:
+                raise NotComparable(f"the sweep reaches {cost:+g} % at more than one setting")
+        elif min(cost_a, cost_b) <= cost <= max(cost_a, cost_b):
+            share = (cost - cost_a) / (cost_b - cost_a)
+            found.append((setting_a + share * (setting_b - setting_a), gain_a + share * (gain_b - gain_a)))
+    if len(set(found)) > 1 and not all(math.isclose(found[0][0], one[0]) for one in found):
+        raise NotComparable(f"the sweep reaches {cost:+g} % at {len(found)} settings")
+    return found[0]
