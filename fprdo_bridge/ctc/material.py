@@ -1,0 +1,305 @@
+"""What conditions name, found on the disk: pictures and clips with their hashes, and what is missing or differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+from fprdo_bridge.ctc.conditions import Clip, Conditions, Set
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.files import replacing
+from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.raw import read_yuv
+from fprdo_bridge.video.source import FormatRequest, Source, open_source
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+CONTAINERS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture or clip of a set.
+
+    Attributes
+    ----------
+    name : unique in its set
+    group : name of the set
+    origin : file, or `skimage:NAME`
+    kind : "picture", "raw", "y4m" or "container"
+    fmt : of the frames that are coded
+    frames : that are coded, before subsampling
+    fps : pictures per second
+    content : SHA-256 of the file, of a raw one only of the frames that are coded
+    image_id : of a picture with truth in COCO's format
+    """
+
+    name: str
+    group: str
+    origin: str
+    kind: str
+    fmt: VideoFormat
+    frames: int
+    fps: Fraction
+    skip: int
+    content: str
+    clip: Clip
+    image_id: int | None = None
+    annotations: str | None = None
+
+    def spec(self, subsample: int = 1) -> dict[str, object]:
+        """All that determines the frames, for the key of a job."""
+        return {"content": self.content, "kind": self.kind, "format": asdict(self.fmt), "frames": self.frames,
+                "skip": 0 if self.kind == "raw" else self.skip, "every": subsample,
+                "fps": str(self.fps / subsample)}
+
+    def how(self) -> dict[str, object]:
+        """Where the frames are."""
+        return {"origin": self.origin, "skip": self.skip, "name": self.name}
+
+    def coded(self, subsample: int = 1) -> int:
+        """Number of frames that an encoder gets."""
+        return -(-self.frames // subsample)
+
+
+def read_frames(spec: dict, how: dict) -> Iterator[Frame]:
+    """The frames of an item's `spec` and `how`, one in memory at a time.
+
+    Raises
+    ------
+    FprdoError
+        The file is missing, damaged or ends too early.
+    """
+    fmt = VideoFormat(**spec["format"])
+    last = how["skip"] + spec["frames"]
+    if spec["kind"] == "container":
+        frames = islice(_container_frames(how["origin"], fmt), how["skip"], last)
+    elif spec["kind"] == "raw":
+        frames = read_yuv(how["origin"], fmt, how["skip"], spec["frames"])
+    else:
+        request = FormatRequest(None if spec["kind"] == "picture" else (fmt.width, fmt.height), fmt.chroma,
+                                fmt.bit_depth, fmt.matrix, fmt.full_range, fmt.siting)
+        frames = open_source(how["origin"], request, None if spec["kind"] == "picture" else last).read()
+        frames = islice(frames, how["skip"], last)
+    count = 0
+    for frame in islice(frames, 0, None, spec["every"]):
+        yield frame
+        count += 1
+    if count != -(-spec["frames"] // spec["every"]):
+        raise FprdoError(f"{how['origin']}: ends after {count} of the frames that are asked for; copy it again")
+
+
+def _container_frames(origin: str, fmt: VideoFormat) -> Iterator[Frame]:
+    import av
+    import numpy as np
+
+    try:
+        with av.open(origin) as container:
+            for picture in container.decode(video=0):
+                array = picture.to_ndarray(format=f"yuv{fmt.chroma}p" if fmt.chroma != "400" else "gray")
+                flat = np.ascontiguousarray(array).reshape(-1)
+                planes, offset = [], 0
+                for rows, columns in fmt.plane_shapes:
+                    planes.append(flat[offset:offset + rows * columns].reshape(rows, columns))
+                    offset += rows * columns
+                yield tuple(planes)
+    except (av.error.FFmpegError, IndexError) as error:
+        raise FprdoError(f"{origin}: cannot be decoded ({getattr(error, 'strerror', error)}); copy it again") from None
+
+
+# ---- finding ---------------------------------------------------------------------------------------------------------
+
+class Hashes:
+    """Hashes of files, kept by path, size and time of change, so that a second look costs nothing."""
+
+    def __init__(self, path: Path | None = None):
+        self._path, self._known, self._changed = path, {}, False
+        if path:
+            with suppress(OSError, ValueError):
+                known = json.loads(path.read_bytes())
+                self._known = known if isinstance(known, dict) else {}
+
+    def of(self, path: Path, algorithm: str = "sha256", start: int = 0, length: int | None = None) -> str:
+        """Hash of a file or a part of it; FprdoError if it cannot be read."""
+        try:
+            state = path.stat()
+            if not path.is_file():
+                raise FprdoError(f"{path}: is no regular file; name a picture or clip")
+            name = json.dumps([str(path.resolve()), state.st_size, state.st_mtime_ns, algorithm, start, length])
+            if name not in self._known:
+                found = hashlib.new(algorithm, usedforsecurity=False)
+                with open(path, "rb") as file:
+                    file.seek(start)
+                    left = state.st_size - start if length is None else length
+                    while left > 0 and (block := file.read(min(_BLOCK, left))):
+                        found.update(block)
+                        left -= len(block)
+                self._known[name] = found.hexdigest()
+                self._changed = True
+            return self._known[name]
+        except OSError as error:
+            raise FprdoError(f"{path}: cannot be read ({error.strerror}); check the name") from None
+
+    def save(self) -> None:
+        """Keep the hashes for the next run, where there is a file for them."""
+        if self._path and self._changed:
+            with replacing(self._path) as temporary:
+                temporary.write_text(json.dumps(self._known), encoding="utf-8")
+            self._changed = False
+
+
+@dataclass
+class Material:
+    """What was found, in the order of the conditions, and one line for each thing that was not."""
+
+    items: list[Item] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def find(conditions: Conditions, data: Path, hashes: Hashes,
+         progress: Callable[[int], None] = lambda count: None) -> Material:
+    """Everything that the conditions name.
+
+    Parameters
+    ----------
+    data : folder to which the names of files are relative
+    progress : called with the number of sequences looked at
+
+    A picture or clip that is missing, unreadable, too short or of another MD5 becomes a problem; the others are found.
+    """
+    found = Material()
+    for group in conditions.sets:
+        try:
+            members = list(_members(group, data))
+        except FprdoError as error:
+            found.problems.append(f"set {group.name}: {error}")
+            continue
+        seen: set[str] = set()
+        for clip, image_id in members:
+            try:
+                if clip.name in seen:
+                    raise FprdoError(f"two of the set are called {clip.name}; put them into sets of their own")
+                seen.add(clip.name)
+                annotations = str(data / group.annotations) if group.annotations else None
+                found.items.append(_item(group, clip, image_id, annotations, conditions.request, data, hashes))
+            except FprdoError as error:
+                found.problems.append(f"set {group.name}: {error}")
+            progress(len(found.items) + len(found.problems))
+    return found
+
+
+def _members(group: Set, data: Path) -> Iterator[tuple[Clip, int | None]]:
+    if group.clips:
+        yield from ((clip, None) for clip in group.clips[:group.count])
+    elif group.files:
+        yield from ((Clip(_stem(file), file), None) for file in group.files[:group.count])
+    else:
+        folder = data / str(group.folder or group.coco)
+        if not folder.is_dir():
+            raise FprdoError(f"{folder}: no such folder; say with --data where the pictures lie")
+        truth = _coco_images(data / group.annotations) if group.annotations else None
+        files = sorted(os.listdir(folder)) if truth is None else sorted(truth)
+        suffixes = PICTURES + CONTAINERS + (".yuv", ".y4m")
+        files = [name for name in files if Path(name).suffix.lower() in suffixes and not name.startswith(".")]
+        if not files:
+            raise FprdoError(f"{folder}: holds no picture or clip; check the name")
+        for name in files[:group.count]:
+            yield Clip(_stem(name), str(folder / name)), truth[name] if truth else None
+
+
+def _stem(file: str) -> str:
+    return file.partition(":")[2] if file.startswith("skimage:") else Path(file).stem
+
+
+def _coco_images(path: Path) -> dict[str, int]:
+    """File name -> image id of an annotation file in COCO's format."""
+    try:
+        listing = json.loads(path.read_bytes())
+        return {str(image["file_name"]): int(image["id"]) for image in listing["images"]}
+    except OSError as error:
+        raise FprdoError(f"{path}: cannot be read ({error.strerror}); say with --data where it lies") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FprdoError(f"{path}: is no annotation file of COCO's format ({type(error).__name__}: {error})") from None
+
+
+def _item(group: Set, clip: Clip, image_id: int | None, annotations: str | None, request: FormatRequest, data: Path,
+          hashes: Hashes) -> Item:
+    shared = {"name": clip.name, "group": group.name, "clip": clip, "image_id": image_id, "annotations": annotations}
+    if clip.file.startswith("skimage:"):
+        source = open_source(clip.file, request)
+        return Item(**shared, origin=clip.file, kind="picture", fmt=source.fmt, frames=1, fps=clip.fps or source.frame_rate,
+                    skip=0, content=source.sha256())
+    path = data / clip.file
+    if not path.exists():
+        raise FprdoError(f"{path}: is missing; say with --data where it lies")
+    if clip.md5 and hashes.of(path, "md5") != clip.md5:
+        raise FprdoError(f"{path}: its MD5 is {hashes.of(path, 'md5')}, not {clip.md5}; copy it again")
+    suffix = path.suffix.lower()
+    if suffix in PICTURES:
+        fmt, frames, rate, kind = _picture_format(path, request), 1, Fraction(30), "picture"
+        if clip.frames not in (None, 1) or clip.skip:
+            raise FprdoError(f"{path}: is a picture; leave frames and skip out")
+    elif suffix in CONTAINERS:
+        fmt, frames, rate = _container_format(path)
+        kind = "container"
+    else:
+        source = open_source(str(path), _joined(clip.request, request if suffix != ".yuv" else FormatRequest()))
+        fmt, frames, rate, kind = source.fmt, source.frames, source.frame_rate, "y4m" if source.is_y4m else "raw"
+    asked = clip.frames or frames - clip.skip
+    if not 0 < asked <= frames - clip.skip:
+        raise FprdoError(f"{path}: has {frames} frames, {clip.skip + asked} are asked for; copy it again")
+    start, length = (clip.skip * fmt.frame_bytes, asked * fmt.frame_bytes) if kind == "raw" else (0, None)
+    return Item(**shared, origin=str(path), kind=kind, fmt=fmt, frames=asked, fps=clip.fps or rate, skip=clip.skip,
+                content=hashes.of(path, "sha256", start, length))
+
+
+def _joined(first: FormatRequest, second: FormatRequest) -> FormatRequest:
+    return FormatRequest(*(a if a is not None else b for a, b in zip(vars(first).values(), vars(second).values())))
+
+
+def _picture_format(path: Path, request: FormatRequest) -> VideoFormat:
+    """The format that the picture is converted to; only its header is read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(274, 1) in (5, 6, 7, 8):  # the orientation tag turns it
+                width, height = height, width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FprdoError(f"{path}: not a readable picture ({reason}); give a PNG, JPEG or WebP file") from None
+    return request.apply(VideoFormat(width, height))
+
+
+def _container_format(path: Path) -> tuple[VideoFormat, int, Fraction]:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            context, frames = stream.codec_context, stream.frames
+            if not frames:
+                frames = sum(1 for _ in container.decode(video=0))
+            rate = Fraction(stream.average_rate) if stream.average_rate else Fraction(30)
+            if context.pix_fmt not in ("yuv420p", "yuvj420p"):
+                raise FprdoError(f"{path}: holds {context.pix_fmt}, yuv420p is read from containers; convert it to .y4m")
+            return VideoFormat(context.width, context.height, full_range=context.pix_fmt == "yuvj420p"), frames, rate
+    except (av.error.FFmpegError, IndexError) as error:
+        raise FprdoError(f"{path}: holds no video ({getattr(error, 'strerror', error)}); copy it again") from None
+
+
+def as_source(spec: dict, how: dict, raw: Path | None = None) -> Source:
+    """An item as the maps read it: a picture with its frame, a clip as the raw file `raw` that holds its frames."""
+    fmt, rate = VideoFormat(**spec["format"]), Fraction(spec["fps"])
+    name = how.get("name", "picture")
+    if spec["kind"] == "picture":
+        return Source(name, how["origin"], fmt, 1, rate, next(read_frames(spec, how)))
+    return Source(name, str(raw), fmt, -(-spec["frames"] // spec["every"]), rate)

@@ -1,0 +1,218 @@
+"""From conditions to jobs, one picture or clip at a time, so that a plan of any length fits into the memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from fprdo_bridge.ctc import coding, material
+from fprdo_bridge.ctc.conditions import Conditions, EncoderSetting, Rates, TaskSetting, Variant
+from fprdo_bridge.ctc.jobs import Job
+from fprdo_bridge.ctc.material import Hashes, Item
+from fprdo_bridge.ctc.tasks import Frames, Task, make
+from fprdo_bridge.errors import FprdoError
+
+
+@dataclass(frozen=True)
+class Point:
+    """One encode and what judges it: keys of jobs."""
+
+    encoder: str
+    variant: str
+    value: float
+    encode: str
+    decode: str
+    scores: Mapping[str, str]
+    map: str | None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Jobs that one worker does one after another: a map, an encode, or a decode with the scores that follow it."""
+
+    jobs: tuple[Job, ...]
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the largest of the jobs needs."""
+        return max(job.memory for job in self.jobs)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All jobs of one item; each unit comes after those that it needs."""
+
+    item: Item
+    units: tuple[Unit, ...]
+    points: tuple[Point, ...]
+    originals: Mapping[str, str]
+
+    def line(self) -> dict[str, object]:
+        """What the tables need of it, as JSON."""
+        item = self.item
+        return {"item": item.name, "set": item.group, "frames": item.frames, "fps": str(item.fps),
+                "width": item.fmt.width, "height": item.fmt.height, "originals": dict(self.originals),
+                "points": [asdict(point) for point in self.points]}
+
+
+@dataclass
+class Plan:
+    """Conditions with everything that they name found.
+
+    Attributes
+    ----------
+    problems : one line each for what is left out, and why
+    """
+
+    conditions: Conditions
+    data: Path
+    items: list[Item]
+    tasks: dict[str, tuple[Task, TaskSetting, dict]]
+    maps: dict[str, dict]
+    problems: list[str] = field(default_factory=list)
+    _setups: dict[tuple, coding.Setup | None] = field(default_factory=dict)
+
+    def groups(self) -> Iterator[Group]:
+        """The jobs, item by item. What is left out is added to `problems` once."""
+        for item in self.items:
+            yield self._group(item)
+
+    def _problem(self, line: str) -> None:
+        if line not in self.problems:
+            self.problems.append(line)
+
+    def _group(self, item: Item) -> Group:
+        units: dict[str, Unit] = {}
+        points, originals = [], {}
+        tasks = self._tasks_of(item)
+        for title, (task, setting, identity, truth) in tasks.items():
+            if task.needs_original:
+                job = self._score(item, 1, title, task, setting, identity, truth, {}, {})
+                units[job.key], originals[title] = Unit((job,)), job.key
+        group = next(one for one in self.conditions.sets if one.name == item.group)
+        for encoder in self.conditions.encoders:
+            if group.structures and encoder.structure not in group.structures:
+                continue
+            for variant in self.conditions.variants:
+                if variant.fits(encoder):
+                    points += self._points(item, encoder, variant, tasks, units)
+        return Group(item, tuple(units.values()), tuple(points), originals)
+
+    def _tasks_of(self, item: Item) -> dict[str, tuple[Task, TaskSetting, dict, object]]:
+        """The tasks that can judge an item."""
+        found, original = {}, Frames(item.fmt, lambda: iter(()), item.image_id, item.annotations)
+        for title, (task, setting, identity) in self.tasks.items():
+            try:
+                task.check(original)
+                found[title] = task, setting, identity, task.truth(original)
+            except FprdoError as error:
+                self._problem(f"task {title}: {item.group}/{item.name}: {error}")
+        return found
+
+    def _points(self, item: Item, encoder: EncoderSetting, variant: Variant, tasks: Mapping, units: dict[str, Unit]) -> list[Point]:
+        rates = (variant.rates or item.clip.rates.get(encoder.structure) or item.clip.rates.get("") or encoder.rates)
+        setup = self._setup(item, encoder, variant, rates)
+        if setup is None:
+            return []
+        source, how = item.spec(encoder.subsample), {**item.how(), "image_id": item.image_id, "annotations": item.annotations}
+        frames, inputs, needs = item.coded(encoder.subsample), {}, None
+        if variant.map is not None:
+            if variant.map not in self.maps:
+                return []
+            needs = self._map(item, source, how, variant.map, frames)
+            units.setdefault(needs.key, Unit((needs,)))
+            inputs = {"map": needs.key}
+        points = []
+        for value in rates.points:
+            name = f"{item.name} {encoder.name} {variant.name} {rates.control} {value:g}"
+            seconds, memory = coding.cost(encoder.encoder, item.fmt, frames)
+            encode = Job("encode", {"source": source, **setup.spec(), "control": rates.control, "value": value}, inputs,
+                         {**how, **setup.how(), "title": name}, f"encode {name}", seconds, memory,
+                         (8 << 10) + item.fmt.width * item.fmt.height * frames // 12)
+            units.setdefault(encode.key, Unit((encode,)))
+            below = {"encode": encode.key}
+            decode = Job("decode", {"source": source, "encoder": encoder.encoder,
+                                    "decoders": coding.decoders(encoder.encoder)}, below, {**how, "title": name},
+                         f"decode {name}", 0.05 + seconds / 20, memory, 4 << 10)
+            scores = [self._score(item, encoder.subsample, title, *task, below, {"encoder": encoder.encoder, "title": name})
+                      for title, task in tasks.items()]
+            units.setdefault(decode.key, Unit((decode, *scores)))
+            points.append(Point(encoder.name, variant.name, value, encode.key, decode.key,
+                                dict(zip(tasks, (job.key for job in scores))), needs.key if needs else None))
+        return points
+
+    def _setup(self, item: Item, encoder: EncoderSetting, variant: Variant, rates: Rates) -> coding.Setup | None:
+        fmt, clip = item.fmt, item.clip
+        name = (encoder.name, variant.name, clip.config, clip.intra_period, fmt.chroma, fmt.bit_depth, rates)
+        if name not in self._setups:
+            self._setups[name] = None
+            try:
+                found = coding.setup(encoder, variant, clip, fmt, self.data)
+                for value in rates.points:
+                    coding.check(found, fmt, rates.control, value, f"{encoder.name}, variant {variant.name}")
+                self._setups[name] = found
+            except FprdoError as error:
+                self._problem(f"encoder {encoder.name}: {error}")
+        return self._setups[name]
+
+    def _map(self, item: Item, source: dict, how: dict, name: str, frames: int) -> Job:
+        settings = self.conditions.maps[name]
+        seconds, memory, disk = coding.map_cost(settings, item.fmt, frames)
+        return Job("map", {"source": source, **self.maps[name]}, {}, {**how, "title": f"weights of {item.name}"},
+                   f"weights of {item.name} ({name})", seconds, memory, disk)
+
+    def _score(self, item: Item, subsample: int, title: str, task: Task, setting: TaskSetting, identity: dict,
+               truth: object, inputs: Mapping[str, str], more: Mapping[str, object]) -> Job:
+        samples = item.fmt.width * item.fmt.height * item.coded(subsample)
+        spec = {"source": item.spec(subsample), "task": identity, "truth": truth, "encoder": more.get("encoder")}
+        how = {**item.how(), "image_id": item.image_id, "annotations": item.annotations, "task": setting.task,
+               "arguments": dict(setting.arguments), "title": f"{title} of {more.get('title', item.name)}"}
+        return Job("score", spec, inputs, how, how["title"], 0.02 + task.seconds * samples / 1e6, task.memory, 4 << 10)
+
+
+def make_plan(conditions: Conditions, data: Path, hashes: Hashes,
+              progress: Callable[[int], None] = lambda count: None) -> Plan:
+    """Find what conditions name: sources, encoders, networks.
+
+    Raises
+    ------
+    FprdoError
+        A task does not exist or its arguments are wrong, or there is nothing that could be run.
+    """
+    tasks: dict[str, tuple[Task, TaskSetting, dict]] = {}
+    problems: list[str] = []
+    settings = (TaskSetting("picture"), *(one for one in conditions.tasks if one.task != "picture"))
+    made = [make(setting, f"{conditions.name}: tasks[{index - 1}]") for index, setting in enumerate(settings)]
+    for task, setting in zip(made, settings):
+        if task.title in tasks:
+            raise FprdoError(f"{conditions.name}: tasks: {task.title} stands twice; leave one out")
+        try:
+            identity = {"task": setting.task, "revision": task.revision, **task.identity()}
+            json.dumps(identity, allow_nan=False)
+            tasks[task.title] = task, setting, identity
+        except FprdoError as error:
+            problems.append(f"task {task.title}: {error}")
+        except (TypeError, ValueError) as error:
+            raise FprdoError(f"task {task.title}: its identity is no JSON ({error}); correct the task") from None
+    maps = {}
+    for name in dict.fromkeys(variant.map for variant in conditions.variants if variant.map):
+        try:
+            maps[name] = coding.map_spec(conditions.maps[name])
+        except FprdoError as error:
+            problems.append(f"maps.{name}: {error}")
+    for encoder in conditions.encoders:
+        try:
+            coding.title(encoder.encoder)
+        except FprdoError as error:
+            problems.append(f"encoder {encoder.name}: {error}")
+    found = material.find(conditions, data, hashes, progress)
+    hashes.save()
+    return Plan(conditions, data, found.items, tasks, maps, found.problems + problems)
+
+
+def duration(line: Mapping) -> float:
+    """Seconds of an item."""
+    return float(line["frames"] / Fraction(line["fps"]))
