@@ -7,12 +7,12 @@ import sys
 from typing import NoReturn
 
 from fprdo_bridge import __version__
-from fprdo_bridge.cli import compare, console, decode, encode, quickstart, show, weights
+from fprdo_bridge.cli import compare, console, ctc, decode, encode, quickstart, show, weights
 from fprdo_bridge.cli.values import shown
 from fprdo_bridge.errors import FprdoError
 
 # A module per command: HELP and EXAMPLE, add_arguments(parser), run(options).
-COMMANDS = {"weights": weights, "encode": encode, "decode": decode, "compare": compare, "show": show,
+COMMANDS = {"weights": weights, "encode": encode, "decode": decode, "compare": compare, "show": show, "ctc": ctc,
             "quickstart": quickstart}
 
 

@@ -125,6 +125,22 @@ def rising(curve: Curve) -> Fit:
     return Fit(raw, raw, 0)
 
 
+def fitted(curve: Curve, fit: bool) -> Fit:
+    """A curve ready for a BD-rate: `monotone` if `fit`, else `rising`.
+
+    Raises
+    ------
+    NotComparable
+        Fewer than four points, a curve that does not rise, or less than two points after the fit.
+    """
+    if len(curve.rates) < _FEWEST:
+        raise NotComparable(f"{len(curve.rates)} points; BD-rate needs {_FEWEST}")
+    found = monotone(curve) if fit else rising(curve)
+    if len(found.curve.rates) < 2:
+        raise NotComparable("the score does not rise with the rate at all")
+    return found
+
+
 def bd_rate(anchor: Curve, test: Curve, *, method: str = "pchip", fit: bool = False) -> BdRate:
     """Bjontegaard delta rate of `test` against `anchor`: the mean rate difference at equal score.
 
@@ -138,31 +154,31 @@ def bd_rate(anchor: Curve, test: Curve, *, method: str = "pchip", fit: bool = Fa
     Raises
     ------
     NotComparable
-        Fewer than four points, a curve that does not rise, less than two points after the fit, or no common score.
+        See `fitted`, or the curves have no score in common.
     """
-    if method not in METHODS:
-        raise FprdoError(f"interpolation {method!r}: use {' or '.join(METHODS)}")
     fits = []
     for name, curve in (("anchor", anchor), ("test", test)):
-        if len(curve.rates) < _FEWEST:
-            raise NotComparable(f"the {name} has {len(curve.rates)} points; BD-rate needs {_FEWEST}")
         try:
-            fits.append(monotone(curve) if fit else rising(curve))
+            fits.append(fitted(curve, fit))
         except NotComparable as error:
             raise NotComparable(f"{name}: {error}") from None
-        if len(fits[-1].curve.rates) < 2:
-            raise NotComparable(f"the {name}'s score does not rise with the rate at all")
-    spans = [(one.curve.scores[0], one.curve.scores[-1]) for one in fits]
+    return bd_rate_of_fits(fits[0], fits[1], method)
+
+
+def bd_rate_of_fits(anchor: Fit, test: Fit, method: str = "pchip") -> BdRate:
+    """The same of two curves that are fitted already. Raises NotComparable if they have no score in common."""
+    if method not in METHODS:
+        raise FprdoError(f"interpolation {method!r}: use {' or '.join(METHODS)}")
+    spans = [(one.curve.scores[0], one.curve.scores[-1]) for one in (anchor, test)]
     low, high = max(span[0] for span in spans), min(span[1] for span in spans)
     if not low < high:
         raise NotComparable("the curves share no score (" + " and ".join(f"{a:.4g} to {b:.4g}" for a, b in spans) + ")")
     import bjontegaard  # here because it loads matplotlib
 
-    (anchor_curve, test_curve) = (one.curve for one in fits)
-    percent = bjontegaard.bd_rate(anchor_curve.rates, anchor_curve.scores, test_curve.rates, test_curve.scores,
+    percent = bjontegaard.bd_rate(anchor.curve.rates, anchor.curve.scores, test.curve.rates, test.curve.scores,
                                   method=method, require_matching_points=False, min_overlap=0)
     whole = max(span[1] for span in spans) - min(span[0] for span in spans)
-    return BdRate(float(percent), (high - low) / whole, (fits[0].refitted, fits[1].refitted))
+    return BdRate(float(percent), (high - low) / whole, (anchor.refitted, test.refitted))
 
 
 # ---- pooling ---------------------------------------------------------------------------------------------------------
@@ -231,11 +247,21 @@ def bootstrap(statistic: Callable[[np.ndarray], float], count: int, *, resamples
             values.append(statistic(indices))
         except NotComparable:
             values.append(math.nan)
-    known = np.asarray(values)[np.isfinite(values)]
-    if 2 * len(known) < resamples:
+    return interval(np.asarray(values), level)
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> Interval | None:
+    """Percentile interval of a statistic's values for resampled pictures; NaN where a resample has none.
+
+    Returns
+    -------
+    None where fewer than half of the resamples have a value.
+    """
+    known = values[np.isfinite(values)]
+    if not len(values) or 2 * len(known) < len(values):
         return None
     low, high = np.percentile(known, [50 * (1 - level), 50 * (1 + level)])
-    return Interval(float(low), float(high), level, len(known), resamples)
+    return Interval(float(low), float(high), level, len(known), len(values))
 
 
 # ---- matched cost ----------------------------------------------------------------------------------------------------
