@@ -27,6 +27,8 @@ _AQ = {"hm": lambda mode: {"AdaptiveQP": "1"}, "x264": lambda mode: {"aq-mode": 
 _DEFAULTS = {"x264": {"psy-rd": "1.0:0.0", "aq-mode": "1"}}
 _INTRA_PERIOD = {"hm": "IntraPeriod", "jm": "IntraPeriod", "x264": "keyint"}
 
+_HIGHEST = 51  # QP of HEVC and AVC; conditions made for VVC go to 63
+
 # Seconds of one core per million luma samples, and bytes per luma sample: for plans, refined while a run goes on.
 _SECONDS = {"hm": 14.0, "jm": 10.0, "x264": 0.8}
 _MEMORY = {"hm": 110, "jm": 60, "x264": 60}
@@ -83,9 +85,9 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
     """
     name, tools = setting.encoder, _tools(setting.encoder)
     codec, weighted = encoders.get(name), variant.idse is not None
-    config = (_file(data, setting.config),) if setting.config else (codec.config_for(setting.structure, fmt, tools),)
+    config = (_file(data, setting.config, tools.config_dir),) if setting.config else (codec.config_for(setting.structure, fmt, tools),)
     if clip.config:
-        config += (_file(data, clip.config),)
+        config += (_file(data, clip.config, tools.config_dir),)
     options = dict(setting.options)
     if clip.intra_period and setting.structure == "randomaccess":
         options[_INTRA_PERIOD[name]] = str(clip.intra_period)
@@ -104,11 +106,12 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
                  tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in config), options, variant.idse)
 
 
-def _file(data: Path, name: str) -> Path:
-    path = data / name
-    if not path.is_file():
-        raise FprdoError(f"{path}: no such configuration file; check the name and --data")
-    return path
+def _file(data: Path, name: str, own: Path) -> Path:
+    """A configuration file of the user, or one that the encoder brings."""
+    for path in (data / name, own / name):
+        if path.is_file():
+            return path
+    raise FprdoError(f"{data / name}: no such configuration file; check the name and --data")
 
 
 def check(setup: Setup, fmt: VideoFormat, control: str, value: float, title: str) -> None:
@@ -121,8 +124,10 @@ def check(setup: Setup, fmt: VideoFormat, control: str, value: float, title: str
         raise FprdoError(f"{title}: {encoder.title} knows {', '.join(encoder.rates)}, not {control}")
     if fmt.bit_depth > encoder.max_bit_depth:
         raise FprdoError(f"{title}: {encoder.title} codes up to {encoder.max_bit_depth} bits, not {fmt.bit_depth}")
-    if control != "abr" and value < -6 * (fmt.bit_depth - 8):
-        raise FprdoError(f"{title}: {control} {value:g} is too low; use {-6 * (fmt.bit_depth - 8)} or more")
+    lowest = -6 * (fmt.bit_depth - 8)
+    if control != "abr" and not lowest <= value <= _HIGHEST:
+        raise FprdoError(f"{title}: {control.upper()} {value:g} is not one of {encoder.title}'s, {lowest} to {_HIGHEST} for "
+                         f"{fmt.bit_depth} bits")
 
 
 def cost(encoder: str, fmt: VideoFormat, frames: int) -> tuple[float, int]:

@@ -38,7 +38,7 @@ class Rates:
 class Clip:
     """One clip of a set; what is None is read off the file or its name.
 
-    `rates` are by coding structure, "" for all others; `intra_period` serves random access alone; `config` is read by the
+    `annotations` is a file of COCO's format whose images, by number, are the frames that are coded. `rates` are by coding structure, "" for all others; `intra_period` serves random access alone; `config` is read by the
     encoder after its own configuration file.
     """
 
@@ -52,6 +52,7 @@ class Clip:
     intra_period: int | None = None
     rates: Mapping[str, Rates] = field(default_factory=dict)
     config: str | None = None
+    annotations: str | None = None
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ def _rates(table: Table) -> Rates | None:
     control, points = _CONTROL_KEYS[there[0]], table.take(there[0], schema.points)
     if control != "crf" and any(point != int(point) for point in points):
         raise table.error(there[0], "use whole numbers")
-    low, high = {"qp": (-48, 51), "crf": (-12, 51), "abr": (1, 10_000_000)}[control]
+    low, high = {"qp": (-48, 63), "crf": (-12, 51), "abr": (1, 10_000_000)}[control]
     for point in points:
         if not low <= point <= high:
             raise table.error(there[0], f"{point:g}: use {low} to {high}")
@@ -374,7 +375,7 @@ def _clip(table: Table) -> Clip:
     clip = Clip(table.take("name", schema.text, Path(file).stem), file, request, table.take("fps", schema.rate, None),
                 table.take("frames", schema.whole(1, 10**7), None), table.take("skip", schema.whole(0, 10**7), 0),
                 table.take("md5", schema.digest, None), table.take("intra-period", schema.whole(1, 10**6), None), rates,
-                table.take("config", schema.text, None))
+                table.take("config", schema.text, None), table.take("annotations", schema.text, None))
     table.done()
     return clip
 

@@ -187,7 +187,8 @@ def find(conditions: Conditions, data: Path, hashes: Hashes,
                 if clip.name in seen:
                     raise FprdoError(f"two of the set are called {clip.name}; put them into sets of their own")
                 seen.add(clip.name)
-                annotations = str(data / group.annotations) if group.annotations else None
+                truth = clip.annotations or group.annotations
+                annotations = str(data / truth) if truth else None
                 found.items.append(_item(group, clip, image_id, annotations, conditions.request, data, hashes))
             except FprdoError as error:
                 found.problems.append(f"set {group.name}: {error}")

@@ -73,7 +73,7 @@ class Plan:
     tasks: dict[str, tuple[Task, TaskSetting, dict]]
     maps: dict[str, dict]
     problems: list[str] = field(default_factory=list)
-    _setups: dict[tuple, coding.Setup | None] = field(default_factory=dict)
+    _setups: dict[tuple, tuple[coding.Setup, list[float]] | None] = field(default_factory=dict)
 
     def groups(self) -> Iterator[Group]:
         """The jobs, item by item. What is left out is added to `problems` once."""
@@ -126,11 +126,11 @@ class Plan:
             units.setdefault(needs.key, Unit((needs,)))
             inputs = {"map": needs.key}
         points = []
-        for value in rates.points:
+        for value in setup[1]:
             name = f"{item.name} {encoder.name} {variant.name} {rates.control} {value:g}"
             seconds, memory = coding.cost(encoder.encoder, item.fmt, frames)
-            encode = Job("encode", {"source": source, **setup.spec(), "control": rates.control, "value": value}, inputs,
-                         {**how, **setup.how(), "title": name}, f"encode {name}", seconds, memory,
+            encode = Job("encode", {"source": source, **setup[0].spec(), "control": rates.control, "value": value}, inputs,
+                         {**how, **setup[0].how(), "title": name}, f"encode {name}", seconds, memory,
                          (8 << 10) + item.fmt.width * item.fmt.height * frames // 12)
             units.setdefault(encode.key, Unit((encode,)))
             below = {"encode": encode.key}
@@ -144,16 +144,22 @@ class Plan:
                                 dict(zip(tasks, (job.key for job in scores))), needs.key if needs else None))
         return points
 
-    def _setup(self, item: Item, encoder: EncoderSetting, variant: Variant, rates: Rates) -> coding.Setup | None:
+    def _setup(self, item: Item, encoder: EncoderSetting, variant: Variant,
+               rates: Rates) -> tuple[coding.Setup, list[float]] | None:
+        """How the encoder is run, and the rate points that it has."""
         fmt, clip = item.fmt, item.clip
         name = (encoder.name, variant.name, clip.config, clip.intra_period, fmt.chroma, fmt.bit_depth, rates)
         if name not in self._setups:
             self._setups[name] = None
             try:
-                found = coding.setup(encoder, variant, clip, fmt, self.data)
+                found, points = coding.setup(encoder, variant, clip, fmt, self.data), []
                 for value in rates.points:
-                    coding.check(found, fmt, rates.control, value, f"{encoder.name}, variant {variant.name}")
-                self._setups[name] = found
+                    try:
+                        coding.check(found, fmt, rates.control, value, f"variant {variant.name}, {item.name}")
+                        points.append(value)
+                    except FprdoError as error:
+                        self._problem(f"encoder {encoder.name}: {error}")
+                self._setups[name] = (found, points) if points else None
             except FprdoError as error:
                 self._problem(f"encoder {encoder.name}: {error}")
         return self._setups[name]

@@ -31,12 +31,13 @@ def plan(name: str, data: Path, store: Store | None, say: Callable[[str], None] 
     Raises
     ------
     FprdoError
-        The conditions are wrong, or nothing of them could be run.
+        The conditions are wrong, or nothing of them could be run; `say` has said why.
     """
-    last = time.monotonic()
+    last: float | None = None
 
     def progress(count: int) -> None:
         nonlocal last
+        last = last or time.monotonic()
         if time.monotonic() - last >= _EVERY:
             last = time.monotonic()
             say(f"looked at {count} pictures and clips")
@@ -44,8 +45,10 @@ def plan(name: str, data: Path, store: Store | None, say: Callable[[str], None] 
     found = make_plan(conditions.load(name), data, Hashes(store.folder / "hashes.json" if store else None), progress)
     totals = engine.count(found.groups(), store)
     if not totals.jobs["encode"]:
-        raise FprdoError(f"{name}: nothing can be run: " + "; ".join(found.problems[:3] or ["no variant fits an encoder"])
-                         + (f"; and {len(found.problems) - 3} more" if len(found.problems) > 3 else ""))
+        for problem in found.problems:
+            say(f"left out: {problem}")
+        raise FprdoError(f"{name}: nothing can be run; "
+                         + ("see the lines above" if found.problems else "no variant fits an encoder"))
     return found, totals
 
 

@@ -108,7 +108,7 @@ class Summary:
 
     def _column(self, encoder: str, variant: str, anchor: str, title: str, task: Task, measure: Measure) -> Column:
         pool = self.pool_of(title, measure)
-        column = Column(encoder, variant, anchor, title, measure.key, f"{title} {measure.title}" if measure.judge else
+        column = Column(encoder, variant, anchor, title, measure.key, f"{title} {measure.title}".strip() if measure.judge else
                         measure.title, pool)
         sums, counts, means, cells = [], [], [], []
         for number, one in enumerate(self.results.sets.values()):
@@ -213,14 +213,15 @@ class Summary:
     def _all_pooled_curves(self, one: SetResults, run: Run, title: str, task: Task,
                            indices: np.ndarray) -> dict[str, list[Fit | str]]:
         """By measure of the task."""
-        bits, counts = one.bits[run], {len(row) for row in one.bits[run]}
-        if len(bits) < len(one.items) or len(counts) != 1:
-            return {measure.key: ["its items have different rate points"] * (len(indices) + 1) for measure in task.measures}
+        bits = one.bits[run]
+        common = min(map(len, bits)) if len(bits) == len(one.items) else 0  # high QPs that an encoder lacks fall off the end
+        if not common:
+            return {measure.key: ["an item has no points"] * (len(indices) + 1) for measure in task.measures}
         everything = [np.arange(len(one.items)), *indices]
-        table, seconds = np.array(bits, float), np.array(one.seconds_of)
+        table, seconds = np.array([row[:common] for row in bits], float), np.array(one.seconds_of)
         rates = [table[chosen].sum(axis=0) / seconds[chosen].sum() for chosen in everything]
         pooled = []
-        for point in range(counts.pop()):
+        for point in range(common):
             reduce = self.reducer(one, run, title, task, point)
             pooled.append([reduce(chosen) for chosen in everything])
         found: dict[str, list[Fit | str]] = {}

@@ -14,7 +14,7 @@ class Features(Task):
     """
 
     name = "features"
-    measures = (Measure("distance", "features", distance=True),)
+    measures = (Measure("distance", "", distance=True),)
     seconds = 0.8
 
     def __init__(self, arguments: Table):
@@ -25,7 +25,7 @@ class Features(Task):
 
     @property
     def title(self) -> str:
-        return f"features {self.extractor}"
+        return f"features {self.extractor.removeprefix('efficientnet_')}"
 
     def _load(self):
         if self._network is None:
