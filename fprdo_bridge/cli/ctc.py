@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> None:
             console.say(f"failed: {title}: {error}")
         if outcome.failed:
             console.say(f"{len(outcome.failed)} jobs failed, {outcome.left_out} that need them were left out; "
-                        f"{store.folder}/failed/ has their logs, and the next run tries them again")
+                        f"{store.folder}/failed/{planned.conditions.name}/ has their logs, and the next run tries them again")
             raise SystemExit(_FAILED)
 
 

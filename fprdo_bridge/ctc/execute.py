@@ -131,8 +131,9 @@ class Executor:
         name = digest([message["how"]["task"], message["how"]["arguments"], message["spec"]["source"],
                        message["spec"]["truth"]])
         prepared = _keep(self._prepared, name, lambda: task.prepare(original), 8 * _KEPT)
-        decoded = self._decoded(message) if "encode" in message["inputs"] else original
-        return dict(task.score(prepared, decoded)), {"threads": 1}
+        record = task.score(prepared, self._decoded(message)) if "encode" in message["inputs"] \
+            else task.score_original(prepared, original)
+        return dict(record), {"threads": 1}
 
     # ---- what is kept ------------------------------------------------------------------------------------------------
 

@@ -68,6 +68,7 @@ def run(planned: Plan, totals: Totals, store: Store, *, workers: int | None = No
         The scheduler cannot be reached, or the store cannot be written.
     """
     keep(planned, store)
+    store.begin(planned.conditions.name)
     todo = sum(totals.jobs.values()) - sum(totals.done.values())
     if not todo:
         return Outcome(before=sum(totals.done.values()))

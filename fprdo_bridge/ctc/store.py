@@ -2,7 +2,8 @@
 
     store.json              version of the layout
     jobs/ab/abcd.../        record.json and the job's files
-    failed/abcd....json     what a job that failed said; gone when it has succeeded
+    failed/NAME/abcd.json   what a job of the conditions NAME said that failed in their last run
+    runs/NAME/, tables/NAME/  the last plan of the conditions NAME, and the tables made from it
     locks/abcd....lock      of jobs in progress
     tmp/                    of runs in progress, each with a lock; what a killed run left is swept by the next
 
@@ -43,6 +44,7 @@ class Store:
         self.folder = folder
         self._locks: dict[str, int] = {}
         self._lease: int | None = None
+        self._failures: Path | None = None
         self._work: Path | None = None
         stamp = folder / "store.json"
         try:
@@ -119,15 +121,18 @@ class Store:
         except OSError as error:
             shutil.rmtree(made, ignore_errors=True)
             raise FprdoError(f"{place}: cannot be written ({error.strerror}); check that the disk has room") from None
-        self._failure(key).unlink(missing_ok=True)
 
-    def _failure(self, key: str) -> Path:
-        return self.folder / "failed" / f"{key}.json"
+    def begin(self, name: str) -> None:
+        """Forget the failures of the last run of the conditions `name`, and keep those of this one there."""
+        self._failures = self.folder / "failed" / name
+        shutil.rmtree(self._failures, ignore_errors=True)
 
     def fail(self, key: str, title: str, error: str, log: str) -> None:
-        """Keep what a job that failed said; nothing is kept where the disk is full."""
+        """Keep what a job that failed said; nothing is kept before `begin` or where the disk is full."""
+        if self._failures is None:
+            return
         try:
-            with replacing(self._failure(key)) as temporary:
+            with replacing(self._failures / f"{key[:24]}.json") as temporary:
                 temporary.write_text(json.dumps({"title": title, "error": error, "log": log}, indent=1) + "\n",
                                      encoding="utf-8")
         except FprdoError:

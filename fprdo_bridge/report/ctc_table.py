@@ -30,6 +30,10 @@ def format_summary(summary: Summary) -> str:
         lines += ["", *(printable(note) for note in notes[:_NOTES])]
         if len(notes) > _NOTES:
             lines.append(f"and {len(notes) - _NOTES} more notes; summary.json has all")
+    if results.problems:
+        lines += ["", *(printable(f"left out: {problem}") for problem in results.problems[:_NOTES])]
+        if len(results.problems) > _NOTES:
+            lines.append(f"and {len(results.problems) - _NOTES} more; summary.json has all")
     if results.missing:
         lines += ["", f"{results.missing} jobs are not done; run it again to complete the tables"]
     return "\n".join(lines)

@@ -115,6 +115,11 @@ class Task:
         """Judge one decoded picture or clip; numbers under the keys of the measures, None where there is none."""
         raise NotImplementedError
 
+    def score_original(self, prepared: object, original: Frames) -> Record:
+        """The record of an original, which `reducer` gets where `needs_original` says so: its score, and what else of it a
+        set needs."""
+        return self.score(prepared, original)
+
     def reducer(self, records: Sequence[Record], originals: Sequence[Record]) -> Reducer:
         """A function that pools a set at one rate point: indices into `records` -> value by measure. Here: means."""
         table = {measure.key: np.array([math.nan if record.get(measure.key) is None else record[measure.key]

@@ -98,25 +98,28 @@ class Detection(Task):
         return None if boxes is None else digest(boxes)
 
     def prepare(self, original: Frames) -> object:
-        return self._boxes(original), original
+        return self._boxes(original)
 
     def score(self, prepared: Any, decoded: Frames) -> Record:
         import torch
 
-        boxes, original = prepared
         frames = []
         with torch.no_grad():
             for picture in decoded.rgb():
                 found = self._load()([picture[0]])
                 frames.append(self._kept(found[0] if isinstance(found, (list, tuple)) and found else found, picture))
-        if boxes is not None and len(boxes) != len(frames):
-            raise FprdoError(f"task {self.title}: the annotations have {len(boxes)} pictures, the clip {len(frames)} frames")
-        size = [decoded.fmt.height, decoded.fmt.width]
-        return {"frames": frames, "size": size} | ({"truth": boxes} if decoded is original else {})
+        if prepared is not None and len(prepared) != len(frames):
+            raise FprdoError(f"task {self.title}: the annotations have {len(prepared)} pictures, the clip {len(frames)} frames")
+        return {"frames": frames, "size": [decoded.fmt.height, decoded.fmt.width]}
+
+    def score_original(self, prepared: Any, original: Frames) -> Record:
+        return {**self.score(prepared, original), "truth": prepared}
 
     def _kept(self, found: object, picture: Tensor) -> dict[str, list]:
         """A network's answer as JSON."""
         try:
+            if not isinstance(found, Mapping):
+                raise TypeError(f"{type(found).__name__} is no dict")
             boxes, labels, scores = (np.asarray(found[name].cpu()) for name in ("boxes", "labels", "scores"))
             order = [int(index) for index in np.argsort(-scores, kind="stable")[:_MOST] if scores[index] >= _FLOOR]
             kept = {"boxes": [[round(float(value), 3) for value in (x1, y1, x2 - x1, y2 - y1)]

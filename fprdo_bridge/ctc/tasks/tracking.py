@@ -65,9 +65,7 @@ class Tracking(Task):
         library = package("motmetrics", "task tracking")
         accumulator = library.MOTAccumulator(auto_id=True)
         for truth, found in zip(prepared, self._tracks(decoded), strict=True):
-            boxes = [np.array([box for _, box in side]).reshape(-1, 4) for side in (truth, found)]
-            distances = library.distances.iou_matrix(*boxes, max_iou=_FAR) if all(map(len, boxes)) else \
-                np.full((len(truth), len(found)), math.nan)
+            distances = _distances(*(np.array([box for _, box in side], float).reshape(-1, 4) for side in (truth, found)))
             accumulator.update([number for number, _ in truth], [number for number, _ in found], distances)
         kinds = accumulator.mot_events["Type"].value_counts()
         counts = {name: int(kinds.get(kind, 0)) for name, kind in (("misses", "MISS"), ("false", "FP"), ("switches", "SWITCH"))}
@@ -82,6 +80,17 @@ class Tracking(Task):
             value = _mota(errors[indices].sum(), objects[indices].sum())
             return {"mota": math.nan if value is None else value}
         return reduce
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """1 - IoU of boxes (n, 4) and (m, 4) as x, y, width, height; NaN where it is above _FAR."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
+    common = np.clip(high - low, 0, None).prod(2)
+    union = a[:, 2:].prod(1)[:, None] + b[:, 2:].prod(1)[None, :] - common
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distance = 1 - common / union
+    return np.where(distance <= _FAR, distance, math.nan)
 
 
 def _mota(errors: float, objects: float) -> float | None:
