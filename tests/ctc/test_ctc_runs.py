@@ -267,6 +267,7 @@ def test_ten_kills(place, finished, tmp_path):
     assert not list((folder / "tmp").iterdir())
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(place, finished, tmp_path):
     folder = tmp_path / "store"
     process = start(place, folder)
@@ -278,6 +279,7 @@ def test_a_worker_that_is_killed_is_replaced(place, finished, tmp_path):
     assert tables(folder) == tables(finished)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(place, tmp_path):
     folder = tmp_path / "store"
     process = start(place, folder)
@@ -290,6 +292,7 @@ def test_ctrl_c_keeps_what_is_done(place, tmp_path):
     assert outcome.before >= 8 and outcome.failed == []
 
 
+@pytest.mark.slow
 def test_two_runs_share_a_store(place, finished, tmp_path):
     folder = tmp_path / "store"
     both = [start(place, folder) for _ in range(2)]
@@ -315,6 +318,7 @@ def test_a_full_disk_loses_nothing_that_is_done(place, tmp_path):
 
 # ---- another encoder -------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_hm(place, tmp_path, tools):
     text = TWO.replace('encoder = "x264"\ncrf = [22, 27, 32, 37]', 'encoder = "hm"\nqp = [27, 32, 37, 42]') + "\n"
     outcome, planned = go(write_conditions(tmp_path, text), place, tmp_path / "store")
