@@ -173,7 +173,10 @@ def _write_into(path: Path, source: Path) -> None:
 def _owned_folder(place: Path) -> tuple[Path, TextIO]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
-        owner = open(folder / _OWNER, "x", encoding="ascii")
+        try:
+            owner = open(folder / _OWNER, "x", encoding="ascii")
+        except FileNotFoundError:  # another run took the empty folder for left
+            continue
         owner.write(_OWNER_TEXT)
         owner.flush()
         with suppress(OSError):  # a disk without locks: nobody will sweep this folder
@@ -185,11 +188,16 @@ def _owned_folder(place: Path) -> tuple[Path, TextIO]:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Remove a temporary folder of this user whose lock is free."""
+    """Remove a temporary folder of this user whose lock is free, or that a run was killed in before it was marked."""
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         return
+    inside = os.listdir(folder)
+    if not inside:
+        folder.rmdir()
+        return
     with open(folder / _OWNER, encoding="ascii", opener=_no_link) as owner:
-        if owner.read(len(_OWNER_TEXT) + 1) == _OWNER_TEXT:
+        text = owner.read(len(_OWNER_TEXT) + 1)
+        if text == _OWNER_TEXT or not text and inside == [_OWNER]:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: its run is alive
             _remove(folder)
 
