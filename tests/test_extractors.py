@@ -1,5 +1,6 @@
 """Extractors: the default network against its package, plug-ins and their mistakes, the feature distance."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -9,7 +10,8 @@ from torch import nn
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
-from fprdo_bridge.importance.extractors import Extractor, feature_distance, load_extractor, state_fingerprint
+from fprdo_bridge.importance.extractors import Extractor, feature_distance, load_extractor
+from fprdo_bridge.importance.fingerprint import state_fingerprint
 from fprdo_bridge.importance.weights import compute_map
 
 
@@ -157,12 +159,15 @@ def test_features_are_what_the_layers_return(chain):
 
 
 def test_forward_stops_after_the_last_layer(chain):
+    """But for the first pass of a size, which shows whether a layer is called again."""
     calls = []
     chain.last.register_forward_hook(lambda *_: calls.append("last"))
-    Extractor("chain", chain, ["first", "second"])(torch.rand(1, 3, 8, 8))
-    assert calls == []
+    extractor = Extractor("chain", chain, ["first", "second"])
+    for size, expected in ((8, 1), (8, 1), (8, 1), (10, 2), (10, 2), (8, 2)):
+        extractor(torch.rand(1, 3, size, 8))
+        assert len(calls) == expected
     Extractor("chain", chain, ["last"])(torch.rand(1, 3, 8, 8))
-    assert calls == ["last"]
+    assert len(calls) == 3
 
 
 def test_extractors_share_a_module(chain):
@@ -194,15 +199,6 @@ def test_layer_that_is_never_called(chain):
         Extractor("chain", chain, ["first", "unused"])(torch.rand(1, 3, 8, 8))
 
 
-def test_layer_that_returns_no_tensor():
-    class Pair(nn.Module):
-        def forward(self, x):
-            return x, x
-
-    with pytest.raises(FprdoError, match="layer '0' returns tuple, not a floating-point Tensor"):
-        Extractor("pair", nn.Sequential(Pair()), ["0"])(torch.rand(1, 3, 8, 8))
-
-
 def test_module_that_fails(chain):
     with pytest.raises(FprdoError, match="extractor chain fails on a 8x6 picture: .*channels"):
         Extractor("chain", chain, ["last"])(torch.rand(1, 2, 6, 8))
@@ -219,11 +215,16 @@ def test_plug_ins(plug_in):
             "    return 3\n"
             "constant = 4\n")
     assert load_extractor("plugged:module", ["0", "1"])(torch.rand(1, 3, 4, 4))[1].shape == (1, 2, 4, 4)
+    description = load_extractor("plugged:module@16,full:1,0").description()
+    assert (description["name"], description["layers"], description["scales"]) == ("plugged:module", ["1", "0"], [16, "full"])
     assert load_extractor("plugged:extractor").name == "mine"
     for spec, layers, message in [
             ("plugged:module", None, "is a module: name its layers .its parts are 0, 1"),
             ("plugged:module", ["2"], "no layer '2'"),
-            ("plugged:extractor", ["1"], "chooses its layers itself"),
+            ("plugged:extractor:1", None, "chooses its layers and scales itself"),
+            ("plugged:extractor@32", None, "chooses its layers and scales itself"),
+            ("plugged:module:0", ["1"], "layers are named there and as 1: name them once"),
+            ("plugged:extractor", ["1"], "chooses its layers and scales itself"),
             ("plugged:number", None, "returned int"),
             ("plugged:constant", None, "not callable"),
             ("plugged:absent", None, "absent"),
@@ -286,3 +287,36 @@ def test_what_a_plug_in_raises_is_said_in_one_line(tmp_path, monkeypatch):
     extractor = load_extractor("broken_plug_in:network", ["layer"])
     with pytest.raises(FprdoError, match="fails on a 8x4 picture: KeyError: 'head'; try another size or correct"):
         extractor(torch.zeros(1, 3, 4, 8))
+
+
+def test_plug_ins_in_the_current_folder(tmp_path):
+    """Found by the command, and by a worker that it starts there; beside what is installed and not in its place; its neighbours too."""
+    (tmp_path / "mine.py").write_text("import neighbour\ndef network():\n    return neighbour.make()\n")
+    (tmp_path / "neighbour.py").write_text("import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1))\n")
+    (tmp_path / "json.py").write_text("raise RuntimeError('hides a module of Python')\n")
+    program = ("import sys; sys.path[0] = ''; sys.path.pop(0)\n"  # as for a command that is installed
+               "from fprdo_bridge.importance.extractors import load_extractor\n"
+               "print(load_extractor('mine:network:0').description()['layers'])\n"
+               "import json; json.dumps(1)\n")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "['0']\n"), done.stderr
+
+
+def test_a_plug_in_without_a_module_it_needs_is_said(plug_in):
+    plug_in("import module_that_nobody_has\n")
+    with pytest.raises(FprdoError, match="plugged:f cannot be imported: ModuleNotFoundError: No module named 'module_that_nobody"):
+        load_extractor("plugged:f")
+    plug_in("def __getattr__(name):\n    raise KeyError(name)\n")
+    with pytest.raises(FprdoError, match="plugged:f cannot be made: KeyError: 'f'; correct plugged"):
+        load_extractor("plugged:f")
+    plug_in("")
+    for spec in ("absent_package.part:f", "plugged.part:f"):
+        with pytest.raises(FprdoError, match="No module named .*: use module:callable, the module in the current folder or on"):
+            load_extractor(spec)
+
+
+@pytest.mark.parametrize("where", ["import", "call"])
+def test_ctrl_c_in_a_plug_in_stays_a_stop(plug_in, where):
+    plug_in("raise KeyboardInterrupt\n" if where == "import" else "def f():\n    raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load_extractor("plugged:f")

@@ -14,7 +14,7 @@ from fprdo_bridge.video.colour import float_planes, planes_to_rgb, rgb_to_frame
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.extractors import Extractor, feature_distance
-from fprdo_bridge.importance.sketch import Tile, _sketch, plan_tiles, sketch_gradients
+from fprdo_bridge.importance.sketch import Tile, _sketches, plan_tiles, sketch_gradients
 from fprdo_bridge.importance.weights import block_dct, compute_map
 
 
@@ -62,7 +62,7 @@ def all_sketches(extractor: Extractor, planes: list[torch.Tensor], fmt: VideoFor
     for vector in itertools.product((-1, 1), repeat=sum(f.numel() for f in features)):
         parts = torch.tensor(vector, dtype=torch.int8).split([f.numel() for f in features])
         signs = [part.view(f.shape) for part, f in zip(parts, features)]
-        sketches.append(_sketch(extractor, [plane.clone() for plane in planes], fmt, whole, signs, scales))
+        sketches += _sketches(extractor, [plane.clone() for plane in planes], fmt, whole, [signs], scales)
     return sketches
 
 
@@ -205,6 +205,34 @@ def test_seed_decides():
     assert not torch.allclose(a[0], c[0]) and not torch.allclose(a[0], a[1])
 
 
+@pytest.mark.parametrize("probes, signs, passes", [(6, 1, 6), (6, 2, 3), (6, 4, 2), (6, 6, 1), (6, 100, 1)])
+def test_probes_share_forward_passes(probes, signs, passes):
+    """As many passes as noises, and one for the features' energy; the first sketch is the same, all have signs of their own."""
+    fmt = VideoFormat(20, 12)
+    planes = float_planes(random_frame(fmt))
+    extractor, runs = rectified_extractor(8), []
+    extractor._network.module.register_forward_pre_hook(lambda _module, inputs: runs.append(inputs[0].detach().clone()))
+    shared = [flattened(g) for g in sketch_gradients(extractor, planes, fmt, probes=probes, signs_per_noise=signs)]
+    assert len(runs) == 1 + passes and len(shared) == probes
+    assert not any(torch.allclose(a, b) for a, b in itertools.combinations(runs, 2))
+    assert not any(torch.allclose(a, b) for a, b in itertools.combinations(shared, 2))
+    assert torch.equal(shared[0], flattened(next(sketch_gradients(rectified_extractor(8), planes, fmt))))
+    tiled = [flattened(g) for g in sketch_gradients(rectified_extractor(8), planes, fmt, probes=probes, signs_per_noise=signs,
+                                                    tile_samples=576)]
+    for a, b in zip(shared, tiled):
+        assert torch.allclose(a, b, rtol=0, atol=1e-5 * a.abs().max().item())
+
+
+def test_shared_sketches_converge_to_the_diagonal():
+    """With one noise for all, of deviation 0, the bound is that of sketches with a pass of their own."""
+    fmt, probes = VideoFormat(7, 5), 500
+    extractor, planes = tiny_extractor(), float_planes(random_frame(fmt))
+    exact = exact_jacobian(extractor, planes, fmt).square().sum(0)
+    sketches = sketch_gradients(extractor, planes, fmt, probes=probes, jitter=0, signs_per_noise=50)
+    mean = sum(flattened(g).square() for g in sketches) / probes
+    assert ((mean - exact).abs() <= 6 * math.sqrt(2 / probes) * exact).all()
+
+
 @pytest.mark.parametrize("chroma", ["400", "420", "422", "444"])
 def test_map_follows_its_definition(chroma):
     """Weights and shapes from the sketches themselves, without smoothing and shrinking."""
@@ -332,7 +360,7 @@ def test_broken_networks_and_arguments_are_refused():
         compute_map(frame, fmt, Extractor("steep", Blind(lambda rgb: 1 + (rgb * 0).sqrt()), ["out"]), jitter=0)
     with pytest.raises(FprdoError, match="layer 'out' has no derivative in the picture"):
         compute_map(frame, fmt, Extractor("detached", Blind(torch.detach), ["out"]))
-    for argument, message in (({"probes": 0}, "probes 0"), ({"jitter": -1.0}, "jitter -1.0"),
+    for argument, message in (({"probes": 0}, "probes 0"), ({"signs_per_noise": 0}, "signs per noise 0"), ({"jitter": -1.0}, "jitter -1.0"),
                               ({"jitter": math.nan}, "jitter nan"), ({"smooth": math.inf}, "smooth inf"),
                               ({"shrink": 1.5}, "shrink 1.5"), ({"transform_sizes": (4, 64)}, "transform sizes")):
         with pytest.raises(FprdoError, match=message):

@@ -1,10 +1,11 @@
 """Jacobian sketches: random projections of a network's Jacobian, taken in the samples of the coded format.
 
-With the features f_l(x) of layers l = 1..L, the relative feature distance of a small error e in the coded samples is
+With the features f_l(x), l = 1..L, the relative feature distance of a small error e in the coded samples is
 
     d(e) = 1/L sum_l ||f_l(x + e) - f_l(x)||^2 / ||f_l(x)||^2  =  ||J e||^2 + O(||e||^3)
 
-where J stacks the Jacobians of f_l / (sqrt(L) ||f_l(x)||), colour conversion and chroma upsampling included. For a
+where J stacks the Jacobians of f_l / (sqrt(L) ||f_l(x)||), colour conversion, chroma upsampling and the resizing to the
+extractor's scale included. For a
 vector s of independent random signs E[s s^T] = I, so that g = J^T s has E[g g^T] = J^T J. The diagonal of J^T J is
 therefore the expectation of g^2, and in the basis of an orthonormal transform T that of (T g)^2.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_PROBES = 16
 DEFAULT_JITTER = 5.0  # standard deviation in code values at 8 bits, about the coding error at QP 32
 
-# Luma samples of a tile with its margin. Forward and backward of lite0 keep 1.2 kB per sample: 2.5 GB per tile. A
+# Samples of a tile with its margin. Forward and backward of lite0 keep 1.2 kB per sample: 2.5 GB per tile. A
 # picture of 1920x1080 is still one tile, 3840x2160 takes eight.
 DEFAULT_TILE_SAMPLES = 1 << 21
 
@@ -43,7 +45,7 @@ class Tile:
     The network runs on the window. Each feature belongs to the one tile whose core holds its position; all others in
     the window are left out, and the gradients of the windows add up. This is the gradient of the whole picture but for
     one thing: where a feature's receptive field is wider than the margin, it sees the network's padding instead of the
-    picture. All numbers are luma samples; cores and windows start at multiples of the largest stride.
+    picture. All numbers are samples of the picture as the network sees it; cores and windows start at multiples of the largest stride.
     """
 
     core_rows: tuple[int, int]
@@ -57,22 +59,26 @@ class Tile:
 
 
 def sketch_gradients(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoFormat, *,
-                     probes: int = DEFAULT_PROBES, seed: int = 0, jitter: float = DEFAULT_JITTER,
+                     probes: int = DEFAULT_PROBES, seed: int = 0, jitter: float = DEFAULT_JITTER, signs_per_noise: int = 1,
                      tile_samples: int = DEFAULT_TILE_SAMPLES) -> Iterator[list[Tensor]]:
     """Yield g_k = J^T s_k for k = 1..probes, in the coded planes.
 
     Parameters
     ----------
+    extractor : of one scale
     planes : float32 code values, shapes fmt.plane_shapes
-    probes : number of sketches K
-    seed : of the signs and the noise, which are the same whatever the tile size
+    probes : number of sketches K, at least 1
+    seed : of the signs and the noise, which are the same whatever the tile size; 0 to 2^63 - 1
     jitter : standard deviation of the Gaussian noise on the planes, in code values at 8 bits (scaled to fmt.bit_depth)
-    tile_samples : bound of a tile, in luma samples with margin, for extractors that may be tiled; bounds memory
+    signs_per_noise : probes that share a noise and with it a forward pass, at least 1; each has signs of its own. They cost
+        half as much, and average over less noise.
+    tile_samples : bound of a tile, in samples of the resized picture with margin, for extractors that may be tiled; bounds
+        memory
 
     Yields
     ------
-    list of Tensor, shapes fmt.plane_shapes: derivatives with respect to code values (so that (g . e)^2, averaged over
-    probes, is the relative feature distance of an error of e code values)
+    list of Tensor, float32, shapes fmt.plane_shapes: derivatives with respect to code values (so that (g . e)^2, averaged
+    over probes, is the relative feature distance of an error of e code values)
 
     Raises
     ------
@@ -80,13 +86,16 @@ def sketch_gradients(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoF
         The extractor fails, or tile_samples leaves no room beside the extractor's margin.
     """
     generator = torch.Generator().manual_seed(seed)
-    tiles = plan_tiles(fmt.height, fmt.width, extractor, tile_samples)
-    shapes, scales = _feature_shapes_and_scales(extractor, planes_to_rgb(planes, fmt), tiles)
+    picture = extractor.resized(planes_to_rgb(planes, fmt))
+    tiles = plan_tiles(picture.shape[-2], picture.shape[-1], extractor, tile_samples)
+    shapes, scales = _feature_shapes_and_scales(extractor, picture, tiles)
+    del picture
     deviation = jitter * 2.0 ** (fmt.bit_depth - 8)
-    for _ in range(probes):
-        noisy = [plane + deviation * torch.randn(plane.shape, generator=generator) for plane in planes]
-        signs = [torch.randint(0, 2, shape, generator=generator, dtype=torch.int8).mul_(2).sub_(1) for shape in shapes]
-        yield _sketch(extractor, noisy, fmt, tiles, signs, scales)
+    for first in range(0, probes, signs_per_noise):
+        noisy = [plane + deviation * torch.randn(plane.shape, generator=generator, dtype=torch.float32) for plane in planes]
+        draws = [[torch.randint(0, 2, shape, generator=generator, dtype=torch.int8).mul_(2).sub_(1) for shape in shapes]
+                 for _ in range(min(signs_per_noise, probes - first))]
+        yield from _sketches(extractor, noisy, fmt, tiles, draws, scales)
 
 
 def plan_tiles(height: int, width: int, extractor: Extractor, tile_samples: int = DEFAULT_TILE_SAMPLES) -> list[Tile]:
@@ -131,62 +140,111 @@ def _partitions(size: int, step: int, margin: int) -> Iterator[list[tuple[tuple[
                for start in range(0, size, core)]
 
 
-def _feature_shapes_and_scales(extractor: Extractor, rgb: Tensor,
+def _feature_shapes_and_scales(extractor: Extractor, picture: Tensor,
                                tiles: Sequence[Tile]) -> tuple[list[list[int]], list[float]]:
-    """Per layer the shape of the whole picture's features, and 1 / (sqrt(L) ||f_l||), 0 where all f_l are zero."""
-    shapes: list[list[int]] = [[] for _ in extractor.layers]
-    energies = [0.0] * len(extractor.layers)
+    """Per feature the shape in the whole picture, and 1 / (sqrt(L) ||f_l||), 0 where all f_l are zero."""
+    shapes: list[list[int]] = []
+    energies: list[float] = []
     with torch.no_grad():
         for tile in tiles:
-            for layer, feature in enumerate(extractor(tile.cut(rgb))):
-                local, whole = _owned(feature, tile, extractor, layer)
-                energies[layer] += feature[local].double().square().sum().item()
-                shapes[layer] = list(feature.shape)
-                if whole is not Ellipsis:  # the last tile lies at the bottom right
-                    shapes[layer][-2:] = whole[-2].stop, whole[-1].stop
+            features = _owned_features(extractor, tile.cut(picture), tile)
+            if not shapes:
+                shapes, energies = [[] for _ in features], [0.0] * len(features)
+            for index, owned in enumerate(features):
+                energies[index] += owned.values.double().square().sum().item()
+                shapes[index] = owned.whole_shape  # the last tile lies at the bottom right
     if not all(energy < float("inf") for energy in energies):
         raise FprdoError(f"extractor {extractor.name} returns NaN or infinite features: check its preparation")
     return shapes, [(len(energies) * energy) ** -0.5 if energy > 0 else 0.0 for energy in energies]
 
 
-def _sketch(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoFormat, tiles: Sequence[Tile],
-            signs: Sequence[Tensor], scales: Sequence[float]) -> list[Tensor]:
-    """J^T s by the chain rule: through the network tile by tile, then through the colour conversion at once."""
-    leaves = [plane.requires_grad_() for plane in planes]
-    rgb = planes_to_rgb(leaves, fmt)
-    gradient = torch.zeros(rgb.shape)
-    for tile in tiles:
-        window = tile.cut(rgb.detach()).clone().requires_grad_()
-        owned, cotangents = [], []
-        for layer, feature in enumerate(extractor(window)):
-            if not feature.requires_grad:
-                raise FprdoError(f"extractor {extractor.name}: layer {extractor.layers[layer]!r} has no derivative in "
-                                 "the picture: let its module run without no_grad and detach")
-            local, whole = _owned(feature, tile, extractor, layer)
-            owned.append(feature[local])
-            cotangents.append(signs[layer][whole].to(feature.dtype).mul_(scales[layer]))
-        tile.cut(gradient).add_(torch.autograd.grad(owned, window, cotangents)[0])
-    return list(torch.autograd.grad(rgb, leaves, gradient))
+def _sketches(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoFormat, tiles: Sequence[Tile],
+              draws: Sequence[Sequence[Tensor]], scales: Sequence[float]) -> list[list[Tensor]]:
+    """J^T s for each draw s of signs, by the chain rule: through the network tile by tile, then through resizing and colour
+    conversion at once. All draws share the forward passes.
+
+    Parameters
+    ----------
+    planes : float32, shapes fmt.plane_shapes; they become leaves of the derivative
+    draws : per draw and feature, int8 signs of the shape in the whole picture
+    scales : per feature, see `_feature_shapes_and_scales`
+
+    Returns
+    -------
+    per draw, list of Tensor of shapes fmt.plane_shapes
+    """
+    with torch.enable_grad():  # whatever a plug-in or the caller has switched off
+        leaves = [plane.requires_grad_() for plane in planes]
+        picture = extractor.resized(planes_to_rgb(leaves, fmt))
+        gradients = [torch.zeros_like(picture, requires_grad=False, memory_format=torch.contiguous_format) for _ in draws]
+        for tile in tiles:
+            window = tile.cut(picture.detach()).clone().requires_grad_()
+            features = _owned_features(extractor, window, tile)
+            if len(features) != len(scales):
+                raise FprdoError(f"extractor {extractor.name}: gives {len(scales)} features for the picture and "
+                                 f"{len(features)} for the picture with noise: name layers that are called alike")
+            for draw, (signs, gradient) in enumerate(zip(draws, gradients)):
+                cotangents = [_cotangent(extractor, owned, sign, scale)
+                              for owned, sign, scale in zip(features, signs, scales)]
+                tile.cut(gradient).add_(extractor.gradient([owned.values for owned in features], window, cotangents,
+                                                           again=draw + 1 < len(draws)))
+        return [list(torch.autograd.grad(picture, leaves, gradient, retain_graph=draw + 1 < len(draws)))
+                for draw, gradient in enumerate(gradients)]
 
 
-def _owned(feature: Tensor, tile: Tile, extractor: Extractor, layer: int) -> tuple[object, object]:
-    """The features that the tile owns: as an index into the window's features, and into the whole picture's.
+@dataclass(frozen=True)
+class _Owned:
+    """What a tile owns of a feature: its values, its place in the whole picture's feature, and that one's shape so far."""
+
+    name: str
+    values: Tensor
+    place: tuple[slice | EllipsisType, ...]
+    whole_shape: list[int]
+
+
+def _cotangent(extractor: Extractor, owned: _Owned, signs: Tensor, scale: float) -> Tensor:
+    if not owned.values.requires_grad:
+        raise FprdoError(f"extractor {extractor.name}: layer {owned.name} has no derivative in the picture: let its module "
+                         "run without no_grad and detach")
+    signs = signs[owned.place]
+    if signs.shape != owned.values.shape:
+        raise FprdoError(f"extractor {extractor.name}: layer {owned.name} gives {tuple(signs.shape)} features for the picture "
+                         f"and {tuple(owned.values.shape)} for the picture with noise: name a layer of fixed shape")
+    return signs.to(owned.values).mul_(scale)
+
+
+def _owned_features(extractor: Extractor, window: Tensor, tile: Tile) -> list[_Owned]:
+    """The features of a window that the tile owns.
 
     Raises FprdoError where the number of features is not what the extractor's strides say.
     """
+    features = extractor.features(window)
     if extractor.strides is None:
-        return ..., ...
-    stride = extractor.strides[layer]
-    local, whole = [...], [...]
+        return [_Owned(name, feature, (...,), list(feature.shape)) for name, feature in features]
+    if len(features) != len(extractor.strides):
+        raise FprdoError(f"extractor {extractor.name}: its {len(extractor.layers)} layers give {len(features)} features, and "
+                         "it has a stride for each layer: name layers that are called once, or leave the strides out")
+    return [_owned(extractor, name, feature, stride, tile)
+            for (name, feature), stride in zip(features, extractor.strides)]
+
+
+def _owned(extractor: Extractor, name: str, feature: Tensor, stride: int, tile: Tile) -> _Owned:
+    if feature.ndim < 2:
+        raise FprdoError(f"extractor {extractor.name}: layer {name} has features of shape {tuple(feature.shape)}, and a "
+                         "stride is for (n, c, h, w): leave the strides out")
+    step = max(extractor.strides or ())
+    local: list[slice | EllipsisType] = [...]
+    place: list[slice | EllipsisType] = [...]
+    shape = list(feature.shape[:-2])
     for (core_start, core_stop), (start, stop), count in ((tile.core_rows, tile.rows, feature.shape[-2]),
                                                           (tile.core_columns, tile.columns, feature.shape[-1])):
-        if (stop - start) % max(extractor.strides) == 0 and count != (stop - start) // stride:
-            raise FprdoError(f"extractor {extractor.name}: layer {extractor.layers[layer]!r} has {count} features "
-                             f"across {stop - start} samples, not the {(stop - start) // stride} of stride {stride}: "
-                             "correct its stride")
+        if (stop - start) % step == 0 and count != (stop - start) // stride:
+            raise FprdoError(f"extractor {extractor.name}: layer {name} has {count} features across {stop - start} samples, "
+                             f"not the {(stop - start) // stride} of stride {stride}: correct its stride")
         first = (core_start - start) // stride
         # A window that ends with its core also owns the features that a network's padding adds at the picture's border.
         last = count if stop == core_stop else (core_stop - start) // stride
         local.append(slice(first, last))
-        whole.append(slice(core_start // stride, core_start // stride + last - first))
-    return tuple(local), tuple(whole)
+        place.append(slice(core_start // stride, core_start // stride + last - first))
+        shape.append(core_start // stride + last - first)
+    return _Owned(name, feature[tuple(local)], tuple(place), shape)

