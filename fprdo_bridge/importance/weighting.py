@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fprdo_bridge import __version__
-from fprdo_bridge.files import replacing
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.files import is_stream
 from fprdo_bridge.video.formats import coded_format, pad_frame
 
 if TYPE_CHECKING:
     from fprdo_bridge.video.formats import Frame
     from fprdo_bridge.importance.extractors import Extractor
-    from fprdo_bridge.importance.idse_file import WeightMap
+    from fprdo_bridge.importance.weight_map import Record, WeightMap
     from fprdo_bridge.video.source import Source
 
 
@@ -28,12 +28,18 @@ class WeightSettings:
 
     Parameters
     ----------
-    extractor : name or plug-in `module:callable` (importance.extractors)
-    layers : feature maps; None for the extractor's own choice
-    probes : sketches per map
+    extractor : NAME[@SCALES][:LAYERS], a name or a plug-in `module:callable` (importance.specification)
+    layers : feature maps, where `extractor` names none; None for the extractor's own choice
+    probes : sketches per map and scale
     seed : of the sketches' signs and noise, 0 to 2^63 - 1
     jitter : standard deviation of the noise at which probes are taken, in code values at 8 bits
     frames_per_map : frames that share the map of their first one
+    signs_per_noise : probes that share a noise and a forward pass; more cost less and average over less noise
+
+    Raises
+    ------
+    FprdoError
+        A number is out of range.
     """
 
     extractor: str = "efficientnet_lite0"
@@ -42,6 +48,7 @@ class WeightSettings:
     seed: int = 0
     jitter: float = 5.0
     frames_per_map: int = 1
+    signs_per_noise: int = 1
 
     def __post_init__(self) -> None:
         if self.frames_per_map < 1:
@@ -61,10 +68,11 @@ def write_weights(sequence: Source, settings: WeightSettings, path: Path, extrac
     """Compute the maps of a sequence, in the size that the encoder codes, and write them.
 
     The maps of a sequence are kept one by one in the folder `.NAME.maps` beside `path` until the file is complete, so
-    that a run which was stopped goes on where it was.
+    that a run which was stopped goes on where it was (`KeptMaps`).
 
     Parameters
     ----------
+    path : of the .idse file; a device or pipe gets the file too, and then nothing is kept
     extractor : settings.load() if the caller has it already
     progress : called with the share that is done, 0 to 1, after every probe
 
@@ -73,49 +81,48 @@ def write_weights(sequence: Source, settings: WeightSettings, path: Path, extrac
     FprdoError
         The extractor fails, or the file cannot be written; then none is left.
     """
-    from fprdo_bridge.importance.idse_file import IdseFile, write_idse
+    from fprdo_bridge.importance.idse_file import write_idse
+    from fprdo_bridge.importance.kept_maps import KeptMaps, discard
+    from fprdo_bridge.importance.source_check import colour_description, map_hashes
+    from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES
     from fprdo_bridge.importance.weights import compute_map
 
     extractor = extractor or settings.load()
-    fmt = coded_format(sequence.fmt)
+    fmt, identity = coded_format(sequence.fmt), sequence.sha256()
     count = -(-sequence.frames // settings.frames_per_map)
 
     def one_map(number: int, frame: Frame) -> WeightMap:
-        step = (lambda probes: progress((number + probes / settings.probes) / count)) if progress else None
-        return compute_map(pad_frame(frame, sequence.fmt, fmt), fmt, extractor, probes=settings.probes,
-                           seed=settings.seed, jitter=settings.jitter, progress=step)
+        step = (lambda share: progress((number + share) / count)) if progress else None
+        return compute_map(pad_frame(frame, sequence.fmt, fmt), fmt, extractor, probes=settings.probes, seed=settings.seed,
+                           jitter=settings.jitter, signs_per_noise=settings.signs_per_noise, progress=step)
 
-    def maps(kept: Path) -> Iterator[WeightMap]:
+    def maps(kept: KeptMaps | None) -> Iterator[WeightMap | Record]:
         for index, frame in enumerate(sequence.read()):
             number, rest = divmod(index, settings.frames_per_map)
-            if rest:
-                continue
-            if count == 1:
+            if rest == 0 and kept is None:
                 yield one_map(number, frame)
-                continue
-            part = kept / f"{number}.idse"
-            if not part.exists():
-                write_idse(part, [one_map(number, frame)], fmt, frame_count=1)
-            with IdseFile(part) as file:
-                yield file.map(0)
+            elif rest == 0 and kept is not None:
+                yield kept.get(number) or kept.put(number, one_map(number, frame))
 
-    metadata = {"software": f"fprdo {__version__}", "source": sequence.name, "source_sha256": sequence.sha256(),
+    metadata = {"software": f"fprdo {__version__}", "source": sequence.name, "source_sha256": identity,
+                "map_sha256": list(map_hashes(sequence, settings.frames_per_map)),
                 "extractor": extractor.description(), "probes": settings.probes, "seed": settings.seed,
-                "jitter": settings.jitter,
-                "colour": {"matrix": fmt.matrix, "full_range": fmt.full_range, "siting": fmt.siting,
-                           "bit_depth": fmt.bit_depth}}
-    kept = path.with_name(f".{path.name}.maps")
-    key = kept / weights_key(sequence, settings, extractor)
-    if count > 1 and not key.exists():
-        shutil.rmtree(kept, ignore_errors=True)
-        with replacing(key) as temporary:
-            temporary.touch()
-    write_idse(path, maps(kept), fmt, frame_count=sequence.frames, frames_per_map=settings.frames_per_map,
-               metadata=metadata)
-    shutil.rmtree(kept, ignore_errors=True)
+                "jitter": settings.jitter, "signs_per_noise": settings.signs_per_noise, "colour": colour_description(fmt)}
+    with ExitStack() as stack:
+        kept = None
+        if count > 1 and not is_stream(path):
+            kept = stack.enter_context(KeptMaps(path, _key(identity, settings, extractor), fmt, TRANSFORM_SIZES))
+        write_idse(path, maps(kept), fmt, frame_count=sequence.frames, frames_per_map=settings.frames_per_map,
+                   metadata=metadata)
+    if kept is None and not is_stream(path):
+        discard(path)  # of a longer sequence that was to be written there
 
 
 def weights_key(sequence: Source, settings: WeightSettings, extractor: Extractor) -> str:
-    """Hash of all that decides the weights of a sequence, for those who keep them."""
-    text = json.dumps([__version__, sequence.sha256(), asdict(settings), extractor.description()], sort_keys=True)
+    """Hash, in hexadecimal, of all that decides the weights of a sequence, for those who keep them."""
+    return _key(sequence.sha256(), settings, extractor)
+
+
+def _key(identity: str, settings: WeightSettings, extractor: Extractor) -> str:
+    text = json.dumps([__version__, identity, asdict(settings), extractor.description()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
