@@ -1,14 +1,12 @@
-"""Pictures and raw YUV: exact sizes, exact samples, and one clear line for what cannot be read."""
+"""Formats and raw YUV: exact sizes, exact samples, and one clear line for what cannot be read."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat, check_frame, coded_format, crop_frame, first_difference, pad_frame
-from fprdo_bridge.video.pictures import load_picture, save_picture
 from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
 
 formats = st.builds(VideoFormat, width=st.integers(1, 40), height=st.integers(1, 40),
@@ -159,91 +157,3 @@ def test_first_difference_says_where():
     assert first_difference([a], [a, b]) == "the first ends before picture 1"
     assert first_difference([a, b], [a]) == "the second ends before picture 1"
     assert first_difference([a], [a[:1]]) == "picture 0: plane Cb is missing or of another size"
-
-
-# ---- pictures ------------------------------------------------------------------------------------------------------
-
-@pytest.fixture
-def rgb() -> np.ndarray:
-    return np.random.default_rng(7).integers(0, 256, (13, 17, 3), dtype=np.uint8)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".webp", ".PNG"])
-def test_lossless_pictures_round_trip(tmp_path, rgb, suffix):
-    save_picture(tmp_path / f"a{suffix}", rgb)
-    assert np.array_equal(load_picture(tmp_path / f"a{suffix}"), rgb)
-
-
-def test_jpeg_round_trip_is_close(tmp_path):
-    ramp = np.broadcast_to(np.arange(0, 240, 4, dtype=np.uint8)[:, None, None], (60, 40, 3))
-    save_picture(tmp_path / "a.jpg", ramp)
-    assert np.abs(load_picture(tmp_path / "a.jpg").astype(int) - ramp).max() <= 4
-
-
-def test_grey_is_repeated(tmp_path, rgb):
-    Image.fromarray(rgb[..., 0]).save(tmp_path / "grey.png")
-    assert np.array_equal(load_picture(tmp_path / "grey.png"), np.repeat(rgb[..., :1], 3, axis=2))
-
-
-def test_transparency_is_composed_on_white(tmp_path):
-    Image.fromarray(np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8)).save(tmp_path / "a.png")
-    assert load_picture(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255, 255, 255]]]
-
-
-def test_16_bit_grey_keeps_the_high_byte(tmp_path):
-    Image.fromarray(np.array([[0x12FF, 0xFF00, 0x0080]], np.uint16)).save(tmp_path / "deep.png")
-    assert load_picture(tmp_path / "deep.png")[..., 1].tolist() == [[0x12, 0xFF, 0x00]]
-
-
-def test_orientation_tag_is_applied(tmp_path, rgb):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotate by 90 degrees clockwise to show
-    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(load_picture(tmp_path / "a.png"), np.rot90(rgb, -1))
-
-
-@pytest.mark.parametrize("name, shape", [("astronaut", (512, 512, 3)), ("rocket", (427, 640, 3)),
-                                         ("camera", (512, 512, 3)), ("logo", (500, 500, 3))])
-def test_pictures_of_scikit_image(name, shape):
-    picture = load_picture(f"skimage:{name}")
-    assert picture.shape == shape and picture.dtype == np.uint8
-
-
-@pytest.mark.parametrize("name", ["nobody", "data_dir", "stereo_motorcycle", "download_all", "lfw_subset"])
-def test_what_is_no_picture_of_scikit_image(name):
-    with pytest.raises(FprdoError, match=f"skimage:{name}"):
-        load_picture(f"skimage:{name}")
-
-
-def test_unreadable_pictures(tmp_path, rgb):
-    noise_rgb = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    for suffix in (".png", ".jpg", ".webp"):
-        whole = tmp_path / f"whole{suffix}"
-        save_picture(whole, noise_rgb)
-        cut = tmp_path / f"cut{suffix}"
-        cut.write_bytes(whole.read_bytes()[:whole.stat().st_size // 2])
-        with pytest.raises(FprdoError, match=f"cut{suffix}: not a readable picture"):
-            load_picture(cut)
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(FprdoError, match="text.png: not a readable picture"):
-        load_picture(tmp_path / "text.png")
-    with pytest.raises(FprdoError, match="gone.png: no such picture"):
-        load_picture(tmp_path / "gone.png")
-    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tiff")
-    with pytest.raises(FprdoError, match="floating-point"):
-        load_picture(tmp_path / "float.tiff")
-
-
-def test_pictures_that_cannot_be_saved(tmp_path, rgb):
-    for name in ("a.xyz", "a"):
-        with pytest.raises(FprdoError, match="unknown picture type"):
-            save_picture(tmp_path / name, rgb)
-    for name in ("a.psd", "a.mpg", "a.xbm", "a.palm", "a.grib"):  # Pillow reads them, or writes them in black and white
-        with pytest.raises(FprdoError, match=rf"{name}: Pillow does not write a colour picture as .*; use \.png"):
-            save_picture(tmp_path / name, rgb)
-    with pytest.raises(FprdoError, match="uint8"):
-        save_picture(tmp_path / "a.png", rgb.astype(np.float32))
-    (tmp_path / "file").write_text("")
-    with pytest.raises(FprdoError, match="cannot be written"):
-        save_picture(tmp_path / "file" / "a.png", rgb)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]

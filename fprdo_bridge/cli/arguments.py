@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fprdo_bridge.cli import console
 from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
 from fprdo_bridge.encoders import ENCODERS
 from fprdo_bridge.encoders.job import IdseOptions
@@ -80,8 +81,16 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
 # ---- what they mean --------------------------------------------------------------------------------------------------
 
 def sequence_of(options: argparse.Namespace) -> Source:
-    """The source with what its options say about format and frames."""
-    return open_source(options.source, format_request_of(options), options.frames, options.frame_rate, options.skip)
+    """The source with what its options say about format and frames; says what it has noted."""
+    return open_named(options.source, options)
+
+
+def open_named(name: str, options: argparse.Namespace) -> Source:
+    """The source `name`, as `sequence_of`."""
+    source = open_source(name, format_request_of(options), options.frames, options.frame_rate, options.skip)
+    for note in source.notes:
+        console.say(note)
+    return source
 
 
 def format_request_of(options: argparse.Namespace) -> FormatRequest:

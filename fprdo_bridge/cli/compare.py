@@ -8,12 +8,11 @@ from pathlib import Path
 from fprdo_bridge import toolchain
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_format_arguments, add_idse_arguments,
-                                        add_weight_arguments, format_request_of, idse_options_of, keep_inputs,
+                                        add_weight_arguments, idse_options_of, keep_inputs, open_named,
                                         weight_settings_of)
 from fprdo_bridge.cli.values import assignment, count_or_all, rate_value
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.text import printable
-from fprdo_bridge.video.source import open_source
 
 HELP = DESCRIPTION = "SSE against IDSE: rate, PSNR, feature distance, BD-rate"
 EXAMPLE = "fprdo compare a.png b.png --qp 22 27 32 37 -o out/ab --measure efficientnet_lite0"
@@ -53,8 +52,7 @@ def run(options: argparse.Namespace) -> None:
         idse_options=dict(options.idse_option), weights=weight_settings_of(options),
         measure=tuple(options.measure or ()), encoder=options.encoder, rate=options.rate_control)
     tools = toolchain.find(options.encoder)
-    request = format_request_of(options)
-    sources = [open_source(name, request, options.frames, options.frame_rate, options.skip) for name in options.source]
+    sources = [open_named(name, options) for name in options.source]
     judge = settings.judges[0]
     plots = curves.curve_files(min(options.curves, len(sources)))
     maps = {f"map-{source.name}.png": source for source in sources[:options.maps]}

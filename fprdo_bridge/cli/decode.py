@@ -11,7 +11,7 @@ from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import add_format_arguments, format_request_of, keep_inputs
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.text import printable
-from fprdo_bridge.video.pictures import frame_to_picture, save_picture
+from fprdo_bridge.video.pictures import save_frame
 from fprdo_bridge.video.raw import read_yuv, write_yuv
 
 HELP = DESCRIPTION = "decode with a stock decoder, into a picture or a .yuv file"
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
             if len(decoded) > 1:
                 raise FprdoError(f"{options.bitstream}: has several pictures and {options.output} holds one; "
                                  "decode to a .yuv file")
-            save_picture(options.output, frame_to_picture(decoded[0][1], fmt))
+            save_frame(options.output, decoded[0][1], fmt)
             count = 1
     console.result(f"{printable(str(options.output))}: {count} picture{'s' * (count > 1)} of "
                    f"{fmt.width}x{fmt.height}, 4:{fmt.chroma[1]}:{fmt.chroma[2]}, {fmt.bit_depth} bit")

@@ -1,129 +1,140 @@
-"""Picture files in and out, as R'G'B'."""
+"""Picture files in and out, as R'G'B' of sRGB.
+
+Files of 16 bits keep them: PNG, TIFF and PPM in, PNG and PPM out.
+"""
 
 import io
 import os
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.files import regular_file, replacing
+from fprdo_bridge.files import replacing
 from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.picture_reader import Samples, read_picture
 
-SKIMAGE_PREFIX = "skimage:"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
+# What is written: suffix -> Pillow's name and options.
+_WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {}), ".webp": ("WEBP", {"lossless": True}), ".jpg": ("JPEG", {"quality": 95}),
+    ".jpeg": ("JPEG", {"quality": 95}), ".tif": ("TIFF", {}), ".tiff": ("TIFF", {}), ".bmp": ("BMP", {}),
+    ".ppm": ("PPM", {})}
 
 
-def load_picture(name: str | os.PathLike) -> np.ndarray:
-    """Read a PNG, JPEG or WebP picture (or any other that Pillow reads), or a picture of scikit-image.
-
-    Parameters
-    ----------
-    name : str or path
-        A file, or `skimage:astronaut` and the like: `skimage.data.astronaut()`.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, (height, width, 3), R'G'B'. Grey is repeated three times, transparency is composed on white, 16-bit
-        samples keep their high byte, a camera's orientation tag is applied; of an animation the first picture.
-
-    Raises
-    ------
-    FprdoError
-        The picture is missing, damaged, or of a kind that has no plain RGB meaning.
+def load_picture(name: str | os.PathLike[str]) -> Samples:
+    """The samples of a picture: picture_reader.read_picture(name).rgb.
 
     Examples
     --------
     >>> load_picture("skimage:astronaut").shape
     (512, 512, 3)
     """
-    if str(name).startswith(SKIMAGE_PREFIX):
-        return _skimage_picture(str(name).removeprefix(SKIMAGE_PREFIX))
-    regular_file(name, "no such picture")
-    try:
-        with Image.open(name) as image:
-            image.load()
-            return _rgb8(ImageOps.exif_transpose(image))
-    # Pillow reports damage as OSError or, depending on the format and the place, as SyntaxError or ValueError.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FprdoError(f"{name}: not a readable picture ({_one_line(error)}); "
-                         "give a PNG, JPEG or WebP file") from error
+    return read_picture(name).rgb
 
 
-def _rgb8(image: Image.Image) -> np.ndarray:
-    """(height, width, 3) uint8 of a Pillow image; ValueError if its samples cannot be told to 8 bits."""
-    if image.mode.startswith("I"):  # I;16 and its relatives, or I, which some Pillow versions give for 16-bit grey
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise ValueError("samples of more than 16 bits")
-        return np.repeat((grey >> 8).astype(np.uint8)[..., np.newaxis], 3, axis=2)
-    if image.mode == "F":
-        raise ValueError("floating-point samples")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.array(image.convert("RGB"))
+def picture_to_frame(rgb: Samples, fmt: VideoFormat) -> Frame:
+    """Convert R'G'B' (height, width, 3), uint8 or uint16 of the whole range, to a frame (colour.rgb_to_frame).
 
-
-def _skimage_picture(name: str) -> np.ndarray:
-    import skimage.data
-
-    # A name that is not a picture (data_dir, a stereo pair, a face list) fails the checks below; those that are not in
-    # the package would start a download, which scikit-image does only if pooch is installed.
-    maker = getattr(skimage.data, name, None) if name in skimage.data.__all__ and name != "download_all" else None
-    try:
-        picture = maker() if maker else None
-    except Exception as error:  # whatever a download raises
-        raise FprdoError(f"{SKIMAGE_PREFIX}{name}: not available here ({_one_line(error)}); "
-                         "astronaut, chelsea, coffee and rocket come with scikit-image") from error
-    if (isinstance(picture, np.ndarray) and picture.dtype == np.uint8
-            and (picture.ndim == 2 or picture.ndim == 3 and picture.shape[2] in (3, 4))):
-        return _rgb8(Image.fromarray(picture))
-    raise FprdoError(f"{SKIMAGE_PREFIX}{name}: scikit-image has no such 8-bit picture; try skimage:astronaut")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def save_picture(path: str | os.PathLike, rgb: np.ndarray) -> None:
-    """Write a uint8 (height, width, 3) R'G'B' picture; the suffix chooses the format (WebP lossless, JPEG quality 95).
-
-    Raises
-    ------
-    FprdoError
-        Pillow does not write that suffix, or the file cannot be written.
+    The conversion is a floating-point one and rounds once, so that 16 bits keep their precision.
     """
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise FprdoError(f"{path}: a picture to save must be uint8 (height, width, 3), not {rgb.dtype} {rgb.shape}")
-    suffix = Path(path).suffix.lower()
-    options = {".webp": {"lossless": True}, ".jpg": {"quality": 95}, ".jpeg": {"quality": 95}}.get(suffix, {})
-    kind = Image.registered_extensions().get(suffix)
-    if kind is None:
-        raise FprdoError(f"{path}: unknown picture type {suffix or '(no suffix)'}; use .png, .webp or .jpg")
-    data = io.BytesIO()  # so that what Pillow refuses is not taken for what the disk does
-    try:
-        Image.fromarray(rgb).save(data, kind, **options)
-    except (KeyError, OSError, ValueError):
-        raise FprdoError(f"{path}: Pillow does not write a colour picture as {suffix}; "
-                         "use .png, .webp or .jpg") from None
-    with replacing(path) as temporary:
-        temporary.write_bytes(data.getvalue())
-
-
-def picture_to_frame(rgb: np.ndarray, fmt: VideoFormat) -> Frame:
-    """Convert a uint8 (height, width, 3) R'G'B' picture to a frame (colour.rgb_to_frame)."""
     import torch  # slow to load, and raw files do without
 
     from fprdo_bridge.video.colour import rgb_to_frame
 
-    return rgb_to_frame(torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255, fmt)
+    if rgb.dtype == np.uint8:
+        values = torch.from_numpy(rgb).float() / 255
+    else:
+        values = torch.from_numpy(rgb.astype(np.float64)) / 65535
+    return rgb_to_frame(values.permute(2, 0, 1)[None], fmt)
 
 
-def frame_to_picture(frame: Frame, fmt: VideoFormat) -> np.ndarray:
-    """uint8 (height, width, 3) R'G'B' of a frame (colour.frame_to_rgb)."""
-    from fprdo_bridge.video.colour import frame_to_rgb
+def frame_to_picture(frame: Frame, fmt: VideoFormat, bits: int = 8) -> Samples:
+    """(height, width, 3) R'G'B' of a frame as shown (colour.frame_to_rgb): uint8, or uint16 for 16 `bits`; rounded."""
+    import torch
 
-    return (frame_to_rgb(frame, fmt)[0].permute(1, 2, 0) * 255 + 0.5).floor().byte().numpy()
+    from fprdo_bridge.video.colour import frame_to_rgb, planes_to_rgb
+
+    if bits == 8:
+        return (frame_to_rgb(frame, fmt)[0].permute(1, 2, 0) * 255 + 0.5).floor().byte().numpy()
+    planes = [torch.from_numpy(plane.astype(np.float64)) for plane in frame]
+    rgb = planes_to_rgb(planes, fmt)[0].clamp(0, 1).permute(1, 2, 0)
+    return (rgb * 65535 + 0.5).floor().numpy().astype(np.uint16)
+
+
+def save_frame(path: str | os.PathLike[str], frame: Frame, fmt: VideoFormat) -> None:
+    """Write a frame as a picture: grey where it is 4:0:0, of 16 bits where it has more than 8 and the file may hold them.
+
+    Raises
+    ------
+    FprdoError
+        As save_picture.
+    """
+    rgb = frame_to_picture(frame, fmt, 16 if fmt.bit_depth > 8 and holds_16_bits(path) else 8)
+    save_picture(path, np.ascontiguousarray(rgb[..., 0]) if fmt.chroma == "400" else rgb)
+
+
+def holds_16_bits(path: str | os.PathLike[str]) -> bool:
+    """Whether save_picture writes 16 bits by the suffix of `path`."""
+    return Path(path).suffix.lower() in (".png", ".ppm")
+
+
+def save_picture(path: str | os.PathLike[str], picture: NDArray[Any]) -> None:
+    """Write R'G'B' (height, width, 3) or grey (height, width), uint8 or uint16 of the whole range.
+
+    The suffix chooses the format: .png, .webp (lossless), .jpg (quality 95), .tif, .bmp, .ppm. PNG and PPM may have 16
+    bits.
+
+    Raises
+    ------
+    FprdoError
+        The suffix is none of these, the picture does not fit the format, or the file cannot be written.
+    """
+    deep = picture.dtype == np.uint16
+    if picture.dtype not in (np.uint8, np.uint16) or picture.ndim != 2 and picture.shape[2:] != (3,):
+        raise FprdoError(f"{path}: a picture to save must be uint8 or uint16, (height, width) or (height, width, 3), "
+                         f"not {picture.dtype} {picture.shape}")
+    suffix = Path(path).suffix.lower()
+    if suffix not in _WRITTEN:
+        raise FprdoError(f"{path}: unknown picture type {suffix or '(no suffix)'}; "
+                         "use .png, .webp, .jpg, .tif, .bmp or .ppm")
+    if deep and not holds_16_bits(path):
+        raise FprdoError(f"{path}: 16 bits are written as .png or .ppm, not as {suffix}")
+    if suffix == ".ppm" and picture.ndim == 2:
+        picture = np.repeat(picture[..., None], 3, axis=2)
+    kind, options = _WRITTEN[suffix]
+    if deep:
+        data = _png16(picture) if suffix == ".png" else _ppm16(picture)
+    else:
+        buffer = io.BytesIO()  # so that what Pillow refuses is not taken for what the disk does
+        try:
+            Image.fromarray(picture).save(buffer, kind, **options)
+        except (OSError, ValueError) as error:
+            raise FprdoError(f"{path}: cannot be written as {suffix} ({error}); use .png") from None
+        data = buffer.getvalue()
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _png16(picture: NDArray[Any]) -> bytes:
+    """A PNG of 16 bits per sample, not interlaced, each row filtered by the one above (PNG specification, clause 9)."""
+    height, width = picture.shape[:2]
+    rows = np.ascontiguousarray(picture, ">u2").view(np.uint8).reshape(height, -1)
+    filtered = rows - np.vstack((np.zeros_like(rows[:1]), rows[:-1]))  # modulo 256
+    body = np.hstack((np.full((height, 1), 2, np.uint8), filtered))
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2 if picture.ndim == 3 else 0, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body.tobytes()))
+            + chunk(b"IEND", b""))
+
+
+def _ppm16(picture: NDArray[Any]) -> bytes:
+    height, width = picture.shape[:2]
+    return f"P6\n{width} {height}\n65535\n".encode() + picture.astype(">u2").tobytes()

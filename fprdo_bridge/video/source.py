@@ -9,7 +9,8 @@ from pathlib import Path
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video import y4m
 from fprdo_bridge.video.formats import Frame, VideoFormat
-from fprdo_bridge.video.pictures import SKIMAGE_PREFIX, SUFFIXES, load_picture, picture_to_frame
+from fprdo_bridge.video.picture_reader import SKIMAGE_PREFIX, SUFFIXES, read_picture
+from fprdo_bridge.video.pictures import picture_to_frame
 from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
 from fprdo_bridge.video.raw_layout import PLANAR, RawLayout, check_layout
 from fprdo_bridge.video.raw_name import rate_in_name, read_name
@@ -56,6 +57,7 @@ class Source:
     picture : the frame of a single picture; None for a YUV file, which is read as it is needed
     skip : frames of the file before the first of these
     layout : how the samples of a raw file lie
+    notes : what the user should know, such as a conversion of colours; one line each
     """
 
     name: str
@@ -66,6 +68,7 @@ class Source:
     picture: Frame | None = None
     skip: int = 0
     layout: RawLayout = PLANAR
+    notes: tuple[str, ...] = ()
 
     def read(self) -> Iterator[Frame]:
         """The frames, one in memory at a time."""
@@ -191,8 +194,8 @@ def _raw_format(origin: str, request: FormatRequest) -> tuple[VideoFormat, RawLa
 
 def _open_picture(origin: str, name: str, request: FormatRequest, frames: int | None, frame_rate: Fraction | None,
                   skip: int) -> Source:
-    rgb = load_picture(origin)
-    height, width = rgb.shape[:2]
+    loaded = read_picture(origin)
+    height, width = loaded.rgb.shape[:2]
     if request.size not in (None, (width, height)):
         raise FprdoError(f"{origin}: is {width}x{height}, not {request.size[0]}x{request.size[1]}; "
                          "leave --size out for a picture")
@@ -200,6 +203,6 @@ def _open_picture(origin: str, name: str, request: FormatRequest, frames: int | 
         raise FprdoError(f"{origin}: a picture is 1 frame, {frames} asked for; leave --frames out")
     if skip:
         raise FprdoError(f"{origin}: a picture is 1 frame, the first {skip} are left out; leave --skip out")
-    fmt = request.apply(VideoFormat(width, height))
+    fmt = request.apply(VideoFormat(width, height, aspect=loaded.aspect))
     return Source(name, origin, fmt, 1, frame_rate or rate_in_name(origin) or Fraction(30),
-                  picture_to_frame(rgb, fmt))
+                  picture_to_frame(loaded.rgb, fmt), notes=tuple(f"{origin}: {note}" for note in loaded.notes))
