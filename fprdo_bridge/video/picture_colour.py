@@ -2,8 +2,8 @@
 
 sRGB is what networks are trained on, and what the matrix of a bitstream (VideoFormat.matrix) assumes of R'G'B'. A
 space of three curves and a matrix, as of Display P3 or Adobe RGB, is computed here in double precision; colours outside
-of sRGB are clipped. That is ICC's media-relative colorimetric intent. Other profiles (CMYK, tables) go through LittleCMS
-with that intent and black point compensation, at 8 bits.
+of sRGB are clipped. That is ICC's media-relative colorimetric intent. Other profiles (CMYK, tables) go through
+LittleCMS with that intent and black point compensation, at 8 bits.
 """
 
 import io

@@ -67,7 +67,7 @@ def frame_to_picture(frame: Frame, fmt: VideoFormat, bits: int = 8) -> Samples:
 
 
 def save_frame(path: str | os.PathLike[str], frame: Frame, fmt: VideoFormat) -> None:
-    """Write a frame as a picture: grey where it is 4:0:0, of 16 bits where it has more than 8 and the file may hold them.
+    """Write a frame as a picture: grey where it is 4:0:0, of 16 bits where it has more than 8 and the file can hold it.
 
     Raises
     ------
