@@ -248,8 +248,8 @@ class Engine:
         job = running.left[0]
         made = self._store.workplace / f"{job.key[:24]}-{running.tries}"
         try:
+            made.mkdir(exist_ok=True)
             for name, data in answer.get("files", {}).items():
-                made.mkdir(exist_ok=True)
                 (made / name).write_bytes(data)
             self._store.commit(job.key, made, answer["record"])
         except OSError as error:
