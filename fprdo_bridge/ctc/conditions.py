@@ -23,6 +23,10 @@ from fprdo_bridge.video.source import FormatRequest
 FOLDER = Path(__file__).resolve().parents[2] / "cfg" / "ctc"
 CONTROLS = ("qp", "crf", "abr")
 _CONTROL_KEYS = {"qp": "qp", "crf": "crf", "kbps": "abr"}
+# How settings of the package are read: by the type of their default, but for these of a map.
+_KINDS_OF = {bool: schema.flag, int: schema.whole(-10**6, 10**6), float: schema.number(-1e9, 1e9), str: schema.text}
+_MAP_KINDS = {"layers": schema.several(schema.text), "probes": schema.whole(1, 4096), "seed": schema.whole(0, 2**63 - 1),
+              "jitter": schema.number(0, 1e6), "frames_per_map": schema.whole(1, 10**6)}
 KINDS = ("stock", "idse", "qp-map", "aq", "defaults")
 
 
@@ -263,17 +267,13 @@ def _encoders(top: Table) -> tuple[EncoderSetting, ...]:
 def _maps(top: Table) -> dict[str, WeightSettings]:
     tables, maps = top.table("maps"), {}
     for name in tables.keys():
-        table, default = tables.table(name), WeightSettings()
-        layers = table.take("layers", schema.several(schema.text), None)
+        table = tables.table(name)
+        values = {one.name: table.take(one.name.replace("_", "-"), _MAP_KINDS.get(one.name) or _KINDS_OF[type(one.default)],
+                                       one.default) for one in fields(WeightSettings)}
         try:
-            maps[name] = WeightSettings(
-                extractor=table.take("extractor", schema.text, default.extractor), layers=layers,
-                probes=table.take("probes", schema.whole(1, 4096), default.probes),
-                seed=table.take("seed", schema.whole(0, 2 ** 63 - 1), default.seed),
-                jitter=table.take("jitter", schema.number(0, 1e6), default.jitter),
-                frames_per_map=table.take("frames-per-map", schema.whole(1, 1_000_000), default.frames_per_map))
+            maps[name] = WeightSettings(**values)
         except FprdoError as error:
-            raise FprdoError(str(error) if str(error).startswith(table.place) else f"{table.place}: {error}") from None
+            raise FprdoError(f"{table.place}: {error}") from None
         table.done()
     return maps or {"default": WeightSettings()}
 
@@ -309,8 +309,7 @@ def _sweep(table: Table, kind: str, group: str, maps: Mapping[str, WeightSetting
     for one in fields(IdseOptions):
         key = one.name.replace("_", "-")
         if key in table:
-            kinds = {bool: schema.flag, int: schema.whole(-10**6, 10**6), float: schema.number(-1e9, 1e9)}
-            values[one.name] = table.take(key, schema.one_or_several(kinds[type(one.default)]))
+            values[one.name] = table.take(key, schema.one_or_several(_KINDS_OF[type(one.default)]))
     swept = [key for key, several in values.items() if len(several) > 1]
     base = {"decisions": 0, "rdoq": 0, "sao": False} if kind == "qp-map" else {}
     variants = []
