@@ -2,7 +2,9 @@
 """Builds fprdo and the encoders that it patches, and runs the demo and the tests.
 
     python3 build.py                  everything, then the demo (fprdo quickstart)
-    python3 build.py test [ARGS]      everything, then pytest ARGS
+    python3 build.py test [ARGS]      everything, then pytest ARGS; --fast: the package only, and its quick tests
+    python3 build.py check            lint, types and the order of imports
+    python3 build.py docs             the documentation as a site, in out/site
     python3 build.py hm               HM only: fetch, verify, patch, compile
     python3 build.py x264             x264 only
     python3 build.py jm               JM only
@@ -41,6 +43,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 if str(ROOT) not in sys.path:  # with python -I or PYTHONSAFEPATH
     sys.path.append(str(ROOT))
+SITE = ROOT / "out" / "site"
 
 from patches.series import PatchError, read_series, verify_series
 from patches.worktree import WORK, WorkTree, patch, refresh
@@ -89,7 +92,6 @@ def x264_machine() -> tuple[str, ...]:
 
 def compile_with_configure(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
     """The same for x264, whose scripts may have lost their mode bits in an archive."""
-    make, bash = shutil.which("make"), shutil.which("bash")
     machine = x264_machine()
     if machine:
         say(f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly and is several times slower; "
@@ -99,9 +101,9 @@ def compile_with_configure(build: Build, tools: Tools, source: Path, objects: Pa
     objects.mkdir(exist_ok=True)
     flags = " ".join(flag for flag in build.pin.recipe.flags if accepts(tools.cc, flag, "c"))
     if not (objects / "config.mak").exists():
-        run(["env", f"CC={tools.cc}", bash, str(source / "configure"), *X264_OPTIONS, *machine,
+        run(["env", f"CC={tools.cc}", "bash", str(source / "configure"), *X264_OPTIONS, *machine,
              f"--extra-cflags={flags}"], build.log, progress, objects)
-    run([make, f"-j{os.cpu_count() or 1}", *build.programs.values()], build.log, progress, objects)
+    run(["make", f"-j{os.cpu_count() or 1}", *build.programs.values()], build.log, progress, objects)
     return objects
 
 
@@ -179,11 +181,34 @@ def quickstart() -> int:
     return call([str(VENV / "bin" / "fprdo"), "quickstart"])
 
 
-def test(arguments: list[str]) -> int:
+def test(fast: bool, arguments: list[str]) -> int:
     with alone():
         install_package(("test",))
-        build_all()
-    return call([str(VENV / "bin" / "python"), "-m", "pytest", *arguments])
+        if not fast:
+            build_all()
+    quick = ("-m", "fast", "--hypothesis-profile=fast", "-n", "auto") if fast else ()
+    return call([str(VENV / "bin" / "python"), "-m", "pytest", *quick, *arguments])
+
+
+def check() -> int:
+    with alone():
+        install_package(("check",))
+    failed = []
+    for name, *arguments in (("ruff", "check"), ("lint-imports", "--no-logo"), ("mypy",)):
+        say(f"{name}:")
+        if call([str(VENV / "bin" / name), *arguments]) != 0:
+            failed.append(name)
+    say(f"check: {', '.join(failed)} failed" if failed else "check: all passed")
+    return int(bool(failed))
+
+
+def docs() -> int:
+    with alone():
+        install_package(("docs",))
+    status = call(["env", "NO_MKDOCS_2_WARNING=1", str(VENV / "bin" / "mkdocs"), "build", "--strict", "--clean"])
+    if status == 0:
+        say(f"documentation: {SITE.relative_to(ROOT)}; read it with python3 -m http.server -d {SITE.relative_to(ROOT)}")
+    return status
 
 
 def fetch(pin: Pin, source: str | None) -> None:
@@ -286,7 +311,9 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     command("clean", "remove the build trees", codec=False, version=False).add_argument(
         "--all", action="store_true", help="also the cache, the work trees and .venv")
     command("test", "install and build everything, then run pytest with the further arguments", codec=False,
-            version=False)
+            version=False).add_argument("--fast", action="store_true", help="only the quick tests, which need no encoder")
+    command("check", "run ruff, import-linter and mypy", codec=False, version=False)
+    command("docs", "write the documentation as a site to out/site", codec=False, version=False)
     command("doctor", "say what is installed, what is missing, how to get it", codec=False, version=False)
     options, rest = parser.parse_known_args(words)
     if rest and options.command != "test":
@@ -303,9 +330,9 @@ def main(words: list[str]) -> int:
     if command is None:
         return quickstart()
     if command == "test":
-        return test(rest)
-    if command == "doctor":
-        return doctor()
+        return test(options.fast, rest)
+    if command in ("check", "docs", "doctor"):
+        return {"check": check, "docs": docs, "doctor": doctor}[command]()
     with alone():
         if command == "clean":
             clean(options.all)

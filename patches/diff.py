@@ -36,7 +36,8 @@ def changes(old: Lines, new: Lines) -> list[Change]:
 
     # Diagonal k holds the points (x, y) of the edit graph with x - y == k. reach[k] is the furthest x that d edits lead
     # to on it; negative k index the list from its end. reached[d] keeps what step d started from, for the way back.
-    reach, reached, x, y = [0] * (2 * (len(a) + len(b)) + 3), [], 0, 0
+    reach, x, y = [0] * (2 * (len(a) + len(b)) + 3), 0, 0
+    reached: list[dict[int, int]] = []
     while x < len(a) or y < len(b):
         d = len(reached)
         if d > MOST_EDITS:

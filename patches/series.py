@@ -61,7 +61,8 @@ GIT_LINES = (b"diff --git ", b"index ", b"new file mode ", b"deleted file mode "
 
 
 def parse_patch(name: str, text: bytes) -> Patch:
-    lines, files = split_lines(text), []
+    lines = split_lines(text)
+    files: list[FileDiff] = []
     at = next((i for i, line in enumerate(lines) if line.startswith((b"--- ", b"diff --git "))), len(lines))
     header = b"".join(lines[:at])
     while at < len(lines):
@@ -212,7 +213,7 @@ def rebase_series(trees: list[Tree], edited: Tree, target: int, series: list[Pat
                 content = in_older if in_newer == in_base else in_newer
             else:
                 merged = None
-                if None not in (in_base, in_older, in_newer):
+                if in_base is not None and in_older is not None and in_newer is not None:
                     merged = merge(split_lines(in_base), split_lines(in_older), split_lines(in_newer))
                 if merged is None:
                     raise PatchError(f"{path}: the edits meet lines of {series[number].name}, which comes after "

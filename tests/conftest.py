@@ -9,28 +9,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # As the command does, before torch is loaded: threads that spin while they wait starve the encoders beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import hypothesis
 import pytest
+from built import optional_tools
 
 from fprdo_bridge import Encoder, toolchain
-from fprdo_bridge.errors import FprdoError
+
+hypothesis.settings.register_profile("fast", max_examples=20)
 
 
 @pytest.fixture(scope="session")
 def tools() -> toolchain.Toolchain:
     """HM as build.py made it; a test that needs it fails where it is missing."""
     return toolchain.find("hm")
-
-
-def optional_tools(name: str) -> toolchain.Toolchain:
-    """An encoder as build.py made it. Where its source cannot be had, the tests that need it are skipped and say why;
-    where FPRDO_<NAME>_SOURCE names it, it has to be there."""
-    variable = f"FPRDO_{name.upper()}_SOURCE"
-    try:
-        return toolchain.find(name)
-    except FprdoError as error:
-        if os.environ.get(variable):
-            raise
-        pytest.skip(f"{error}; if its source cannot be had, name a copy: {variable}=DIR python3 build.py test")
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +40,13 @@ def encoder(request) -> Encoder:
     if request.param == "jm":
         optional_tools("jm")
     return Encoder(request.param)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs an encoder that build.py made, and what is fast: whatever is neither slow nor runs an encoder."""
+    for item in items:
+        fixtures = {"encoder", "tools", "jm_tools", "x264_tools"} & set(getattr(item, "fixturenames", ()))
+        if fixtures or item.path.parent.name in ("encoders", "python_api"):
+            item.add_marker("encoder")
+        if not any(item.iter_markers("encoder")) and not any(item.iter_markers("slow")):
+            item.add_marker("fast")

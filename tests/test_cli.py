@@ -26,6 +26,8 @@ from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import IdseFile, ones, write_idse
 from fprdo_bridge.video.source import open_source
 
+pytestmark = pytest.mark.encoder
+
 Said = namedtuple("Said", "status out err")
 FAST = ("--probes", "2")
 PROGRAM = (sys.executable, "-m", "fprdo_bridge.cli")

@@ -20,8 +20,8 @@ from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.bitstream.decoders import decode_libav
 from fprdo_bridge.video.colour import frame_to_rgb
 from fprdo_bridge.ctc import compare as engine
-from fprdo_bridge.ctc.points import MODES, BdRate, CompareSettings, Point, bd_rates
-from fprdo_bridge.ctc.results_folder import MARKER, ResultsFolder
+from fprdo_bridge.ctc.points import MODES, CompareSettings, Point, bd_rates
+from fprdo_bridge.ctc.results_folder import ResultsFolder
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.pictures import load_picture, save_picture
@@ -357,6 +357,7 @@ def test_two_runs_in_one_folder(folder, sequence, tools):
     compare([sequence], SETTINGS, tools, folder)  # and then the folder is free
 
 
+@pytest.mark.encoder
 def test_the_picture_of_a_map_follows_its_settings(tmp_path, sequence):
     shutil.copy(sequence.origin, tmp_path)
     pictures = []

@@ -91,7 +91,7 @@ def test_coefficient_weights_are_the_transform_units(size, count, tau):
         assert (some == np.where(listed, weights, 0)).all()
         factors, _ = picture.tu_weights(0, 16, 16, size, FREQUENCIES)
         rounded_down = factors[:count, :count] * scale / 256 - weights
-        assert 0 <= rounded_down.min() and rounded_down.max() < 1
+        assert rounded_down.min() >= 0 and rounded_down.max() < 1
     flat, same = WeightedPicture((plane,), {size: (shape,)}, fmt, IdseOptions(tau=tau, rdoq=1)).coefficient_weights(
         0, 16, 16, size, count, 65536)
     assert same and abs(flat[0, 0] / 256 - picture.mean(0, 16, 16, size, size)) <= 1 / 256

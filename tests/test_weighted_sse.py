@@ -118,6 +118,7 @@ def sanitizer_flags(folder: Path) -> list[str] | None:
     return flags
 
 
+@pytest.mark.slow
 def test_kernel_and_format_tests_under_sanitizers(tmp_path):
     """The bridge compiled with AddressSanitizer and UBSan in a copy of the package, and the tests that exercise it."""
     flags = sanitizer_flags(tmp_path)

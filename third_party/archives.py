@@ -70,7 +70,7 @@ class XzStream(io.RawIOBase):
                 return len(out)
 
 
-def decompressed(packed: IO[bytes]) -> IO[bytes]:
+def decompressed(packed: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
     """The bytes of the tar archive in a file that may be packed by gzip, bzip2 or xz."""
     magic = packed.read(6)
     packed.seek(0)
@@ -86,7 +86,7 @@ def decompressed(packed: IO[bytes]) -> IO[bytes]:
 class Reader:
     """The members of a tar archive, one after the other; at most trees.MOST_BYTES of it are read."""
 
-    def __init__(self, origin: Path, stream: IO[bytes]) -> None:
+    def __init__(self, origin: Path, stream: IO[bytes] | gzip.GzipFile) -> None:
         self.origin, self.stream, self.left = origin, stream, trees.MOST_BYTES
 
     def read(self, size: int) -> bytes:

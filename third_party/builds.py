@@ -35,14 +35,16 @@ def find_tools(pin: Pin) -> Tools:
     for name in pin.recipe.needs:
         if not shutil.which(name):
             raise NoTool(f"{pin.title}: no {name} found; install {name}")
-    missing = [name for name, there in (("cmake", find_program("cmake")),
-                                        ("ninja", find_program("ninja") or find_program("make"))) if not there]
+    cmake, ninja = find_program("cmake"), find_program("ninja")
+    missing = ([] if cmake else ["cmake"]) + ([] if ninja or find_program("make") else ["ninja"])
     if missing:
         make_venv()
         pip_install(f"{' and '.join(missing)} into .venv", missing)
-    ninja = find_program("ninja")
+        cmake, ninja = find_program("cmake"), find_program("ninja")
+    if cmake is None:
+        raise NoTool(f"{pin.title}: pip left no cmake in .venv; install cmake")
     generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else ["-G", "Unix Makefiles"]
-    return Tools(cc, cxx, find_program("cmake"), generator)
+    return Tools(cc, cxx, cmake, generator)
 
 
 
@@ -101,16 +103,17 @@ def build_encoder(pin: Pin, source: str | None = None) -> None:
     series = read_series(patch_folder(pin))
     builds = plan_builds(pin, series)
     pending = [build for build in builds if not build.finished()]
-    tools = find_tools(pin) if pending else None  # a missing compiler is said before anything is fetched
-    if pending or source:
-        pristine = obtain_source(pin, source)
     if pending:
+        tools = find_tools(pin)  # a missing compiler is said before anything is fetched
+        pristine = obtain_source(pin, source)
         trees, notes = snapshots(pristine, series)
         for note in notes:
             say(f"{pin.title}: {note}")
         native = {f"{pin.recipe.native}/{name}": data for name, data in native_files().items()}
         for build in pending:
             compile_build(build, pristine if build.kind == "stock" else trees[-1] | native, tools)
+    elif source:
+        obtain_source(pin, source)
     write_tools(pin, builds)
     for build in builds:
         say(f"{pin.title} {build.kind}: ready in {build.folder.relative_to(ROOT)}")

@@ -75,11 +75,12 @@ def run(command: list[str], log: Path, progress: Progress, folder: Path = ROOT) 
         out.flush()
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, start_new_session=True)
+        pipe = process.stdout
+        assert pipe is not None
         try:
-            pipe = process.stdout.fileno()
             while True:
                 if select.select([pipe], [], [], 0.5)[0]:
-                    chunk = os.read(pipe, 65536)
+                    chunk = os.read(pipe.fileno(), 65536)
                     if not chunk:
                         break
                     out.write(chunk)
@@ -92,7 +93,7 @@ def run(command: list[str], log: Path, progress: Progress, folder: Path = ROOT) 
             if process.poll() is None:  # stopped from outside: its compilers go with it
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
-            process.stdout.close()
+            pipe.close()
     if status != 0:
         tail = log.read_text(errors="replace").splitlines()[-20:]
         raise BuildError(f"{progress.label}: {Path(command[0]).name} failed with exit status {status}; "
@@ -116,7 +117,7 @@ def catch_signals() -> None:
 PATIENCE = 20  # seconds that a program gets to clean up after itself
 
 
-def ends(process: subprocess.Popen) -> bool:
+def ends(process: subprocess.Popen[bytes]) -> bool:
     """Whether the process ends before PATIENCE does."""
     try:
         process.wait(PATIENCE)

@@ -192,7 +192,8 @@ def distribution_mirrors() -> list[str]:
 def open_url(url: str, method: str, timeout: float) -> http.client.HTTPResponse:
     try:
         request = urllib.request.Request(url, method=method, headers={"User-Agent": "fprdo-build"})
-        return urllib.request.urlopen(request, timeout=timeout)
+        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout)
+        return response
     except urllib.error.HTTPError as error:
         raise BuildError(f"{url} answers {error.code} {error.reason}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:

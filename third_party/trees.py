@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from third_party.console import BuildError
 
@@ -36,7 +37,7 @@ def write_together(files: dict[Path, bytes]) -> None:
             path.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict[str, Any]:
     """What build.py noted there; nothing if it did not or the note is damaged, and the step is done again."""
     try:
         noted = json.loads(path.read_text())

@@ -95,7 +95,7 @@ def install_package(extras: tuple[str, ...] = ()) -> None:
     for old in NATIVE.glob("_*.so"):  # so that they are compiled from the source as it is now
         old.unlink()
     # The build's requirements come first, pinned as the rest; then no second, unpinned set has to be fetched for it.
-    pip_install("what builds the package", ["setuptools", "cffi", "pybind11"])
+    pip_install("what builds the package", ["setuptools", "setuptools-scm", "cffi", "pybind11"])
     pip_install("the package and what it needs",
                 ["--no-build-isolation", "-e", str(ROOT) + (f"[{','.join(extras)}]" if extras else "")])
     write_venv_stamp(extras=extras, key=package_key())

@@ -6,6 +6,6 @@ import sys
 # NumPy's BLAS would start threads, which spin for a while at the encoder's cost, and nothing here multiplies matrices.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from fprdo_bridge.session.worker import main  # noqa: E402, after what NumPy reads when it is imported
+from fprdo_bridge.session.worker import main
 
 sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))

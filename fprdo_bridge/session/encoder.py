@@ -34,7 +34,7 @@ _PACKAGES = str(Path(__file__).resolve().parents[2])
 
 
 @dataclass(frozen=True)
-class compiled:  # noqa: N801, reads as what it says: distortion=compiled(make)
+class compiled:
     """A distortion that runs at native speed.
 
     Parameters

@@ -16,7 +16,7 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))  # for patches and third_party
 
-from patches.series import export_patch  # noqa: E402
+from patches.series import export_patch
 
 HEADER = b"Description: what\nAuthor: who\nLast-Update: 2026-01-01\n\n"
 FIRST_PATCH, SECOND_PATCH = "0001-first.patch", "0002-second.patch"

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from project import Project
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_compiler_is_said_before_anything_is_fetched(tmp_path, server):
     project = Project(tmp_path / "project", (f"{server.url}/toy.tar.gz",))
@@ -133,7 +135,7 @@ def test_leftovers_of_a_killed_build_are_swept(fetched):
         path.touch()
     done = fetched.run("verify")
     assert done.returncode == 0, done.stderr
-    assert [path for path in fetched.root.rglob(".*")] == [other]
+    assert list(fetched.root.rglob(".*")) == [other]
 
 
 def test_failed_compile_shows_the_end_of_its_log_and_goes_on_once_mended(fetched):

@@ -9,6 +9,8 @@ import time
 import pytest
 from project import Project
 
+pytestmark = pytest.mark.slow
+
 CHILD = """import pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 try:

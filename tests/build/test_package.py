@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import pytest
 from project import Project
 
 
@@ -61,6 +62,7 @@ def test_doctor_looks_at_the_named_source_and_names_upstream(tmp_path):
     assert re.search(r"^MISSING +HM 18.0 source +\S+patches/hm: not the source of HM 18.0", wrong.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_doctor_misses_nothing_for_what_is_built(fetched):
     assert fetched.run("hm").returncode == 0
     (fetched.root / ".venv" / "bin").mkdir(parents=True)

@@ -9,6 +9,8 @@ import time
 import pytest
 from project import ROOT, Modules
 
+pytestmark = pytest.mark.slow
+
 
 def test_pristine_source_and_series_of_hm_verify():
     real = Modules(ROOT)

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,7 @@ def test_changes_turn_old_into_new_and_are_fewest(old, new):
     assert edits == len(old) + len(new) - 2 * longest_common(old, new)
 
 
+@pytest.mark.slow
 def test_files_that_differ_in_very_many_lines_are_one_change():
     """Time and memory of the shortest edit script of such files are out of bounds."""
     old = [b"%d\n" % n for n in range(6000)]
@@ -94,7 +96,7 @@ def test_exported_patches_mean_the_same_to_gnu_patch(tmp_path_factory, old, new)
 
 @given(st.lists(TREES, min_size=2, max_size=4), TREES, st.data())
 def test_refresh_ends_in_the_edited_tree_or_refuses(trees, edited, data):
-    series = [parse_patch(f"{n}.patch", export_patch(HEADER, *pair)) for n, pair in enumerate(zip(trees, trees[1:]))]
+    series = [parse_patch(f"{n}.patch", export_patch(HEADER, *pair)) for n, pair in enumerate(pairwise(trees))]
     target = data.draw(st.integers(0, len(series) - 1))
     try:
         after = rebase_series(trees, edited, target, series)

@@ -11,6 +11,8 @@ import pytest
 from project import TOY, Project
 from server import Server
 
+pytestmark = pytest.mark.slow
+
 
 def test_directory_with_products_is_taken(project, tmp_path):
     source = tmp_path / "checkout"

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from project import FIRST_PATCH, HEADER, SECOND_PATCH, TOY
 
+pytestmark = pytest.mark.slow
+
 
 def test_verify_accepts_a_sound_series(fetched):
     fetched.build.verify(fetched.pin(), None)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import optional_tools
+from built import optional_tools
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {section.partition("\n")[0]: section.split("```python\n")[1].split("```")[0]

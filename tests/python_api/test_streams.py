@@ -11,7 +11,7 @@ import programs
 import numpy as np
 import pytest
 from clips import clip
-from conftest import optional_tools
+from built import optional_tools
 
 from fprdo_bridge import Encoder
 from fprdo_bridge.bitstream.decoders import decode_libav
