@@ -705,7 +705,7 @@ def test_nobody_reads_standard_output(here, words, says):
 
 def test_a_full_disk_behind_standard_error_does_not_end_a_run(here, x264_tools):
     """A comparison says much there."""
-    words = "compare even.png -o cmp --probes 1 --encoder x264 --maps 0 --curves 0".split()
+    words = ["compare", "even.png", "-o", "cmp", "--probes", "1", "--encoder", "x264", "--maps", "0", "--curves", "0"]
     run = subprocess.run(["sh", "-c", '"$@" 2>/dev/full', "sh", *PROGRAM, *words], stdout=subprocess.PIPE, text=True, cwd=here)
     assert run.returncode == 0 and "BD-rate" in run.stdout and (here / "cmp" / "results.csv").exists()
     for words in ("show", "show gone.idse"):

@@ -13,7 +13,6 @@ from pathlib import Path
 from fprdo_bridge import encoders, toolchain
 from fprdo_bridge.bitstream.decoders import bitstream_codec, decode_libav, supported_by_libav
 from fprdo_bridge.ctc.conditions import Clip, EncoderSetting, Variant
-from fprdo_bridge.encoders import running
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights

@@ -80,7 +80,7 @@ class Outcome:
 
 @dataclass
 class _Running:
-    group: "_Open"
+    group: _Open
     unit: Unit
     left: deque[Job]
     tries: int = 1

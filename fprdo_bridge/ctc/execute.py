@@ -24,7 +24,7 @@ from fprdo_bridge.ctc.conditions import TaskSetting
 from fprdo_bridge.ctc.jobs import digest
 from fprdo_bridge.ctc.tasks import Frames, Task, make
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.raw import read_yuv, write_yuv
 
 _KEPT = 3  # sources, references and decoded sequences that are kept

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 
 from fprdo_bridge.ctc import conditions as conditions_file
 from fprdo_bridge.ctc.conditions import Conditions, TaskSetting
@@ -156,7 +155,7 @@ def _at(table: dict, key: object, index: int) -> list:
 
 def _point(found: Results, point: Mapping) -> dict:
     """The numbers of a point; NaN for what is not done. What is not verified counts as not done."""
-    store, numbers = found.store, {name: math.nan for name in ("bits", "encode", "decode", "memory", "map")}
+    store, numbers = found.store, dict.fromkeys(("bits", "encode", "decode", "memory", "map"), math.nan)
     if not (store.has(point["encode"]) and store.has(point["decode"])):
         found.missing += 1
         return numbers

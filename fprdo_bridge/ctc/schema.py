@@ -45,7 +45,7 @@ class Table:
         except ValueError as error:
             raise self.error(key, f"{reprlib.repr(self._values[key])}: {error}") from None
 
-    def tables(self, key: str, required: bool = False) -> list["Table"]:
+    def tables(self, key: str, required: bool = False) -> list[Table]:
         """The tables of an array of tables."""
         self._read.add(key)
         found = self._values.get(key, [])
@@ -55,7 +55,7 @@ class Table:
         joint = "" if self.place.endswith(": ") else "."
         return [Table(one, f"{self.place}{joint}{key}[{index}]") for index, one in enumerate(found)]
 
-    def table(self, key: str) -> "Table":
+    def table(self, key: str) -> Table:
         """A table inside; an empty one if it is missing."""
         self._read.add(key)
         return Table(self._values.get(key, {}), f"{self.place}{'' if self.place.endswith(': ') else '.'}{key}")

@@ -207,7 +207,7 @@ class Store:
             os.close(self._lease)
             self._work = self._lease = None
 
-    def __enter__(self) -> "Store":
+    def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *_: object) -> None:

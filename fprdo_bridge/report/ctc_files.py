@@ -29,7 +29,7 @@ class PointsFile:
         self._writer: Any = None
         self._file: Any = None
 
-    def __enter__(self) -> "PointsFile":
+    def __enter__(self) -> PointsFile:
         self._file = open(self._replacing.__enter__(), "w", newline="", encoding="utf-8", errors="surrogateescape")
         self._writer = csv.writer(self._file, lineterminator="\n")
         return self

@@ -18,7 +18,7 @@ def format_summary(summary: Summary) -> str:
     results, lines = summary.results, []
     conditions = results.conditions
     lines.append(printable(f"{conditions.name}: {conditions.title}"))
-    lines.append("BD-rate in %, negative is fewer bits; in brackets 95 % of " +
+    lines.append("BD-rate in %, negative is fewer bits; in brackets 95 % of "
                  f"{conditions.statistics.resamples} resamples of the pictures ({conditions.statistics.method}, "
                  f"{conditions.bits} counted)")
     notes: list[str] = []
