@@ -49,11 +49,15 @@ class Residual(nn.Module):
 
 
 def sketches(extractor: Extractor, probes: int = 2) -> list[torch.Tensor]:
-    return [torch.cat([g.flatten() for g in gradients]) for gradients in
-            sketch_gradients(extractor, float_planes(FRAME), FMT, probes=probes, jitter=0)]
+    return [
+        torch.cat([g.flatten() for g in gradients])
+        for gradients in sketch_gradients(extractor, float_planes(FRAME), FMT, probes=probes, jitter=0)
+    ]
 
 
-@pytest.mark.parametrize("layers", [["conv"], ["next"], ["conv", "next"], ["next", "conv"], ["stem", "conv", "next"]], ids=str)
+@pytest.mark.parametrize(
+    "layers", [["conv"], ["next"], ["conv", "next"], ["next", "conv"], ["stem", "conv", "next"]], ids=str
+)
 @pytest.mark.parametrize("how", ["in place", "through a view"])
 def test_in_place_operations_behind_a_layer_change_nothing(how, layers):
     """Features and gradients are those of the network that is written without them."""
@@ -78,8 +82,12 @@ def test_gradients_are_those_of_the_exact_jacobian():
 
     blocks = torch.autograd.functional.jacobian(features, tuple(planes))
     norms = [f.norm() for f in features(*planes)]
-    jacobian = torch.cat([torch.cat([part.flatten(1) for part in layer], 1) / (norm * math.sqrt(2))
-                          for layer, norm in zip(blocks, norms)])
+    jacobian = torch.cat(
+        [
+            torch.cat([part.flatten(1) for part in layer], 1) / (norm * math.sqrt(2))
+            for layer, norm in zip(blocks, norms)
+        ]
+    )
     exact = jacobian.square().sum(0)
     probes = 300
     extractor = Extractor("net", Residual("in place"), ["conv", "next"])
@@ -143,6 +151,7 @@ def test_all_calls_of_a_shared_layer_count():
 
 def test_gradients_run_through_all_calls_of_a_shared_layer():
     """Sketches of the shared head are those of a network whose three heads are copies."""
+
     class Copies(Pyramid):
         def __init__(self):
             super().__init__()
@@ -185,10 +194,19 @@ class Returning(nn.Module):
 Pair = collections.namedtuple("Pair", "first second")
 
 
-@pytest.mark.parametrize("make", [
-    lambda a, b: (a, b), lambda a, b: [a, b], lambda a, b: {"a": a, "b": b}, Pair, lambda a, b: collections.OrderedDict(x=a, y=b),
-    lambda a, b: Output("net", {"levels": [a, (b,)]}, 2), lambda a, b: (a, None, "text", torch.tensor([1, 2]), [[b]], {}),
-    lambda a, b: {"scores": (a,), "labels": torch.zeros(3, dtype=torch.long), "maps": {"b": b}}])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a, b: (a, b),
+        lambda a, b: [a, b],
+        lambda a, b: {"a": a, "b": b},
+        Pair,
+        lambda a, b: collections.OrderedDict(x=a, y=b),
+        lambda a, b: Output("net", {"levels": [a, (b,)]}, 2),
+        lambda a, b: (a, None, "text", torch.tensor([1, 2]), [[b]], {}),
+        lambda a, b: {"scores": (a,), "labels": torch.zeros(3, dtype=torch.long), "maps": {"b": b}},
+    ],
+)
 def test_layers_that_return_several_tensors(make):
     network = Returning(make)
     rgb = torch.rand(1, 3, 4, 5)
@@ -198,12 +216,23 @@ def test_layers_that_return_several_tensors(make):
     assert compute_map(FRAME, FMT, Extractor("net", network, ["block"]), probes=2).plane_gain[1] > 0
 
 
-@pytest.mark.parametrize("make, kind", [
-    (lambda a, b: None, "NoneType"), (lambda a, b: (), "tuple"), (lambda a, b: "text", "str"), (lambda a, b: {}, "dict"),
-    (lambda a, b: a > 0, "Tensor"), (lambda a, b: (a * 10).long(), "Tensor"), (lambda a, b: [1, (2, None)], "list")])
+@pytest.mark.parametrize(
+    "make, kind",
+    [
+        (lambda a, b: None, "NoneType"),
+        (lambda a, b: (), "tuple"),
+        (lambda a, b: "text", "str"),
+        (lambda a, b: {}, "dict"),
+        (lambda a, b: a > 0, "Tensor"),
+        (lambda a, b: (a * 10).long(), "Tensor"),
+        (lambda a, b: [1, (2, None)], "list"),
+    ],
+)
 def test_layers_that_return_nothing_with_a_derivative(make, kind):
     extractor = Extractor("net", Returning(make), ["block"])
-    with pytest.raises(FprdoError, match=f"^extractor net: layer 'block' returns {kind} without a floating-point Tensor: name"):
+    with pytest.raises(
+        FprdoError, match=f"^extractor net: layer 'block' returns {kind} without a floating-point Tensor: name"
+    ):
         extractor(torch.rand(1, 3, 4, 5))
 
 
@@ -221,13 +250,24 @@ def test_a_refused_layer_is_said_although_the_network_catches_it():
 
 def test_complex_features_are_pairs_of_real_ones():
     rgb = torch.rand(1, 3, 4, 5)
-    feature, = Extractor("net", Returning(lambda a, b: torch.fft.fft2(a).conj()), ["block"])(rgb)
+    (feature,) = Extractor("net", Returning(lambda a, b: torch.fft.fft2(a).conj()), ["block"])(rgb)
     assert feature.shape == (1, 4, 4, 5, 2) and feature.dtype == torch.float32 and feature[..., 1].abs().max() > 0
-    assert all(g.abs().max() > 0 for g in sketches(Extractor("net", Returning(lambda a, b: torch.fft.fft2(a)), ["block"])))
+    assert all(
+        g.abs().max() > 0 for g in sketches(Extractor("net", Returning(lambda a, b: torch.fft.fft2(a)), ["block"]))
+    )
 
 
-@pytest.mark.parametrize("view", [lambda a: a[:, ::2], lambda a: a.transpose(1, 2), lambda a: a.expand(2, -1, -1, -1),
-                                  lambda a: a.flatten(), lambda a: a.sum()], ids=["slice", "transpose", "expand", "flat", "scalar"])
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[:, ::2],
+        lambda a: a.transpose(1, 2),
+        lambda a: a.expand(2, -1, -1, -1),
+        lambda a: a.flatten(),
+        lambda a: a.sum(),
+    ],
+    ids=["slice", "transpose", "expand", "flat", "scalar"],
+)
 def test_layers_that_return_views(view):
     class Viewing(nn.Module):
         def __init__(self):
@@ -244,7 +284,7 @@ def test_layers_that_return_views(view):
 
     network = Viewing()
     rgb = planes_to_rgb(float_planes(FRAME), FMT)
-    feature, = Extractor("net", network, ["view"])(rgb)
+    (feature,) = Extractor("net", network, ["view"])(rgb)
     assert torch.allclose(feature, view(network.stem(rgb)), atol=1e-6)
     assert all(g.abs().max() > 0 for g in sketches(Extractor("net", network, ["view"])))
 
@@ -264,6 +304,7 @@ def test_a_network_may_catch_exceptions():
 
 def test_what_fails_behind_the_last_layer_is_not_needed():
     """A detector's head may need more than a picture; but a shared layer may have more calls to come."""
+
     class Headed(nn.Module):
         def __init__(self, calls: int):
             super().__init__()
@@ -297,13 +338,15 @@ def test_layers_whose_calls_or_sizes_depend_on_the_picture():
         def forward(self, rgb):
             self.passes += 1
             if self.shape:
-                return self.layer(rgb[..., self.passes:])
+                return self.layer(rgb[..., self.passes :])
             for _ in range(1 + self.passes):
                 self.layer(rgb)
 
     with pytest.raises(FprdoError, match="gives 2 features for the picture and 3 for the picture with noise"):
         compute_map(FRAME, FMT, Extractor("net", Changing(False), ["layer"]), probes=1)
-    with pytest.raises(FprdoError, match=r"layer 'layer' gives \(1, 2, 8, 11\) features for the picture and \(1, 2, 8, 10\) for"):
+    with pytest.raises(
+        FprdoError, match=r"layer 'layer' gives \(1, 2, 8, 11\) features for the picture and \(1, 2, 8, 10\) for"
+    ):
         compute_map(FRAME, FMT, Extractor("net", Changing(True), ["layer"]), probes=1)
     with pytest.raises(FprdoError, match="gives 2 features for one picture and 3 for the other"):
         feature_distance(Extractor("net", Changing(False), ["layer"]), torch.rand(1, 3, 4, 5), torch.rand(1, 3, 4, 5))
@@ -315,7 +358,10 @@ def test_one_module_under_two_names_is_one_layer():
     rgb = torch.rand(1, 3, 4, 5)
     for name in ("0", "2"):
         assert len(Extractor("tied", network, [name])(rgb)) == 2
-    for layers, message in ((["0", "2"], "layers '0' and '2' are one and the same: name one"), (["0", "1", "0"], "'0' is named twice")):
+    for layers, message in (
+        (["0", "2"], "layers '0' and '2' are one and the same: name one"),
+        (["0", "1", "0"], "'0' is named twice"),
+    ):
         with pytest.raises(FprdoError, match=message):
             Extractor("tied", network, layers)
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.extractors import Extractor, feature_distance, load_extractor
 from fprdo_bridge.importance.fingerprint import state_fingerprint
 from fprdo_bridge.importance.weights import compute_map
+from fprdo_bridge.video.formats import VideoFormat
 
 
 class Chain(nn.Module):
@@ -39,10 +39,12 @@ def chain():
 @pytest.fixture
 def plug_in(tmp_path, monkeypatch):
     """Write a module `plugged` on the Python path."""
+
     def write(text: str) -> None:
         (tmp_path / "plugged.py").write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "plugged", raising=False)
+
     yield write
     sys.modules.pop("plugged", None)
 
@@ -95,7 +97,7 @@ def test_lite0_covers_odd_sizes(lite0):
     rgb = torch.rand((1, 3, 67, 35), generator=torch.Generator().manual_seed(6)).requires_grad_()
     features = lite0(rgb)
     assert [tuple(feature.shape[-2:]) for feature in features] == [(12, 8), (6, 4), (3, 2)]
-    gradient, = torch.autograd.grad(sum(feature.square().sum() for feature in features), rgb)
+    (gradient,) = torch.autograd.grad(sum(feature.square().sum() for feature in features), rgb)
     assert (gradient[0, :, -1, :].abs().amax(0) > 0).all() and (gradient[0, :, :, -1].abs().amax(0) > 0).all()
 
 
@@ -183,12 +185,15 @@ def test_parameters_need_no_gradient_and_evaluation_mode(chain):
     assert extractor(rgb)[0].requires_grad
 
 
-@pytest.mark.parametrize(("layers", "strides", "message"), [
-    (["secnd"], None, "no layer 'secnd': near names are second"),
-    ([], None, "at least one layer"),
-    (["first", "second"], [4], "give one per layer"),
-    (["first", "second"], [3, 4], "divisor of the largest"),
-])
+@pytest.mark.parametrize(
+    ("layers", "strides", "message"),
+    [
+        (["secnd"], None, "no layer 'secnd': near names are second"),
+        ([], None, "at least one layer"),
+        (["first", "second"], [4], "give one per layer"),
+        (["first", "second"], [3, 4], "divisor of the largest"),
+    ],
+)
 def test_wrong_layers(chain, layers, strides, message):
     with pytest.raises(FprdoError, match=message):
         Extractor("chain", chain, layers, strides=strides)
@@ -205,32 +210,39 @@ def test_module_that_fails(chain):
 
 
 def test_plug_ins(plug_in):
-    plug_in("import torch\n"
-            "from fprdo_bridge.importance.extractors import Extractor\n"
-            "def module():\n"
-            "    return torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.Sigmoid())\n"
-            "def extractor():\n"
-            "    return Extractor('mine', module(), ['1'], strides=[1])\n"
-            "def number():\n"
-            "    return 3\n"
-            "constant = 4\n")
+    plug_in(
+        "import torch\n"
+        "from fprdo_bridge.importance.extractors import Extractor\n"
+        "def module():\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.Sigmoid())\n"
+        "def extractor():\n"
+        "    return Extractor('mine', module(), ['1'], strides=[1])\n"
+        "def number():\n"
+        "    return 3\n"
+        "constant = 4\n"
+    )
     assert load_extractor("plugged:module", ["0", "1"])(torch.rand(1, 3, 4, 4))[1].shape == (1, 2, 4, 4)
     description = load_extractor("plugged:module@16,full:1,0").description()
-    assert (description["name"], description["layers"], description["scales"]) == ("plugged:module", ["1", "0"], [16, "full"])
+    assert (description["name"], description["layers"], description["scales"]) == (
+        "plugged:module",
+        ["1", "0"],
+        [16, "full"],
+    )
     assert load_extractor("plugged:extractor").name == "mine"
     for spec, layers, message in [
-            ("plugged:module", None, "is a module: name its layers .its parts are 0, 1"),
-            ("plugged:module", ["2"], "no layer '2'"),
-            ("plugged:extractor:1", None, "chooses its layers and scales itself"),
-            ("plugged:extractor@32", None, "chooses its layers and scales itself"),
-            ("plugged:module:0", ["1"], "layers are named there and as 1: name them once"),
-            ("plugged:extractor", ["1"], "chooses its layers and scales itself"),
-            ("plugged:number", None, "returned int"),
-            ("plugged:constant", None, "not callable"),
-            ("plugged:absent", None, "absent"),
-            ("no_such_module_here:f", None, "No module named 'no_such_module_here'"),
-            (":f", None, "use module:callable"),
-            ("resnet50", None, "unknown extractor 'resnet50': use efficientnet_lite0")]:
+        ("plugged:module", None, "is a module: name its layers .its parts are 0, 1"),
+        ("plugged:module", ["2"], "no layer '2'"),
+        ("plugged:extractor:1", None, "chooses its layers and scales itself"),
+        ("plugged:extractor@32", None, "chooses its layers and scales itself"),
+        ("plugged:module:0", ["1"], "layers are named there and as 1: name them once"),
+        ("plugged:extractor", ["1"], "chooses its layers and scales itself"),
+        ("plugged:number", None, "returned int"),
+        ("plugged:constant", None, "not callable"),
+        ("plugged:absent", None, "absent"),
+        ("no_such_module_here:f", None, "No module named 'no_such_module_here'"),
+        (":f", None, "use module:callable"),
+        ("resnet50", None, "unknown extractor 'resnet50': use efficientnet_lite0"),
+    ]:
         with pytest.raises(FprdoError, match=message):
             load_extractor(spec, layers)
 
@@ -259,13 +271,18 @@ def test_feature_distance_refuses(chain):
     assert feature_distance(extractor, torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)) == 0
 
 
-@pytest.mark.parametrize("text, spec, message", [
-    ("def f(:", "plugged:f", "plugged:f cannot be imported: SyntaxError: .*; correct plugged"),
-    ("raise KeyError('x')", "plugged:f", "plugged:f cannot be imported: KeyError: 'x'; correct plugged"),
-    ("import sys; sys.exit(0)", "plugged:f", "plugged:f cannot be imported: SystemExit: 0; correct plugged"),
-    ("def f(): raise SystemExit", "plugged:f", "plugged:f cannot be made: SystemExit: no message; correct f"),
-    ("", "../plugged:f", "'../plugged' is no name of a module: use module:callable"),
-    ("", ".plugged:f", "'.plugged' is no name of a module"), ("", ":f", "'' is no name of a module")])
+@pytest.mark.parametrize(
+    "text, spec, message",
+    [
+        ("def f(:", "plugged:f", "plugged:f cannot be imported: SyntaxError: .*; correct plugged"),
+        ("raise KeyError('x')", "plugged:f", "plugged:f cannot be imported: KeyError: 'x'; correct plugged"),
+        ("import sys; sys.exit(0)", "plugged:f", "plugged:f cannot be imported: SystemExit: 0; correct plugged"),
+        ("def f(): raise SystemExit", "plugged:f", "plugged:f cannot be made: SystemExit: no message; correct f"),
+        ("", "../plugged:f", "'../plugged' is no name of a module: use module:callable"),
+        ("", ".plugged:f", "'.plugged' is no name of a module"),
+        ("", ":f", "'' is no name of a module"),
+    ],
+)
 def test_plug_ins_that_stop_the_program(plug_in, text, spec, message):
     plug_in(text)
     with pytest.raises(FprdoError, match=message) as error:
@@ -280,7 +297,8 @@ def test_what_a_plug_in_raises_is_said_in_one_line(tmp_path, monkeypatch):
         "class Network(torch.nn.Module):\n"
         "    def __init__(self):\n        super().__init__()\n        self.layer = torch.nn.Identity()\n"
         "    def forward(self, rgb):\n        return {}['head']\n"
-        "def network():\n    return Network()\n")
+        "def network():\n    return Network()\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(FprdoError, match="broken_plug_in:unmade cannot be made: KeyError: 'weights'; correct unmade"):
         load_extractor("broken_plug_in:unmade")
@@ -290,28 +308,36 @@ def test_what_a_plug_in_raises_is_said_in_one_line(tmp_path, monkeypatch):
 
 
 def test_plug_ins_in_the_current_folder(tmp_path):
-    """Found by the command, and by a worker that it starts there; beside what is installed and not in its place; its neighbours too."""
+    """Found by an installed command, with their neighbours; what is installed comes first."""
     (tmp_path / "mine.py").write_text("import neighbour\ndef network():\n    return neighbour.make()\n")
-    (tmp_path / "neighbour.py").write_text("import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1))\n")
+    (tmp_path / "neighbour.py").write_text(
+        "import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1))\n"
+    )
     (tmp_path / "json.py").write_text("raise RuntimeError('hides a module of Python')\n")
-    program = ("import sys; sys.path[0] = ''; sys.path.pop(0)\n"  # as for a command that is installed
-               "from fprdo_bridge.importance.extractors import load_extractor\n"
-               "print(load_extractor('mine:network:0').description()['layers'])\n"
-               "import json; json.dumps(1)\n")
+    program = (
+        "import sys; sys.path[0] = ''; sys.path.pop(0)\n"  # as for a command that is installed
+        "from fprdo_bridge.importance.extractors import load_extractor\n"
+        "print(load_extractor('mine:network:0').description()['layers'])\n"
+        "import json; json.dumps(1)\n"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "['0']\n"), done.stderr
 
 
 def test_a_plug_in_without_a_module_it_needs_is_said(plug_in):
     plug_in("import module_that_nobody_has\n")
-    with pytest.raises(FprdoError, match="plugged:f cannot be imported: ModuleNotFoundError: No module named 'module_that_nobody"):
+    with pytest.raises(
+        FprdoError, match="plugged:f cannot be imported: ModuleNotFoundError: No module named 'module_that_nobody"
+    ):
         load_extractor("plugged:f")
     plug_in("def __getattr__(name):\n    raise KeyError(name)\n")
     with pytest.raises(FprdoError, match="plugged:f cannot be made: KeyError: 'f'; correct plugged"):
         load_extractor("plugged:f")
     plug_in("")
     for spec in ("absent_package.part:f", "plugged.part:f"):
-        with pytest.raises(FprdoError, match="No module named .*: use module:callable, the module in the current folder or on"):
+        with pytest.raises(
+            FprdoError, match="No module named .*: use module:callable, the module in the current folder or on"
+        ):
             load_extractor(spec)
 
 

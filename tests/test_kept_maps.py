@@ -29,7 +29,11 @@ def clip(tmp_path: Path) -> Source:
     noise = np.random.default_rng(3)
     (tmp_path / "source").mkdir()
     path = tmp_path / "source" / "clip_16x12.yuv"
-    write_yuv(path, [tuple(noise.integers(0, 256, shape, dtype=np.uint8) for shape in fmt.plane_shapes) for _ in range(FRAMES)], fmt)
+    write_yuv(
+        path,
+        [tuple(noise.integers(0, 256, shape, dtype=np.uint8) for shape in fmt.plane_shapes) for _ in range(FRAMES)],
+        fmt,
+    )
     return open_source(str(path))
 
 
@@ -45,8 +49,10 @@ def extractor():
 
 
 def run_in_child(act, kill_at: int | None = None) -> int:
-    """Call `act` in a copy of this process, which kills itself in front of its `kill_at`-th operation on files; the number
-    of these operations, or -9."""
+    """Call `act` in a copy of this process, which kills itself in front of its `kill_at`-th operation on files.
+
+    Returns the number of these operations, or -9.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -145,7 +151,9 @@ def test_a_run_that_fails_at_once_leaves_nothing(clip, out):
     assert list(out.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("what", ["files", "mark of others", "file", "link", "link to nowhere", "mark is a link", "mark is a pipe"])
+@pytest.mark.parametrize(
+    "what", ["files", "mark of others", "file", "link", "link to nowhere", "mark is a link", "mark is a pipe"]
+)
 def test_a_folder_of_others_is_left_alone(clip, out, extractor, tmp_path, what):
     kept = out.with_name(".clip.idse.maps")
     mine = tmp_path / "mine"
@@ -165,10 +173,14 @@ def test_a_folder_of_others_is_left_alone(clip, out, extractor, tmp_path, what):
             (kept / ".fprdo-maps").symlink_to(mine / ".fprdo-maps")
         elif what == "mark is a pipe":
             os.mkfifo(kept / ".fprdo-maps")
+
     def everything() -> dict:
         return {str(p): p.read_bytes() if p.is_file() else None for p in sorted(tmp_path.rglob("*"))}
+
     before = everything()
-    with pytest.raises(FprdoError, match=r"clip.idse: .*/.clip.idse.maps is in the way, and it is not fprdo's; move it"):
+    with pytest.raises(
+        FprdoError, match=r"clip.idse: .*/.clip.idse.maps is in the way, and it is not fprdo's; move it"
+    ):
         write_weights(clip, SETTINGS, out, extractor)
     assert everything() == before
     write_weights(open_source(clip.origin, frames=1), SETTINGS, out, extractor)  # needs no such folder
@@ -178,7 +190,13 @@ def test_a_folder_of_others_is_left_alone(clip, out, extractor, tmp_path, what):
 
 def test_what_a_user_put_into_our_folder_stays(clip, out, extractor):
     with pytest.raises(KeyboardInterrupt):
-        write_weights(clip, SETTINGS, out, extractor, lambda share: (_ for _ in ()).throw(KeyboardInterrupt()) if share > 0.5 else None)
+        write_weights(
+            clip,
+            SETTINGS,
+            out,
+            extractor,
+            lambda share: (_ for _ in ()).throw(KeyboardInterrupt()) if share > 0.5 else None,
+        )
     kept = out.with_name(".clip.idse.maps")
     (kept / "notes.txt").write_text("a user's")
     write_weights(clip, SETTINGS, out, extractor)
@@ -213,9 +231,22 @@ def test_links_devices_and_long_names(clip, out, extractor, tmp_path):
 def test_the_command_after_kill_9(clip, out, tmp_path):
     """fprdo weights, killed when its first map is there; the second run goes on."""
     (tmp_path / "mine.py").write_text("from networks import tiny_extractor\nnetwork = tiny_extractor\n")
-    command = [sys.executable, "-m", "fprdo_bridge.cli", "weights", clip.origin, "-o", str(out), "--extractor", "mine:network",
-               "--probes", "60"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
+    command = [
+        sys.executable,
+        "-m",
+        "fprdo_bridge.cli",
+        "weights",
+        clip.origin,
+        "-o",
+        str(out),
+        "--extractor",
+        "mine:network",
+        "--probes",
+        "60",
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    }
     run = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
     kept = out.with_name(".clip.idse.maps")
     while run.poll() is None and not list(kept.glob("*-0.idse")):

@@ -7,9 +7,9 @@ from PIL import Image
 from torch import nn
 
 from fprdo_bridge.importance.extractors import Extractor, feature_distance, load_extractor
+from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.importance.sketch import plan_tiles, sketch_gradients
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights
-from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.importance.weights import compute_map
 from fprdo_bridge.video.colour import float_planes, planes_to_rgb
 from fprdo_bridge.video.formats import VideoFormat, coded_format
@@ -30,13 +30,21 @@ def small(*scales, strides=(2, 4)) -> Extractor:
     return Extractor("small", network, ["1", "2"], strides=strides, margin=8, scales=scales)
 
 
-@pytest.mark.parametrize("height, width, scale, size", [
-    (30, 45, 16, (16, 24)), (45, 30, 16, (24, 16)), (30, 45, 60, (60, 90)), (30, 31, 20, (20, 21)), (3, 300, 20, (20, 2000)),
-    (33, 33, 16, (16, 16))])
+@pytest.mark.parametrize(
+    "height, width, scale, size",
+    [
+        (30, 45, 16, (16, 24)),
+        (45, 30, 16, (24, 16)),
+        (30, 45, 60, (60, 90)),
+        (30, 31, 20, (20, 21)),
+        (3, 300, 20, (20, 2000)),
+        (33, 33, 16, (16, 16)),
+    ],
+)
 def test_resizing_is_that_of_pil(height, width, scale, size):
     """Bicubic with antialiasing, in floating point and without clipping; the short side has the scale's length."""
     rgb = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(1))
-    seen, = seeing(scale)(rgb.double())
+    (seen,) = seeing(scale)(rgb.double())
     assert seen.shape == (1, 3, *size)
     for channel in range(3):
         expected = Image.fromarray(rgb[0, channel].numpy(), mode="F").resize(size[::-1], Image.Resampling.BICUBIC)
@@ -65,6 +73,7 @@ def test_gradient_is_the_adjoint_of_resizing(scale):
 @pytest.mark.parametrize("scale", [20, 37])
 def test_sketches_are_those_of_a_network_that_resizes_itself(scale):
     """By an extractor that knows nothing of scales, and with the exact Jacobian's diagonal as their mean."""
+
     class Resizing(nn.Module):
         def __init__(self, network):
             super().__init__()
@@ -80,8 +89,10 @@ def test_sketches_are_those_of_a_network_that_resizes_itself(scale):
     for f, g in zip(inner(rgb), outer(rgb), strict=True):
         assert torch.allclose(f, g, atol=1e-6)
     assert feature_distance(inner, rgb, rgb + 0.1) == pytest.approx(feature_distance(outer, rgb, rgb + 0.1), rel=1e-5)
-    for f, g in zip(sketch_gradients(inner, float_planes(FRAME), FMT, probes=2),
-                    sketch_gradients(outer, float_planes(FRAME), FMT, probes=2)):
+    for f, g in zip(
+        sketch_gradients(inner, float_planes(FRAME), FMT, probes=2),
+        sketch_gradients(outer, float_planes(FRAME), FMT, probes=2),
+    ):
         for a, b, shape in zip(f, g, FMT.plane_shapes):
             assert a.shape == shape and torch.allclose(a, b, rtol=0, atol=1e-5 * b.abs().max().item())
 
@@ -90,7 +101,9 @@ def test_tiles_lie_on_the_resized_picture():
     planes = float_planes(FRAME)
     extractor = small(60)
     assert len(plan_tiles(60, 90, extractor, 40 * 40)) >= 4
-    whole, tiled = (list(sketch_gradients(extractor, planes, FMT, probes=2, tile_samples=bound)) for bound in (1 << 20, 40 * 40))
+    whole, tiled = (
+        list(sketch_gradients(extractor, planes, FMT, probes=2, tile_samples=bound)) for bound in (1 << 20, 40 * 40)
+    )
     for f, g in zip(whole, tiled):
         for a, b in zip(f, g):
             assert torch.allclose(a, b, rtol=0, atol=1e-5 * a.abs().max().item())
@@ -117,7 +130,14 @@ def test_distance_of_several_scales_is_the_mean():
     extractor = small(20, 60, None)
     assert feature_distance(extractor, rgb, decoded) == pytest.approx(sum(alone) / 3, rel=1e-6)
     assert feature_distance(extractor, extractor(rgb), decoded) == feature_distance(extractor, rgb, decoded)
-    assert [tuple(f.shape[1:]) for f in extractor(rgb)] == [(4, 10, 15), (5, 5, 8), (4, 30, 45), (5, 15, 23), (4, 15, 23), (5, 8, 12)]
+    assert [tuple(f.shape[1:]) for f in extractor(rgb)] == [
+        (4, 10, 15),
+        (5, 5, 8),
+        (4, 30, 45),
+        (5, 15, 23),
+        (4, 15, 23),
+        (5, 8, 12),
+    ]
 
 
 def test_progress_covers_all_scales():

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fprdo_bridge.video.colour import float_planes, planes_to_rgb, rgb_to_frame
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.extractors import Extractor, feature_distance
 from fprdo_bridge.importance.sketch import Tile, _sketches, plan_tiles, sketch_gradients
 from fprdo_bridge.importance.weights import block_dct, compute_map
+from fprdo_bridge.video.colour import float_planes, planes_to_rgb, rgb_to_frame
+from fprdo_bridge.video.formats import VideoFormat
 
 
 def tiny_extractor(seed: int = 0) -> Extractor:
@@ -28,8 +28,13 @@ def tiny_extractor(seed: int = 0) -> Extractor:
 def rectified_extractor(margin: int, seed: int = 0) -> Extractor:
     """A small receptive field: 3x3 with stride 2 thrice, it reaches 7 samples up and to the left and 7 down."""
     torch.manual_seed(seed)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2, padding=1),
-                            nn.ReLU(), nn.Conv2d(4, 6, 3, stride=2, padding=1))
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3, stride=2, padding=1),
+    )
     return Extractor("rectified", network, ["1", "3", "4"], strides=[2, 4, 8], margin=margin)
 
 
@@ -40,13 +45,18 @@ def random_frame(fmt: VideoFormat, seed: int = 1) -> tuple[np.ndarray, ...]:
 
 def exact_jacobian(extractor: Extractor, planes: list[torch.Tensor], fmt: VideoFormat) -> torch.Tensor:
     """J of the module's text, (features, samples of all planes), by autograd's own Jacobian; nothing of sketch.py."""
+
     def features(*leaves: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(f.flatten() for f in extractor(planes_to_rgb(leaves, fmt)))
 
     blocks = torch.autograd.functional.jacobian(features, tuple(planes))
     norms = [f.norm() for f in features(*planes)]
-    return torch.cat([torch.cat([part.flatten(1) for part in layer], 1) / (norm * math.sqrt(len(norms)))
-                      for layer, norm in zip(blocks, norms)])
+    return torch.cat(
+        [
+            torch.cat([part.flatten(1) for part in layer], 1) / (norm * math.sqrt(len(norms)))
+            for layer, norm in zip(blocks, norms)
+        ]
+    )
 
 
 def flattened(gradients: list[torch.Tensor]) -> torch.Tensor:
@@ -66,9 +76,17 @@ def all_sketches(extractor: Extractor, planes: list[torch.Tensor], fmt: VideoFor
     return sketches
 
 
-@pytest.mark.parametrize("fmt", [VideoFormat(7, 5), VideoFormat(7, 5, "444", 10, "bt2020"),
-                                 VideoFormat(7, 5, "422", matrix="bt601", full_range=True), VideoFormat(7, 5, "400"),
-                                 VideoFormat(7, 5, siting="center")], ids=str)
+@pytest.mark.parametrize(
+    "fmt",
+    [
+        VideoFormat(7, 5),
+        VideoFormat(7, 5, "444", 10, "bt2020"),
+        VideoFormat(7, 5, "422", matrix="bt601", full_range=True),
+        VideoFormat(7, 5, "400"),
+        VideoFormat(7, 5, siting="center"),
+    ],
+    ids=str,
+)
 def test_all_sign_vectors_give_the_exact_matrix(fmt):
     """The mean of g g^T over all 2^F sign vectors is J^T J, not only on its diagonal."""
     extractor, planes = tiny_extractor(), float_planes(random_frame(fmt))
@@ -91,14 +109,19 @@ def test_all_sign_vectors_give_the_exact_spectrum(n):
     transform = torch.zeros(4, 8, 4, 8, dtype=torch.float64)
     for v, u, y, x in itertools.product(range(4), range(8), range(4), range(8)):
         if (v // n, u // n) == (y // n, x // n):
-            transform[v, u, y, x] = 2 / n * math.prod(
-                math.cos(math.pi * (2 * (p % n) + 1) * (f % n) / (2 * n)) * (math.sqrt(0.5) if f % n == 0 else 1)
-                for f, p in ((v, y), (u, x)))
+            transform[v, u, y, x] = (
+                2
+                / n
+                * math.prod(
+                    math.cos(math.pi * (2 * (p % n) + 1) * (f % n) / (2 * n)) * (math.sqrt(0.5) if f % n == 0 else 1)
+                    for f, p in ((v, y), (u, x))
+                )
+            )
     t = transform.view(32, 32)
     assert torch.allclose(t @ t.T, torch.eye(32, dtype=torch.float64), atol=1e-12)
     expected = (t @ jacobian.T @ jacobian @ t.T).diagonal().view(4, 8)
     sketches = all_sketches(extractor, planes, fmt)
-    mean = sum(block_dct(gradient, n).double().square() for gradient, in sketches) / len(sketches)
+    mean = sum(block_dct(gradient, n).double().square() for (gradient,) in sketches) / len(sketches)
     assert torch.allclose(mean, expected, rtol=0, atol=2e-6 * expected.max().item())
 
 
@@ -131,6 +154,7 @@ def test_small_errors_move_features_as_predicted():
 
 def test_jitter_moves_the_point_of_the_jacobian():
     """With noise far beyond the rectifier's kink (at grey 100) both of its sides are seen, without noise one."""
+
     class Kink(nn.Module):
         def forward(self, rgb):
             return torch.relu(rgb - 99.5 / 255)
@@ -138,8 +162,10 @@ def test_jitter_moves_the_point_of_the_jacobian():
     fmt = VideoFormat(64, 64, "400", full_range=True)
     planes = [torch.full((64, 64), 100.0)]
     extractor = Extractor("kink", nn.Sequential(Kink()), ["0"])
-    seen = {jitter: (next(sketch_gradients(extractor, planes, fmt, probes=1, jitter=jitter))[0] != 0).float().mean()
-            for jitter in (0.0, 50.0)}
+    seen = {
+        jitter: (next(sketch_gradients(extractor, planes, fmt, probes=1, jitter=jitter))[0] != 0).float().mean()
+        for jitter in (0.0, 50.0)
+    }
     assert seen[0.0] > 0.7  # three signs cancel out nowhere: their sum is odd
     assert 0.4 < seen[50.0] < 0.6
 
@@ -148,8 +174,10 @@ def test_jitter_is_in_8_bit_code_values():
     eight, ten = VideoFormat(16, 16, "400", full_range=False), VideoFormat(16, 16, "400", 10)
     frame = random_frame(eight)
     deeper = (frame[0].astype(np.uint16) * 4,)
-    a, b = (list(sketch_gradients(tiny_extractor(), float_planes(f), fmt, probes=2, jitter=8.0))
-            for f, fmt in ((frame, eight), (deeper, ten)))
+    a, b = (
+        list(sketch_gradients(tiny_extractor(), float_planes(f), fmt, probes=2, jitter=8.0))
+        for f, fmt in ((frame, eight), (deeper, ten))
+    )
     for (x,), (y,) in zip(a, b):
         assert torch.allclose(x, 4 * y, rtol=1e-4, atol=1e-5 * x.abs().max().item())
 
@@ -166,8 +194,10 @@ def test_tiles_partition_the_picture(height, width, margin, core):
         (y0, y1), (x0, x1) = tile.rows, tile.columns
         assert y0 % 8 == 0 and x0 % 8 == 0 and tile.core_rows[0] % 8 == 0 and tile.core_columns[0] % 8 == 0
         assert (y1 - y0) * (x1 - x0) <= bound
-        for (core_start, core_stop), (start, stop), size in ((tile.core_rows, tile.rows, height),
-                                                             (tile.core_columns, tile.columns, width)):
+        for (core_start, core_stop), (start, stop), size in (
+            (tile.core_rows, tile.rows, height),
+            (tile.core_columns, tile.columns, width),
+        ):
             assert 0 <= start <= max(0, core_start - margin) and min(size, core_stop + margin) <= stop <= size
     assert (owners == 1).all()
 
@@ -199,15 +229,17 @@ def test_tiles_without_room_and_wrong_strides():
 def test_seed_decides():
     fmt = VideoFormat(20, 12)
     planes = float_planes(random_frame(fmt))
-    a, b, c = ([flattened(g) for g in sketch_gradients(tiny_extractor(), planes, fmt, probes=2, seed=seed)]
-               for seed in (1, 1, 2))
+    a, b, c = (
+        [flattened(g) for g in sketch_gradients(tiny_extractor(), planes, fmt, probes=2, seed=seed)]
+        for seed in (1, 1, 2)
+    )
     assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
     assert not torch.allclose(a[0], c[0]) and not torch.allclose(a[0], a[1])
 
 
 @pytest.mark.parametrize("probes, signs, passes", [(6, 1, 6), (6, 2, 3), (6, 4, 2), (6, 6, 1), (6, 100, 1)])
 def test_probes_share_forward_passes(probes, signs, passes):
-    """As many passes as noises, and one for the features' energy; the first sketch is the same, all have signs of their own."""
+    """As many passes as noises, and one for the features' energy; the first sketch is as ever, all signs differ."""
     fmt = VideoFormat(20, 12)
     planes = float_planes(random_frame(fmt))
     extractor, runs = rectified_extractor(8), []
@@ -217,8 +249,12 @@ def test_probes_share_forward_passes(probes, signs, passes):
     assert not any(torch.allclose(a, b) for a, b in itertools.combinations(runs, 2))
     assert not any(torch.allclose(a, b) for a, b in itertools.combinations(shared, 2))
     assert torch.equal(shared[0], flattened(next(sketch_gradients(rectified_extractor(8), planes, fmt))))
-    tiled = [flattened(g) for g in sketch_gradients(rectified_extractor(8), planes, fmt, probes=probes, signs_per_noise=signs,
-                                                    tile_samples=576)]
+    tiled = [
+        flattened(g)
+        for g in sketch_gradients(
+            rectified_extractor(8), planes, fmt, probes=probes, signs_per_noise=signs, tile_samples=576
+        )
+    ]
     for a, b in zip(shared, tiled):
         assert torch.allclose(a, b, rtol=0, atol=1e-5 * a.abs().max().item())
 
@@ -273,8 +309,10 @@ def test_map_means_are_one():
 
 def test_smoothing_keeps_the_mean_and_lowers_the_spread():
     fmt = VideoFormat(48, 40, "400")
-    rough, smooth = (compute_map(random_frame(fmt), fmt, rectified_extractor(8), probes=2, smooth=s, transform_sizes=())
-                     for s in (0, 2.0))
+    rough, smooth = (
+        compute_map(random_frame(fmt), fmt, rectified_extractor(8), probes=2, smooth=s, transform_sizes=())
+        for s in (0, 2.0)
+    )
     assert smooth.planes[0].std() < 0.7 * rough.planes[0].std()
     one = compute_map((np.array([[90]], np.uint8),), VideoFormat(1, 1, "400"), rectified_extractor(8), probes=2)
     assert one.planes[0].tolist() == [[1.0]] and all(group[0].shape == (n, n) for n, group in one.shapes.items())
@@ -288,15 +326,20 @@ def test_smoothing_is_a_gaussian_with_reflected_borders():
     taps = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
     taps /= taps.sum()
     padded = np.pad(impulse.astype(np.float64), 5, mode="symmetric")
-    expected = sum(a * b * padded[y:y + 21, x:x + 30] for (y, a), (x, b) in
-                   itertools.product(enumerate(taps), enumerate(taps)))
+    expected = sum(
+        a * b * padded[y : y + 21, x : x + 30] for (y, a), (x, b) in itertools.product(enumerate(taps), enumerate(taps))
+    )
     assert np.allclose(_smoothed(torch.from_numpy(impulse), 1.5).numpy(), expected, atol=1e-7)
 
 
 def test_shrinking_is_linear_between_block_and_plane():
     fmt = VideoFormat(48, 40, "400")
-    maps = {shrink: compute_map(random_frame(fmt), fmt, rectified_extractor(8), probes=8, shrink=shrink,
-                                transform_sizes=(8,)) for shrink in (0, 0.25, 1, None)}
+    maps = {
+        shrink: compute_map(
+            random_frame(fmt), fmt, rectified_extractor(8), probes=8, shrink=shrink, transform_sizes=(8,)
+        )
+        for shrink in (0, 0.25, 1, None)
+    }
     own, quarter, plane, estimated = (maps[s].shapes[8][0] for s in (0, 0.25, 1, None))
     assert np.allclose(quarter, 0.75 * own + 0.25 * plane, atol=1e-5)
     blocks = plane.reshape(5, 8, 6, 8)
@@ -360,9 +403,15 @@ def test_broken_networks_and_arguments_are_refused():
         compute_map(frame, fmt, Extractor("steep", Blind(lambda rgb: 1 + (rgb * 0).sqrt()), ["out"]), jitter=0)
     with pytest.raises(FprdoError, match="layer 'out' has no derivative in the picture"):
         compute_map(frame, fmt, Extractor("detached", Blind(torch.detach), ["out"]))
-    for argument, message in (({"probes": 0}, "probes 0"), ({"signs_per_noise": 0}, "signs per noise 0"), ({"jitter": -1.0}, "jitter -1.0"),
-                              ({"jitter": math.nan}, "jitter nan"), ({"smooth": math.inf}, "smooth inf"),
-                              ({"shrink": 1.5}, "shrink 1.5"), ({"transform_sizes": (4, 64)}, "transform sizes")):
+    for argument, message in (
+        ({"probes": 0}, "probes 0"),
+        ({"signs_per_noise": 0}, "signs per noise 0"),
+        ({"jitter": -1.0}, "jitter -1.0"),
+        ({"jitter": math.nan}, "jitter nan"),
+        ({"smooth": math.inf}, "smooth inf"),
+        ({"shrink": 1.5}, "shrink 1.5"),
+        ({"transform_sizes": (4, 64)}, "transform sizes"),
+    ):
         with pytest.raises(FprdoError, match=message):
             compute_map(frame, fmt, tiny_extractor(), **argument)
     with pytest.raises(FprdoError, match="planes of shapes"):

@@ -1,4 +1,4 @@
-"""Weights of another picture are refused; those of the same frames are taken, whatever part of a sequence they cover."""
+"""Weights of another picture are refused; those of the same frames are taken, whatever part of a clip they cover."""
 
 import hashlib
 from dataclasses import replace
@@ -44,11 +44,16 @@ def check(weights: Path, source: Source) -> str | None:
 
 
 def test_another_picture_of_the_same_size(tmp_path):
-    one, other = (open_source(str(picture(tmp_path / f"{name}.png", seed))) for seed, name in enumerate(("one", "other")))
+    one, other = (
+        open_source(str(picture(tmp_path / f"{name}.png", seed))) for seed, name in enumerate(("one", "other"))
+    )
     weights = weights_of(one, tmp_path / "one.idse")
     assert check(weights, one) is None
-    with pytest.raises(FprdoError, match=r"one.idse: the weights of one were computed from another picture than frame 0 of "
-                       r".*other.png; compute its own \(fprdo weights\), or say --force-weights"):
+    with pytest.raises(
+        FprdoError,
+        match=r"one.idse: the weights of one were computed from another picture than frame 0 of "
+        r".*other.png; compute its own \(fprdo weights\), or say --force-weights",
+    ):
         check(weights, other)
     copy = tmp_path / "renamed.png"
     copy.write_bytes((tmp_path / "one.png").read_bytes())
@@ -66,7 +71,9 @@ def test_weights_of_a_sequence_serve_its_beginning(tmp_path):
         check(whole, open_source(str(path), frames=2, skip=2))
 
 
-@pytest.mark.parametrize("changed, frames, refused", [((4,), 7, 4), ((4,), 4, None), ((4,), 5, 4), ((3,), 7, None), ((6, 2), 7, 2)])
+@pytest.mark.parametrize(
+    "changed, frames, refused", [((4,), 7, 4), ((4,), 4, None), ((4,), 5, 4), ((3,), 7, None), ((6, 2), 7, 2)]
+)
 def test_every_map_is_compared(tmp_path, changed, frames, refused):
     """With one map for two frames, a change of a second frame does not concern the weights."""
     original, other = clip(tmp_path / "a_16x12.yuv", 7), clip(tmp_path / "b_16x12.yuv", 7, changed)
@@ -79,9 +86,15 @@ def test_every_map_is_compared(tmp_path, changed, frames, refused):
             check(weights, source)
 
 
-@pytest.mark.parametrize("request_, said", [
-    (FormatRequest(bit_depth=10), "bit_depth 8, not 10"), (FormatRequest(matrix="bt601"), "matrix bt709, not bt601"),
-    (FormatRequest(full_range=True), "full_range False, not True"), (FormatRequest(siting="center"), "siting left, not center")])
+@pytest.mark.parametrize(
+    "request_, said",
+    [
+        (FormatRequest(bit_depth=10), "bit_depth 8, not 10"),
+        (FormatRequest(matrix="bt601"), "matrix bt709, not bt601"),
+        (FormatRequest(full_range=True), "full_range False, not True"),
+        (FormatRequest(siting="center"), "siting left, not center"),
+    ],
+)
 def test_the_same_picture_converted_otherwise_cannot_be_told(tmp_path, request_, said):
     """It may be the same and may be another: a line, no refusal."""
     for name, seed in (("one", 0), ("other", 1)):
@@ -89,8 +102,10 @@ def test_the_same_picture_converted_otherwise_cannot_be_told(tmp_path, request_,
         if name == "one":
             weights = weights_of(open_source(str(path)), tmp_path / "one.idse")
         line = check(weights, open_source(str(path), request_))
-        assert line == (f"{weights}: the weights were computed of one with {said}, so it cannot be told whether they belong to "
-                        f"{path}")
+        assert line == (
+            f"{weights}: the weights were computed of one with {said}, so it cannot be told whether they belong to "
+            f"{path}"
+        )
 
 
 def test_meaning_of_samples_alone_is_no_other_picture(tmp_path):
@@ -106,8 +121,13 @@ def test_files_that_do_not_say_where_they_come_from(tmp_path):
     for metadata in (None, {"map_sha256": []}, {"map_sha256": ["a"]}, {"map_sha256": "ab"}, {"map_sha256": {"0": "a"}}):
         write_idse(tmp_path / "a.idse", [ones(source.fmt)] * 2, source.fmt, frame_count=2, metadata=metadata)
         assert check(tmp_path / "a.idse", source) is None
-    write_idse(tmp_path / "a.idse", [ones(source.fmt)] * 2, source.fmt, frame_count=2, metadata={
-        "map_sha256": [None, 3], "source": ["x"], "colour": 7})
+    write_idse(
+        tmp_path / "a.idse",
+        [ones(source.fmt)] * 2,
+        source.fmt,
+        frame_count=2,
+        metadata={"map_sha256": [None, 3], "source": ["x"], "colour": 7},
+    )
     with pytest.raises(FprdoError, match="a.idse: the weights were computed from another picture than frame 0"):
         check(tmp_path / "a.idse", source)
 
@@ -117,7 +137,9 @@ def test_files_of_an_earlier_fprdo(tmp_path):
     path = clip(tmp_path / "clip_16x12.yuv", 3)
     source = open_source(str(path))
     for digest, same in ((source.sha256(), True), ("0" * 64, False)):
-        write_idse(tmp_path / "a.idse", [ones(source.fmt)] * 3, source.fmt, frame_count=3, metadata={"source_sha256": digest})
+        write_idse(
+            tmp_path / "a.idse", [ones(source.fmt)] * 3, source.fmt, frame_count=3, metadata={"source_sha256": digest}
+        )
         assert check(tmp_path / "a.idse", replace(source, frames=2)) is None
         if same:
             assert check(tmp_path / "a.idse", source) is None
@@ -126,16 +148,31 @@ def test_files_of_an_earlier_fprdo(tmp_path):
                 check(tmp_path / "a.idse", source)
 
 
-@pytest.mark.parametrize("fmt", [VideoFormat(17, 9), VideoFormat(8, 6, "422", 10), VideoFormat(5, 3, "400", 16)], ids=str)
+@pytest.mark.parametrize(
+    "fmt", [VideoFormat(17, 9), VideoFormat(8, 6, "422", 10), VideoFormat(5, 3, "400", 16)], ids=str
+)
 def test_hashes_are_what_the_specification_says(tmp_path, fmt):
     """Planes of the coded frame one after another, two bytes above 8 bits, the lower one first."""
     noise = np.random.default_rng(6)
-    frames = [tuple(noise.integers(0, fmt.max_value + 1, shape).astype(fmt.dtype) for shape in fmt.plane_shapes) for _ in range(3)]
+    frames = [
+        tuple(noise.integers(0, fmt.max_value + 1, shape).astype(fmt.dtype) for shape in fmt.plane_shapes)
+        for _ in range(3)
+    ]
     write_yuv(tmp_path / "a.yuv", frames, fmt)
     source = open_source(str(tmp_path / "a.yuv"), FormatRequest.of(fmt))
-    expected = [hashlib.sha256(b"".join(
-        bytes(int(sample) >> shift & 255 for sample in plane.ravel() for shift in ((0,) if fmt.bit_depth == 8 else (0, 8)))
-        for plane in pad_frame(frame, fmt, coded_format(fmt)))).hexdigest() for frame in frames]
+    expected = [
+        hashlib.sha256(
+            b"".join(
+                bytes(
+                    int(sample) >> shift & 255
+                    for sample in plane.ravel()
+                    for shift in ((0,) if fmt.bit_depth == 8 else (0, 8))
+                )
+                for plane in pad_frame(frame, fmt, coded_format(fmt))
+            )
+        ).hexdigest()
+        for frame in frames
+    ]
     assert list(map_hashes(source, 1)) == expected and list(map_hashes(source, 2)) == expected[::2]
     with IdseFile(weights_of(source, tmp_path / "a.idse", frames_per_map=2)) as file:
         assert file.metadata["map_sha256"] == expected[::2]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import VideoFormat
-from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights
+from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.video.source import Source, open_source
 
 SETTINGS = WeightSettings(probes=2, frames_per_map=2)
@@ -25,8 +25,11 @@ def clip(tmp_path: Path) -> Source:
     """Five frames of noise, 33x18: coded as 34x18."""
     fmt = VideoFormat(33, 18)
     noise = np.random.default_rng(3)
-    write_yuv(tmp_path / "clip_33x18.yuv", [tuple(noise.integers(0, 256, shape, dtype=np.uint8) for shape in fmt.plane_shapes)
-                                            for _ in range(5)], fmt)
+    write_yuv(
+        tmp_path / "clip_33x18.yuv",
+        [tuple(noise.integers(0, 256, shape, dtype=np.uint8) for shape in fmt.plane_shapes) for _ in range(5)],
+        fmt,
+    )
     return open_source(str(tmp_path / "clip_33x18.yuv"))
 
 
@@ -51,6 +54,7 @@ def test_groups_of_frames_share_the_map_of_their_first(clip, tmp_path, extractor
 
 def request_of(fmt: VideoFormat):
     from fprdo_bridge.video.source import FormatRequest
+
     return FormatRequest(size=(fmt.width, fmt.height))
 
 

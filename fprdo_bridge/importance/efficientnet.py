@@ -101,8 +101,9 @@ def _last_blocks(network: Any) -> list[str]:
 
 
 def _fuse(network: Any, keep: Sequence[str]) -> None:
-    """Fold batch norms into convolutions and symmetric padding into their arguments, but for the convolutions in `keep`,
-    whose own output is wanted; the function stays the same.
+    """Fold batch norms into convolutions and symmetric padding into their arguments; the function stays the same.
+
+    The convolutions in `keep`, whose own output is wanted, are left alone.
 
     Together with channels_last, forward and backward of lite0 at 768x512 take 0.13 s instead of 0.26 s on two cores,
     and 0.3 GB less.

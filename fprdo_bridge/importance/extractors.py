@@ -30,7 +30,7 @@ from fprdo_bridge.importance.network import Features, Network
 from fprdo_bridge.importance.plug_ins import call_plug_in
 from fprdo_bridge.importance.specification import FULL, Scale, Specification, scale_names
 
-__all__ = ["DEFAULT_EXTRACTOR", "Extractor", "feature_distance", "load_extractor"]
+__all__ = ["DEFAULT_EXTRACTOR", "Extractor", "feature_distance", "load_extractor", "state_fingerprint"]
 
 DEFAULT_EXTRACTOR = "efficientnet_lite0"
 
@@ -52,13 +52,13 @@ class Extractor:
     layers : names as in `module.named_modules()`, at least one; their order is the order of the features
     strides : for a module that may be run on tiles of a picture, the samples per feature sample of each layer.
         Such a module commutes with shifts by max(strides) samples (convolutions with "same" padding), and each stride
-        divides the largest; each layer is called once and returns one Tensor (n, c, h, w). None (default) for all others:
-        resizing, attention over the whole picture.
+        divides the largest; each layer is called once and returns one Tensor (n, c, h, w). None (default) for all
+        others: resizing, attention over the whole picture.
     margin : samples of context that a tile needs around it
     fingerprint : identifies the weights; default: SHA-256 over the module's state
-    scales : at which sizes the task looks, each a length of the picture's short side in samples, or None for the picture's
-        own size. The picture is resized in front of the module, bicubic and antialiased, without clipping; both sides
-        by the same factor, rounded. The features of several scales stand one after another.
+    scales : at which sizes the task looks, each a length of the picture's short side in samples, or None for the
+        picture's own size. The picture is resized in front of the module, bicubic and antialiased, without clipping;
+        both sides by the same factor, rounded. The features of several scales stand one after another.
 
     Attributes
     ----------
@@ -70,8 +70,17 @@ class Extractor:
         A named layer does not exist, the module's weights are not on the CPU, or its code raises anything.
     """
 
-    def __init__(self, name: str, module: nn.Module, layers: Sequence[str], *, strides: Sequence[int] | None = None,
-                 margin: int = 0, fingerprint: str | None = None, scales: Sequence[Scale] = FULL):
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        layers: Sequence[str],
+        *,
+        strides: Sequence[int] | None = None,
+        margin: int = 0,
+        fingerprint: str | None = None,
+        scales: Sequence[Scale] = FULL,
+    ):
         if not isinstance(module, nn.Module):
             raise FprdoError(f"extractor {name}: {type(module).__name__} given: give a torch.nn.Module")
         if isinstance(layers, str) or not all(isinstance(layer, str) for layer in layers):
@@ -116,8 +125,8 @@ class Extractor:
         return parts
 
     def resized(self, rgb: Tensor) -> Tensor:
-        """RGB (n, 3, height, width) as the network sees it; this extractor has one scale. A linear map, as part of J."""
-        scale, = self.scales
+        """RGB (n, 3, height, width) as the network sees it: a linear map, part of J. This extractor has one scale."""
+        (scale,) = self.scales
         height, width = rgb.shape[-2:]
         if scale is None or scale == min(height, width):
             return rgb
@@ -131,8 +140,9 @@ class Extractor:
         """
         return self._network.run(picture)
 
-    def gradient(self, features: Sequence[Tensor], picture: Tensor, cotangents: Sequence[Tensor], *,
-                 again: bool = False) -> Tensor:
+    def gradient(
+        self, features: Sequence[Tensor], picture: Tensor, cotangents: Sequence[Tensor], *, again: bool = False
+    ) -> Tensor:
         """Sum over the features of their cotangents times their derivative in the picture, of the picture's shape.
 
         Parameters
@@ -147,8 +157,10 @@ class Extractor:
         FprdoError
             The module cannot be differentiated.
         """
-        with guarded(f"extractor {self.name} has no derivative on a {picture.shape[-1]}x{picture.shape[-2]} picture",
-                     f"correct the network{self._network.hint()}"):
+        with guarded(
+            f"extractor {self.name} has no derivative on a {picture.shape[-1]}x{picture.shape[-2]} picture",
+            f"correct the network{self._network.hint()}",
+        ):
             return torch.autograd.grad(features, picture, cotangents, retain_graph=again)[0]
 
     def description(self) -> dict[str, object]:
@@ -162,14 +174,20 @@ class Extractor:
         for layer in self.layers:
             if self.layers.count(layer) > 1:
                 raise FprdoError(f"extractor {self.name}: layer {layer!r} is named twice: name it once")
-        if self.strides is not None and (len(self.strides) != len(self.layers)
-                                         or not all(isinstance(stride, int) and stride > 0 for stride in self.strides)
-                                         or any(max(self.strides) % stride for stride in self.strides)):
-            raise FprdoError(f"extractor {self.name}: strides {self.strides} do not fit layers {', '.join(self.layers)}: "
-                             "give one per layer, each a divisor of the largest")
+        if self.strides is not None and (
+            len(self.strides) != len(self.layers)
+            or not all(isinstance(stride, int) and stride > 0 for stride in self.strides)
+            or any(max(self.strides) % stride for stride in self.strides)
+        ):
+            raise FprdoError(
+                f"extractor {self.name}: strides {self.strides} do not fit layers {', '.join(self.layers)}: "
+                "give one per layer, each a divisor of the largest"
+            )
         if not self.scales or not all(scale is None or isinstance(scale, int) and scale > 0 for scale in self.scales):
-            raise FprdoError(f"extractor {self.name}: scales {self.scales}: give lengths of the short side, or None for the "
-                             "picture's own size")
+            raise FprdoError(
+                f"extractor {self.name}: scales {self.scales}: give lengths of the short side, or None for the "
+                "picture's own size"
+            )
 
 
 def load_extractor(spec: str = DEFAULT_EXTRACTOR, layers: Sequence[str] | None = None) -> Extractor:
@@ -178,9 +196,9 @@ def load_extractor(spec: str = DEFAULT_EXTRACTOR, layers: Sequence[str] | None =
     Parameters
     ----------
     spec : NAME[@SCALES][:LAYERS], see `Specification`
-    layers : the feature maps to use, where `spec` names none; default for the networks of the package: the last blocks at
-        strides 8, 16 and 32. A plug-in that returns a Module needs them; with one that returns an Extractor neither
-        layers nor scales are allowed.
+    layers : the feature maps to use, where `spec` names none; default for the networks of the package: the last
+        blocks at strides 8, 16 and 32. A plug-in that returns a Module needs them; with one that returns an Extractor
+        neither layers nor scales are allowed.
 
     Raises
     ------
@@ -235,18 +253,24 @@ def feature_distance(extractor: Extractor, reference: Tensor | Sequence[Tensor],
             reference = extractor(reference)
         features = extractor.named(decoded)
         if len(features) != len(reference):
-            raise FprdoError(f"extractor {extractor.name}: gives {len(reference)} features for one picture and "
-                             f"{len(features)} for the other: name layers that are called alike for every picture")
+            raise FprdoError(
+                f"extractor {extractor.name}: gives {len(reference)} features for one picture and "
+                f"{len(features)} for the other: name layers that are called alike for every picture"
+            )
         total = 0.0
         for f, (name, g) in zip(reference, features):
             if f.shape != g.shape:
-                raise FprdoError(f"extractor {extractor.name}: features {name} of the two pictures have shapes "
-                                 f"{tuple(f.shape)} and {tuple(g.shape)}: compare pictures of one size")
+                raise FprdoError(
+                    f"extractor {extractor.name}: features {name} of the two pictures have shapes "
+                    f"{tuple(f.shape)} and {tuple(g.shape)}: compare pictures of one size"
+                )
             energy = f.double().square().sum().item()
             error = (g.double() - f.double()).square().sum().item()
             if energy == 0 and error > 0:
-                raise FprdoError(f"extractor {extractor.name}: features {name} of the reference picture are all zero, "
-                                 "no distance is relative to them: leave the layer out")
+                raise FprdoError(
+                    f"extractor {extractor.name}: features {name} of the reference picture are all zero, "
+                    "no distance is relative to them: leave the layer out"
+                )
             total += error / energy if error else 0.0
     distance = total / len(features)
     if not distance < float("inf"):

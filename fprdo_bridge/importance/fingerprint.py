@@ -15,8 +15,8 @@ def state_fingerprint(state: Mapping[str, object]) -> str:
 
     Parameters
     ----------
-    state : as `Module.state_dict()` gives it: tensors of any type, and what modules keep beside them (extra state, packed
-        parameters of quantised layers)
+    state : as `Module.state_dict()` gives it: tensors of any type, and what modules keep beside them (extra state,
+        packed parameters of quantised layers)
 
     Raises
     ------
@@ -33,7 +33,7 @@ def _update(digest: hashlib._Hash, name: str, value: object) -> None:
     if isinstance(value, Tensor):
         tensor = _plain(value)
         digest.update(f"{name} {tuple(tensor.shape)} {value.dtype}\n".encode("utf-8", "backslashreplace"))
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
         return
     digest.update(f"{name} {type(value).__qualname__}\n".encode("utf-8", "backslashreplace"))
     if isinstance(value, Mapping):

@@ -17,8 +17,19 @@ import numpy as np
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import regular_file, replacing
-from fprdo_bridge.importance.weight_map import (ALIGNMENT, FRACTION_BITS, ONE, TRANSFORM_SIZES, Layout, Record, WeightMap,
-                                                aligned, fill_record, is_gain, ones)
+from fprdo_bridge.importance.weight_map import (
+    ALIGNMENT,
+    FRACTION_BITS,
+    ONE,
+    TRANSFORM_SIZES,
+    Layout,
+    Record,
+    WeightMap,
+    aligned,
+    fill_record,
+    is_gain,
+    ones,
+)
 from fprdo_bridge.video.formats import VideoFormat
 
 __all__ = ["ONE", "TRANSFORM_SIZES", "IdseFile", "Layout", "Record", "WeightMap", "fill_record", "ones", "write_idse"]
@@ -38,9 +49,16 @@ _LARGEST_METADATA = 1 << 26  # bytes, so that no file asks for more memory than 
 _PLANE_GAIN_ROOM = 128
 
 
-def write_idse(path: str | os.PathLike[str], maps: Iterable[WeightMap | Record], fmt: VideoFormat, *, frame_count: int,
-               frames_per_map: int = 1, transform_sizes: Iterable[int] = TRANSFORM_SIZES,
-               metadata: Mapping[str, object] | None = None) -> None:
+def write_idse(
+    path: str | os.PathLike[str],
+    maps: Iterable[WeightMap | Record],
+    fmt: VideoFormat,
+    *,
+    frame_count: int,
+    frames_per_map: int = 1,
+    transform_sizes: Iterable[int] = TRANSFORM_SIZES,
+    metadata: Mapping[str, object] | None = None,
+) -> None:
     """Write weight maps to a file, one at a time as the iterable gives them; the file appears whole or not at all.
 
     Parameters
@@ -54,8 +72,8 @@ def write_idse(path: str | os.PathLike[str], maps: Iterable[WeightMap | Record],
     Raises
     ------
     FprdoError
-        Too few or too many maps; a map of other sizes; a NaN, infinite or negative weight; metadata that JSON cannot say;
-        an argument of another type; the disk is full.
+        Too few or too many maps; a map of other sizes; a NaN, infinite or negative weight; metadata that JSON cannot
+        say; an argument of another type; the disk is full.
     """
     path = _as_path(path)
     layout = Layout.of(fmt, transform_sizes)
@@ -77,16 +95,31 @@ def write_idse(path: str | os.PathLike[str], maps: Iterable[WeightMap | Record],
             if number == map_count:
                 raise FprdoError(f"{path}: more maps than the {needed}: pass as many")
             values = _record_values(one, buffer, layout, f"{path}: map {number}")
-            checksums.append(zlib.crc32(values))
+            checksums.append(zlib.crc32(values.data))
             gains.append(one.plane_gain)
-            file.write(values)
+            file.write(values.data)
         if len(checksums) < map_count:
             raise FprdoError(f"{path}: {len(checksums)} maps given, not the {needed}: pass as many")
         text = _json_bytes(path, {**metadata, "plane_gain": [float(gain) for gain in np.mean(gains, axis=0)]})
         header = _HEADER.pack(
-            MAGIC, VERSION, _HEADER_BYTES, layout.width, layout.height, _CHROMA.index(layout.chroma), FRACTION_BITS,
-            sum(layout.transform_sizes), 0, map_count, frames_per_map, frame_count, 0, layout.map_bytes, maps_offset,
-            len(text), bytes(32))
+            MAGIC,
+            VERSION,
+            _HEADER_BYTES,
+            layout.width,
+            layout.height,
+            _CHROMA.index(layout.chroma),
+            FRACTION_BITS,
+            sum(layout.transform_sizes),
+            0,
+            map_count,
+            frames_per_map,
+            frame_count,
+            0,
+            layout.map_bytes,
+            maps_offset,
+            len(text),
+            bytes(32),
+        )
         tail = struct.pack(f"<{map_count}I", *checksums) + text
         file.seek(0)
         file.write(header + struct.pack("<I", zlib.crc32(tail, zlib.crc32(header))) + tail)
@@ -108,8 +141,8 @@ class IdseFile:
     Raises
     ------
     FprdoError
-        On opening: the file cannot be read, is no regular file, is no .idse file, is of another version, is truncated, or
-        its header or its metadata are damaged.
+        On opening: the file cannot be read, is no regular file, is no .idse file, is of another version, is truncated,
+        or its header or its metadata are damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -161,15 +194,17 @@ class IdseFile:
         return Record(self.layout, np.frombuffer(data, "<u2"), self.plane_gain)
 
     def raw_map(self, index: int) -> tuple[tuple[np.ndarray, ...], dict[int, tuple[np.ndarray, ...]]]:
-        """Fixed-point planes and shapes (as in `WeightMap`, 256 is 1.0) as read-only uint16 arrays. Raises as `record`."""
+        """Planes and shapes in fixed point (as in `WeightMap`, 256 is 1.0), read-only uint16. Raises as `record`."""
         return self.layout.views(self.record(index).values)
 
     def map(self, index: int) -> WeightMap:
         """Map `index` as float32 weights; plane_gain from the metadata. Raises as `record`."""
         planes, shapes = self.raw_map(index)
-        return WeightMap(tuple(plane / np.float32(ONE) for plane in planes),
-                         {n: tuple(shape / np.float32(ONE) for shape in group) for n, group in shapes.items()},
-                         self.plane_gain)
+        return WeightMap(
+            tuple(plane / np.float32(ONE) for plane in planes),
+            {n: tuple(shape / np.float32(ONE) for shape in group) for n, group in shapes.items()},
+            self.plane_gain,
+        )
 
     def verify(self) -> None:
         """Check the checksum of every map. Raises as `record`."""
@@ -183,38 +218,61 @@ class IdseFile:
         tail = _read_at(file, _HEADER_BYTES, length)
         if len(tail) < length:
             raise self._truncated(_HEADER_BYTES + length, _HEADER_BYTES + len(tail))
-        checksum = zlib.crc32(tail, zlib.crc32(head[:_HEADER.size]))
+        checksum = zlib.crc32(tail, zlib.crc32(head[: _HEADER.size]))
         if checksum != struct.unpack_from("<I", head, _HEADER.size)[0]:
             raise self._damaged("its header checksum is wrong")
         self._checksums = struct.unpack_from(f"<{self.map_count}I", tail)
-        self._read_metadata(tail[4 * self.map_count:])
+        self._read_metadata(tail[4 * self.map_count :])
 
     def _read_header(self, head: bytes, size: int) -> None:
         if not head.startswith(MAGIC):
             raise FprdoError(f"{self.path}: not an .idse weight file: write one with fprdo weights")
         if len(head) >= 10 and (version := struct.unpack_from("<H", head, 8)[0]) != VERSION:
-            raise FprdoError(f"{self.path}: .idse version {version}, this fprdo reads version {VERSION}: "
-                             "use a newer fprdo or write the file again")
+            raise FprdoError(
+                f"{self.path}: .idse version {version}, this fprdo reads version {VERSION}: "
+                "use a newer fprdo or write the file again"
+            )
         if len(head) < _HEADER_BYTES:
             raise self._truncated(_HEADER_BYTES, size)
-        (_, _, header_bytes, width, height, chroma_format_idc, fraction_bits, transforms, _,
-         self.map_count, self.frames_per_map, self.frame_count, _, map_bytes, self._maps_offset,
-         self._metadata_bytes, _) = _HEADER.unpack_from(head)
-        for what, value, right in (("header size", header_bytes, header_bytes == _HEADER_BYTES),
-                                   ("width", width, 1 <= width <= 65535), ("height", height, 1 <= height <= 65535),
-                                   ("chroma format", chroma_format_idc, chroma_format_idc < len(_CHROMA)),
-                                   ("fraction bits", fraction_bits, fraction_bits == FRACTION_BITS),
-                                   ("transform sizes", transforms, transforms & ~sum(TRANSFORM_SIZES) == 0),
-                                   ("frames per map", self.frames_per_map, self.frames_per_map >= 1),
-                                   ("frame count", self.frame_count, self.frame_count >= 1)):
+        (
+            _,
+            _,
+            header_bytes,
+            width,
+            height,
+            chroma_format_idc,
+            fraction_bits,
+            transforms,
+            _,
+            self.map_count,
+            self.frames_per_map,
+            self.frame_count,
+            _,
+            map_bytes,
+            self._maps_offset,
+            self._metadata_bytes,
+            _,
+        ) = _HEADER.unpack_from(head)
+        for what, value, right in (
+            ("header size", header_bytes, header_bytes == _HEADER_BYTES),
+            ("width", width, 1 <= width <= 65535),
+            ("height", height, 1 <= height <= 65535),
+            ("chroma format", chroma_format_idc, chroma_format_idc < len(_CHROMA)),
+            ("fraction bits", fraction_bits, fraction_bits == FRACTION_BITS),
+            ("transform sizes", transforms, transforms & ~sum(TRANSFORM_SIZES) == 0),
+            ("frames per map", self.frames_per_map, self.frames_per_map >= 1),
+            ("frame count", self.frame_count, self.frame_count >= 1),
+        ):
             if not right:
                 raise self._damaged(f"{what} {value}")
-        self.layout = Layout(width, height, _CHROMA[chroma_format_idc],
-                             tuple(n for n in TRANSFORM_SIZES if transforms & n))
+        self.layout = Layout(
+            width, height, _CHROMA[chroma_format_idc], tuple(n for n in TRANSFORM_SIZES if transforms & n)
+        )
         needed = -(-self.frame_count // self.frames_per_map)
         if self.map_count != needed:
-            raise self._damaged(f"{self.map_count} maps where {self.frame_count} frames at {self.frames_per_map} per "
-                                f"map need {needed}")
+            raise self._damaged(
+                f"{self.map_count} maps where {self.frame_count} frames at {self.frames_per_map} per map need {needed}"
+            )
         if map_bytes != self.layout.map_bytes:
             raise self._damaged(f"map size {map_bytes} where the picture size needs {self.layout.map_bytes}")
         tail_end = _HEADER_BYTES + 4 * self.map_count + self._metadata_bytes
@@ -226,12 +284,15 @@ class IdseFile:
         if size > expected:
             raise self._damaged(f"{size} bytes where {expected} are described")
         if self._metadata_bytes > _LARGEST_METADATA:
-            raise FprdoError(f"{self.path}: {self._metadata_bytes} bytes of metadata: this fprdo reads {_LARGEST_METADATA} at "
-                             "most")
+            raise FprdoError(
+                f"{self.path}: {self._metadata_bytes} bytes of metadata: this fprdo reads {_LARGEST_METADATA} at most"
+            )
 
     def _read_metadata(self, text: bytes) -> None:
         try:
-            self.metadata = json.loads(text.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique_keys)
+            self.metadata = json.loads(
+                text.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique_keys
+            )
         except (ValueError, RecursionError) as error:  # RecursionError: nested too deep
             raise self._damaged(f"its metadata are not JSON ({error})") from error
         if not isinstance(self.metadata, dict):
@@ -285,8 +346,9 @@ def _json_bytes(path: Path, metadata: Mapping[str, object]) -> bytes:
             raise TypeError("a mapping whose keys are str is needed")
         text = json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise FprdoError(f"{path}: metadata that JSON cannot say ({error}): give text, finite numbers, lists and dictionaries"
-                         ) from error
+        raise FprdoError(
+            f"{path}: metadata that JSON cannot say ({error}): give text, finite numbers, lists and dictionaries"
+        ) from error
     # A file name that is not UTF-8 holds lone surrogates; a backslash with their code is JSON's way to write them too.
     return text.encode("utf-8", "backslashreplace")
 

@@ -1,4 +1,4 @@
-"""Maps that are finished while their file is not: what a run that was stopped, by kill -9 too, need not compute again."""
+"""Maps that are finished while their file is not: what a run need not compute again after it was stopped or killed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _PART = re.compile(r"[0-9a-f]{16}-\d+\.idse")
 class KeptMaps:
     """The folder `.NAME.maps` beside a weight file, with one file for each finished map; a context manager.
 
-    The folder belongs to one run at a time: it holds a file with our mark, and a run locks that file as long as it lives.
-    A folder of that name without the mark is somebody else's and never touched. Maps of other inputs are removed.
+    The folder belongs to one run at a time: it holds a file with our mark, and a run locks that file as long as it
+    lives. A folder of that name without the mark is somebody else's, and never touched. In ours, maps of other inputs
+    are removed.
 
     Parameters
     ----------
@@ -56,12 +57,15 @@ class KeptMaps:
                     part.unlink()
             sweep(self.folder)
         except OSError as error:
-            raise FprdoError(f"{self._path}: the folder {self.folder} for its maps cannot be written "
-                             f"({error.strerror or error}); check that the folder is writable and the disk has room"
-                             ) from error
+            raise FprdoError(
+                f"{self._path}: the folder {self.folder} for its maps cannot be written "
+                f"({error.strerror or error}); check that the folder is writable and the disk has room"
+            ) from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None or not any(_parts(self.folder)):
             _remove(self.folder)
         if self._mark is not None:
@@ -118,14 +122,16 @@ def _take(folder: Path, path: Path) -> BinaryIO:
         except OSError as error:
             if not os.path.lexists(folder):
                 continue  # another run has just removed it
-            raise FprdoError(f"{path}: {folder} is in the way, and it is not fprdo's; move it, or choose another "
-                             "output") from error
+            raise FprdoError(
+                f"{path}: {folder} is in the way, and it is not fprdo's; move it, or choose another output"
+            ) from error
         try:
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             mark.close()
-            raise FprdoError(f"{path}: another run is computing these weights; wait for it, or choose another output"
-                             ) from None
+            raise FprdoError(
+                f"{path}: another run is computing these weights; wait for it, or choose another output"
+            ) from None
         except OSError:
             pass  # a disk without locks
         with suppress(OSError):

@@ -50,8 +50,8 @@ class Network:
         Each feature is a copy: what the network does in place behind the layer changes neither values nor derivatives.
 
         The first pass for a size runs to its end, which shows how often each layer is called. Where that is once, later
-        passes end when the last of the layers has returned. What the module raises behind its layers does not matter (its
-        head may need more than a picture), unless a layer was called twice and may have further calls to come.
+        passes end when the last of the layers has returned. What the module raises behind its layers does not matter
+        (its head may need more than a picture), unless a layer was called twice and may have further calls to come.
 
         Raises
         ------
@@ -65,8 +65,10 @@ class Network:
             calls, error = self._pass(picture, stop=size in self._once)
         once = all(len(made) == 1 for made in calls.values())
         if error and not once:
-            with guarded(f"extractor {self.name} fails on a {size[-1]}x{size[-2]} picture",
-                         f"try another size or correct the network{self.hint()}"):
+            with guarded(
+                f"extractor {self.name} fails on a {size[-1]}x{size[-2]} picture",
+                f"try another size or correct the network{self.hint()}",
+            ):
                 raise error
         for layer, made in calls.items():
             if not made:
@@ -89,8 +91,12 @@ class Network:
             if not (stop and all(calls.values())):
                 features = _named(layer, len(calls[layer]), output)
                 if not features:
-                    refused.append(FprdoError(f"extractor {self.name}: layer {layer!r} returns {type(output).__name__} "
-                                              "without a floating-point Tensor: name another layer"))
+                    refused.append(
+                        FprdoError(
+                            f"extractor {self.name}: layer {layer!r} returns {type(output).__name__} "
+                            "without a floating-point Tensor: name another layer"
+                        )
+                    )
                     raise refused[0]
                 calls[layer].append(features)
             if stop and all(calls.values()):
@@ -100,7 +106,9 @@ class Network:
         error: BaseException | None = None
         try:
             for name, part in self._layers.items():
-                hooks.append(part.register_forward_hook(lambda _module, _inputs, output, layer=name: keep(layer, output)))
+                hooks.append(
+                    part.register_forward_hook(lambda _module, _inputs, output, layer=name: keep(layer, output))
+                )
             self.module(picture.clone(memory_format=self._layout))  # a copy: the module may work in place
         except (_Reached, KeyboardInterrupt) as stopped:
             if isinstance(stopped, KeyboardInterrupt):
@@ -123,18 +131,24 @@ class Network:
                 raise FprdoError(f"extractor {self.name}: no layer {name!r}: near names are {', '.join(near)}")
             for other, part in layers.items():
                 if part is modules[name]:
-                    raise FprdoError(f"extractor {self.name}: layers {other!r} and {name!r} are one and the same: name one")
+                    raise FprdoError(
+                        f"extractor {self.name}: layers {other!r} and {name!r} are one and the same: name one"
+                    )
             layers[name] = modules[name]
         return layers
 
     def _check_places(self) -> None:
         for name, tensor in itertools.chain(self.module.named_parameters(), self.module.named_buffers()):
             if nn.parameter.is_lazy(tensor):
-                raise FprdoError(f"extractor {self.name}: {name} has no weights yet: run the network once before it is "
-                                 "returned, or load its weights")
+                raise FprdoError(
+                    f"extractor {self.name}: {name} has no weights yet: run the network once before it is "
+                    "returned, or load its weights"
+                )
             if tensor.device.type != "cpu":
-                raise FprdoError(f"extractor {self.name}: {name} is on the device {tensor.device}: return the network with "
-                                 "its weights on the CPU")
+                raise FprdoError(
+                    f"extractor {self.name}: {name} is on the device {tensor.device}: return the network with "
+                    "its weights on the CPU"
+                )
 
     def _prepare(self) -> None:
         self.module.eval()
@@ -142,7 +156,7 @@ class Network:
             parameter.requires_grad_(False)
         for part in self.module.modules():
             if getattr(part, "inplace", False) is True:
-                part.inplace = False
+                part.inplace = False  # type: ignore[assignment]
 
     def _use_layout(self, layout: torch.memory_format) -> None:
         self._layout = layout
@@ -159,8 +173,10 @@ def _named(layer: str, call: int, output: object) -> Features:
     """Copies of the tensors in what a call returned."""
     tensors = list(_tensors(output))
     name = repr(layer) if call == 0 else f"{layer!r} (call {call + 1})"
-    return [(name if len(tensors) == 1 else f"{name} (tensor {index + 1})", tensor.clone())
-            for index, tensor in enumerate(tensors)]
+    return [
+        (name if len(tensors) == 1 else f"{name} (tensor {index + 1})", tensor.clone())
+        for index, tensor in enumerate(tensors)
+    ]
 
 
 def _tensors(output: object) -> Iterator[Tensor]:

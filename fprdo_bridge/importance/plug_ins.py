@@ -28,14 +28,18 @@ def call_plug_in(name: str) -> object:
     """
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise FprdoError(f"extractor {name}: {module_name!r} is no name of a module: use module:callable, the module in "
-                         "the current folder or on the Python path")
+        raise FprdoError(
+            f"extractor {name}: {module_name!r} is no name of a module: use module:callable, the module in "
+            "the current folder or on the Python path"
+        )
     module = _import(name, module_name)
     with guarded(f"extractor {name} cannot be made", f"correct {module_name}"):
         factory = getattr(module, attribute, None)
     if factory is None:
-        raise FprdoError(f"extractor {name}: {getattr(module, '__file__', None) or module_name} has no {attribute!r}: name a "
-                         "function of it that returns the network")
+        raise FprdoError(
+            f"extractor {name}: {getattr(module, '__file__', None) or module_name} has no {attribute!r}: name a "
+            "function of it that returns the network"
+        )
     if not callable(factory):
         raise FprdoError(f"extractor {name}: {attribute} is not callable: name a function that returns the network")
     with guarded(f"extractor {name} cannot be made", f"correct {attribute}"):
@@ -53,5 +57,7 @@ def _import(name: str, module_name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
                 raise  # a module that the plug-in needs
-            raise FprdoError(f"extractor {name}: {error}: use module:callable, the module in the current folder or on the "
-                             "Python path") from error
+            raise FprdoError(
+                f"extractor {name}: {error}: use module:callable, the module in the current folder or on the "
+                "Python path"
+            ) from error

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fprdo_bridge.video.colour import planes_to_rgb
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.extractors import Extractor
+from fprdo_bridge.video.colour import planes_to_rgb
 
 if TYPE_CHECKING:
     from fprdo_bridge.video.formats import VideoFormat
@@ -45,7 +45,8 @@ class Tile:
     The network runs on the window. Each feature belongs to the one tile whose core holds its position; all others in
     the window are left out, and the gradients of the windows add up. This is the gradient of the whole picture but for
     one thing: where a feature's receptive field is wider than the margin, it sees the network's padding instead of the
-    picture. All numbers are samples of the picture as the network sees it; cores and windows start at multiples of the largest stride.
+    picture. All numbers are samples of the picture as the network sees it; cores and windows start at multiples of the
+    largest stride.
     """
 
     core_rows: tuple[int, int]
@@ -58,9 +59,17 @@ class Tile:
         return picture[..., slice(*self.rows), slice(*self.columns)]
 
 
-def sketch_gradients(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoFormat, *,
-                     probes: int = DEFAULT_PROBES, seed: int = 0, jitter: float = DEFAULT_JITTER, signs_per_noise: int = 1,
-                     tile_samples: int = DEFAULT_TILE_SAMPLES) -> Iterator[list[Tensor]]:
+def sketch_gradients(
+    extractor: Extractor,
+    planes: Sequence[Tensor],
+    fmt: VideoFormat,
+    *,
+    probes: int = DEFAULT_PROBES,
+    seed: int = 0,
+    jitter: float = DEFAULT_JITTER,
+    signs_per_noise: int = 1,
+    tile_samples: int = DEFAULT_TILE_SAMPLES,
+) -> Iterator[list[Tensor]]:
     """Yield g_k = J^T s_k for k = 1..probes, in the coded planes.
 
     Parameters
@@ -70,15 +79,15 @@ def sketch_gradients(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoF
     probes : number of sketches K, at least 1
     seed : of the signs and the noise, which are the same whatever the tile size; 0 to 2^63 - 1
     jitter : standard deviation of the Gaussian noise on the planes, in code values at 8 bits (scaled to fmt.bit_depth)
-    signs_per_noise : probes that share a noise and with it a forward pass, at least 1; each has signs of its own. They cost
-        half as much, and average over less noise.
-    tile_samples : bound of a tile, in samples of the resized picture with margin, for extractors that may be tiled; bounds
-        memory
+    signs_per_noise : probes that share a noise and with it a forward pass, at least 1; each has signs of its own. They
+        cost half as much, and average over less noise.
+    tile_samples : bound of a tile, in samples of the resized picture with margin, for extractors that may be tiled;
+        bounds memory
 
     Yields
     ------
-    list of Tensor, float32, shapes fmt.plane_shapes: derivatives with respect to code values (so that (g . e)^2, averaged
-    over probes, is the relative feature distance of an error of e code values)
+    list of Tensor, float32, shapes fmt.plane_shapes: derivatives with respect to code values (so that (g . e)^2,
+    averaged over probes, is the relative feature distance of an error of e code values)
 
     Raises
     ------
@@ -92,9 +101,13 @@ def sketch_gradients(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoF
     del picture
     deviation = jitter * 2.0 ** (fmt.bit_depth - 8)
     for first in range(0, probes, signs_per_noise):
-        noisy = [plane + deviation * torch.randn(plane.shape, generator=generator, dtype=torch.float32) for plane in planes]
-        draws = [[torch.randint(0, 2, shape, generator=generator, dtype=torch.int8).mul_(2).sub_(1) for shape in shapes]
-                 for _ in range(min(signs_per_noise, probes - first))]
+        noisy = [
+            plane + deviation * torch.randn(plane.shape, generator=generator, dtype=torch.float32) for plane in planes
+        ]
+        draws = [
+            [torch.randint(0, 2, shape, generator=generator, dtype=torch.int8).mul_(2).sub_(1) for shape in shapes]
+            for _ in range(min(signs_per_noise, probes - first))
+        ]
         yield from _sketches(extractor, noisy, fmt, tiles, draws, scales)
 
 
@@ -121,11 +134,16 @@ def plan_tiles(height: int, width: int, extractor: Extractor, tile_samples: int 
                     best = sum(areas), rows, columns
                 break  # more columns only add margins
     if best is None:
-        raise FprdoError(f"tiles of {tile_samples} samples leave no room for the margin of {margin} samples that "
-                         f"extractor {extractor.name} needs: allow at least {(step + 2 * margin) ** 2}")
+        raise FprdoError(
+            f"tiles of {tile_samples} samples leave no room for the margin of {margin} samples that "
+            f"extractor {extractor.name} needs: allow at least {(step + 2 * margin) ** 2}"
+        )
     _, rows, columns = best
-    return [Tile(core_rows, core_columns, window_rows, window_columns)
-            for core_rows, window_rows in rows for core_columns, window_columns in columns]
+    return [
+        Tile(core_rows, core_columns, window_rows, window_columns)
+        for core_rows, window_rows in rows
+        for core_columns, window_columns in columns
+    ]
 
 
 def _partitions(size: int, step: int, margin: int) -> Iterator[list[tuple[tuple[int, int], tuple[int, int]]]]:
@@ -136,12 +154,15 @@ def _partitions(size: int, step: int, margin: int) -> Iterator[list[tuple[tuple[
         if core == previous:
             continue
         previous = core
-        yield [((start, min(start + core, size)), (max(start - margin, 0), min(start + core + margin, size)))
-               for start in range(0, size, core)]
+        yield [
+            ((start, min(start + core, size)), (max(start - margin, 0), min(start + core + margin, size)))
+            for start in range(0, size, core)
+        ]
 
 
-def _feature_shapes_and_scales(extractor: Extractor, picture: Tensor,
-                               tiles: Sequence[Tile]) -> tuple[list[list[int]], list[float]]:
+def _feature_shapes_and_scales(
+    extractor: Extractor, picture: Tensor, tiles: Sequence[Tile]
+) -> tuple[list[list[int]], list[float]]:
     """Per feature the shape in the whole picture, and 1 / (sqrt(L) ||f_l||), 0 where all f_l are zero."""
     shapes: list[list[int]] = []
     energies: list[float] = []
@@ -158,10 +179,18 @@ def _feature_shapes_and_scales(extractor: Extractor, picture: Tensor,
     return shapes, [(len(energies) * energy) ** -0.5 if energy > 0 else 0.0 for energy in energies]
 
 
-def _sketches(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoFormat, tiles: Sequence[Tile],
-              draws: Sequence[Sequence[Tensor]], scales: Sequence[float]) -> list[list[Tensor]]:
-    """J^T s for each draw s of signs, by the chain rule: through the network tile by tile, then through resizing and colour
-    conversion at once. All draws share the forward passes.
+def _sketches(
+    extractor: Extractor,
+    planes: Sequence[Tensor],
+    fmt: VideoFormat,
+    tiles: Sequence[Tile],
+    draws: Sequence[Sequence[Tensor]],
+    scales: Sequence[float],
+) -> list[list[Tensor]]:
+    """J^T s for each draw s of signs, by the chain rule.
+
+    The gradient goes through the network tile by tile, then through resizing and colour conversion at once. All draws
+    share the forward passes.
 
     Parameters
     ----------
@@ -176,25 +205,35 @@ def _sketches(extractor: Extractor, planes: Sequence[Tensor], fmt: VideoFormat, 
     with torch.enable_grad():  # whatever a plug-in or the caller has switched off
         leaves = [plane.requires_grad_() for plane in planes]
         picture = extractor.resized(planes_to_rgb(leaves, fmt))
-        gradients = [torch.zeros_like(picture, requires_grad=False, memory_format=torch.contiguous_format) for _ in draws]
+        gradients = [
+            torch.zeros_like(picture, requires_grad=False, memory_format=torch.contiguous_format) for _ in draws
+        ]
         for tile in tiles:
             window = tile.cut(picture.detach()).clone().requires_grad_()
             features = _owned_features(extractor, window, tile)
             if len(features) != len(scales):
-                raise FprdoError(f"extractor {extractor.name}: gives {len(scales)} features for the picture and "
-                                 f"{len(features)} for the picture with noise: name layers that are called alike")
+                raise FprdoError(
+                    f"extractor {extractor.name}: gives {len(scales)} features for the picture and "
+                    f"{len(features)} for the picture with noise: name layers that are called alike"
+                )
             for draw, (signs, gradient) in enumerate(zip(draws, gradients)):
-                cotangents = [_cotangent(extractor, owned, sign, scale)
-                              for owned, sign, scale in zip(features, signs, scales)]
-                tile.cut(gradient).add_(extractor.gradient([owned.values for owned in features], window, cotangents,
-                                                           again=draw + 1 < len(draws)))
-        return [list(torch.autograd.grad(picture, leaves, gradient, retain_graph=draw + 1 < len(draws)))
-                for draw, gradient in enumerate(gradients)]
+                cotangents = [
+                    _cotangent(extractor, owned, sign, scale) for owned, sign, scale in zip(features, signs, scales)
+                ]
+                tile.cut(gradient).add_(
+                    extractor.gradient(
+                        [owned.values for owned in features], window, cotangents, again=draw + 1 < len(draws)
+                    )
+                )
+        return [
+            list(torch.autograd.grad(picture, leaves, gradient, retain_graph=draw + 1 < len(draws)))
+            for draw, gradient in enumerate(gradients)
+        ]
 
 
 @dataclass(frozen=True)
 class _Owned:
-    """What a tile owns of a feature: its values, its place in the whole picture's feature, and that one's shape so far."""
+    """What a tile owns of a feature: values, their place in the whole picture's feature, and its shape so far."""
 
     name: str
     values: Tensor
@@ -204,12 +243,16 @@ class _Owned:
 
 def _cotangent(extractor: Extractor, owned: _Owned, signs: Tensor, scale: float) -> Tensor:
     if not owned.values.requires_grad:
-        raise FprdoError(f"extractor {extractor.name}: layer {owned.name} has no derivative in the picture: let its module "
-                         "run without no_grad and detach")
+        raise FprdoError(
+            f"extractor {extractor.name}: layer {owned.name} has no derivative in the picture: let its module "
+            "run without no_grad and detach"
+        )
     signs = signs[owned.place]
     if signs.shape != owned.values.shape:
-        raise FprdoError(f"extractor {extractor.name}: layer {owned.name} gives {tuple(signs.shape)} features for the picture "
-                         f"and {tuple(owned.values.shape)} for the picture with noise: name a layer of fixed shape")
+        raise FprdoError(
+            f"extractor {extractor.name}: layer {owned.name} gives {tuple(signs.shape)} features for the picture "
+            f"and {tuple(owned.values.shape)} for the picture with noise: name a layer of fixed shape"
+        )
     return signs.to(owned.values).mul_(scale)
 
 
@@ -222,25 +265,34 @@ def _owned_features(extractor: Extractor, window: Tensor, tile: Tile) -> list[_O
     if extractor.strides is None:
         return [_Owned(name, feature, (...,), list(feature.shape)) for name, feature in features]
     if len(features) != len(extractor.strides):
-        raise FprdoError(f"extractor {extractor.name}: its {len(extractor.layers)} layers give {len(features)} features, and "
-                         "it has a stride for each layer: name layers that are called once, or leave the strides out")
-    return [_owned(extractor, name, feature, stride, tile)
-            for (name, feature), stride in zip(features, extractor.strides)]
+        raise FprdoError(
+            f"extractor {extractor.name}: its {len(extractor.layers)} layers give {len(features)} features, and "
+            "it has a stride for each layer: name layers that are called once, or leave the strides out"
+        )
+    return [
+        _owned(extractor, name, feature, stride, tile) for (name, feature), stride in zip(features, extractor.strides)
+    ]
 
 
 def _owned(extractor: Extractor, name: str, feature: Tensor, stride: int, tile: Tile) -> _Owned:
     if feature.ndim < 2:
-        raise FprdoError(f"extractor {extractor.name}: layer {name} has features of shape {tuple(feature.shape)}, and a "
-                         "stride is for (n, c, h, w): leave the strides out")
+        raise FprdoError(
+            f"extractor {extractor.name}: layer {name} has features of shape {tuple(feature.shape)}, and a "
+            "stride is for (n, c, h, w): leave the strides out"
+        )
     step = max(extractor.strides or ())
     local: list[slice | EllipsisType] = [...]
     place: list[slice | EllipsisType] = [...]
     shape = list(feature.shape[:-2])
-    for (core_start, core_stop), (start, stop), count in ((tile.core_rows, tile.rows, feature.shape[-2]),
-                                                          (tile.core_columns, tile.columns, feature.shape[-1])):
+    for (core_start, core_stop), (start, stop), count in (
+        (tile.core_rows, tile.rows, feature.shape[-2]),
+        (tile.core_columns, tile.columns, feature.shape[-1]),
+    ):
         if (stop - start) % step == 0 and count != (stop - start) // stride:
-            raise FprdoError(f"extractor {extractor.name}: layer {name} has {count} features across {stop - start} samples, "
-                             f"not the {(stop - start) // stride} of stride {stride}: correct its stride")
+            raise FprdoError(
+                f"extractor {extractor.name}: layer {name} has {count} features across {stop - start} samples, "
+                f"not the {(stop - start) // stride} of stride {stride}: correct its stride"
+            )
         first = (core_start - start) // stride
         # A window that ends with its core also owns the features that a network's padding adds at the picture's border.
         last = count if stop == core_stop else (core_stop - start) // stride

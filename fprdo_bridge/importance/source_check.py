@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def map_hashes(source: Source, frames_per_map: int) -> Iterator[str]:
-    """For each map SHA-256, in hexadecimal, of the samples of its picture, which is the first of `frames_per_map` frames.
+    """SHA-256, in hexadecimal, of the picture of each map, which is the first one of `frames_per_map` frames.
 
     The samples are those of the frame that the encoder gets (sides rounded up where the chroma format asks for it):
     planes Y, Cb, Cr, row by row, one byte each at 8 bits, two above, the lower one first.
@@ -52,13 +52,21 @@ def check_source(file: IdseFile, source: Source) -> str | None:
     computed = file.metadata.get("colour")
     if isinstance(computed, dict):
         now = colour_description(source.fmt)
-        others = [f"{name} {_said(computed[name])}, not {_said(value)}" for name, value in now.items()
-                  if name in computed and computed[name] != value]
+        others = [
+            f"{name} {_said(computed[name])}, not {_said(value)}"
+            for name, value in now.items()
+            if name in computed and computed[name] != value
+        ]
         if others:
-            return (f"{file.path}: the weights were computed{origin} with {' and '.join(others)}, so it cannot be told whether "
-                    f"they belong to {source.origin}")
-    raise FprdoError(f"{file.path}: the weights{origin} were computed from another picture than {different} of "
-                     f"{source.origin}; compute its own (fprdo weights), or say --force-weights")
+            return (
+                f"{file.path}: the weights were computed{origin} with {' and '.join(others)}, so it cannot be told "
+                "whether "
+                f"they belong to {source.origin}"
+            )
+    raise FprdoError(
+        f"{file.path}: the weights{origin} were computed from another picture than {different} of "
+        f"{source.origin}; compute its own (fprdo weights), or say --force-weights"
+    )
 
 
 def colour_description(fmt: VideoFormat) -> dict[str, object]:

@@ -25,8 +25,11 @@ Scale = int | None  # luma samples of the picture's short side as the network se
 FULL: tuple[Scale, ...] = (None,)
 SMALLEST_SCALE, LARGEST_SCALE = 16, 4096
 
-_FORM = re.compile(rf"(?P<name>{'|'.join(map(re.escape, _BUILT_IN))}|[^:@]*:[^:@]*)"
-                   r"(?:@(?P<scales>[^:]*))?(?::(?P<layers>.*))?", re.DOTALL)
+_FORM = re.compile(
+    rf"(?P<name>{'|'.join(map(re.escape, _BUILT_IN))}|[^:@]*:[^:@]*)"
+    r"(?:@(?P<scales>[^:]*))?(?::(?P<layers>.*))?",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,16 @@ class Specification:
         """
         found = _FORM.fullmatch(text) if isinstance(text, str) else None
         if found is None:
-            raise FprdoError(f"unknown extractor {text!r}: use {', '.join(EFFICIENTNET_LITE)} (short: "
-                             f"{', '.join(_SHORT_NAMES)}) or a plug-in module:callable, then @SCALES and :LAYERS if you like")
+            raise FprdoError(
+                f"unknown extractor {text!r}: use {', '.join(EFFICIENTNET_LITE)} (short: "
+                f"{', '.join(_SHORT_NAMES)}) or a plug-in module:callable, then @SCALES and :LAYERS if you like"
+            )
         name, scales, layers = found["name"], found["scales"], found["layers"]
-        return cls(_BUILT_IN.get(name, name), None if layers is None else _layers(layers, text),
-                   FULL if scales is None else _scales(scales, text))
+        return cls(
+            _BUILT_IN.get(name, name),
+            None if layers is None else _layers(layers, text),
+            FULL if scales is None else _scales(scales, text),
+        )
 
     @property
     def is_plug_in(self) -> bool:
@@ -91,6 +99,8 @@ def _scale(text: str, whole: str) -> Scale:
     if text == "full":
         return None
     if not re.fullmatch("[0-9]{1,6}", text) or not SMALLEST_SCALE <= int(text) <= LARGEST_SCALE:
-        raise FprdoError(f"extractor {whole}: scale {text!r}; use the samples of the short side, {SMALLEST_SCALE} to "
-                         f"{LARGEST_SCALE}, or full, such as @224 or @224,352,full")
+        raise FprdoError(
+            f"extractor {whole}: scale {text!r}; use the samples of the short side, {SMALLEST_SCALE} to "
+            f"{LARGEST_SCALE}, or full, such as @224 or @224,352,full"
+        )
     return int(text)

@@ -48,11 +48,14 @@ class WeightMap:
             if not isinstance(group, (tuple, list)):
                 raise FprdoError(f"weight map: {what} is {type(group).__name__}; give a tuple, one entry per component")
         if not isinstance(self.shapes, Mapping):
-            raise FprdoError(f"weight map: shapes is {type(self.shapes).__name__}; give a mapping of block sizes to tuples")
+            raise FprdoError(
+                f"weight map: shapes is {type(self.shapes).__name__}; give a mapping of block sizes to tuples"
+            )
         for n, group in self.shapes.items():
             if not isinstance(group, (tuple, list)):
-                raise FprdoError(f"weight map: shapes of {n!r} are {type(group).__name__}; give a tuple, one entry per "
-                                 "component")
+                raise FprdoError(
+                    f"weight map: shapes of {n!r} are {type(group).__name__}; give a tuple, one entry per component"
+                )
         if not all(map(is_gain, self.plane_gain)):
             raise FprdoError(f"weight map: plane_gain {reprlib.repr(self.plane_gain)}; give numbers of 0 or more")
 
@@ -68,7 +71,10 @@ class Layout:
 
     @classmethod
     def of(cls, fmt: VideoFormat, transform_sizes: Iterable[int]) -> Layout:
-        """Of the maps for pictures of a format. FprdoError for anything but a format and block sizes that shapes can have."""
+        """Of the maps for pictures of a format.
+
+        Raises FprdoError for anything but a format and block sizes that shapes can have.
+        """
         if not isinstance(fmt, VideoFormat):
             raise FprdoError(f"format of weights: {type(fmt).__name__} given; give a VideoFormat")
         if not isinstance(transform_sizes, Iterable):
@@ -79,7 +85,8 @@ class Layout:
         """The arrays of a record in order: (0 for pixel weights or the block size N, (rows, columns))."""
         planes = VideoFormat(self.width, self.height, self.chroma).plane_shapes
         return [(0, shape) for shape in planes] + [
-            (n, (-(-rows // n) * n, -(-columns // n) * n)) for rows, columns in planes for n in self.transform_sizes]
+            (n, (-(-rows // n) * n, -(-columns // n) * n)) for rows, columns in planes for n in self.transform_sizes
+        ]
 
     @property
     def map_bytes(self) -> int:
@@ -90,8 +97,8 @@ class Layout:
         """Planes and shapes, as in `WeightMap`, as views of a record, which is one row of uint16."""
         arrays: dict[int, list[np.ndarray]] = {n: [] for n in (0, *self.transform_sizes)}
         for n, (rows, columns) in self.arrays():
-            arrays[n].append(record[:rows * columns].reshape(rows, columns))
-            record = record[rows * columns:]
+            arrays[n].append(record[: rows * columns].reshape(rows, columns))
+            record = record[rows * columns :]
         return tuple(arrays[0]), {n: tuple(arrays[n]) for n in self.transform_sizes}
 
 
@@ -114,8 +121,10 @@ class Record:
 def ones(fmt: VideoFormat, transform_sizes: Iterable[int] = TRANSFORM_SIZES) -> WeightMap:
     """The map under which weighted distortion is plain SSE: all weights 1."""
     layout = Layout.of(fmt, transform_sizes)
-    arrays = {n: tuple(np.ones(shape, np.float32) for size, shape in layout.arrays() if size == n)
-              for n in (0, *layout.transform_sizes)}
+    arrays = {
+        n: tuple(np.ones(shape, np.float32) for size, shape in layout.arrays() if size == n)
+        for n in (0, *layout.transform_sizes)
+    }
     planes = arrays.pop(0)
     return WeightMap(planes, arrays, (1.0,) * len(planes))
 
@@ -143,15 +152,28 @@ def fill_record(record: np.ndarray, weight_map: WeightMap, layout: Layout, where
             name = COMPONENTS[component] + (f" {n}x{n} shape" if n else " plane")
             weights = given[component] if component < len(given) else None
             if not isinstance(weights, np.ndarray) or weights.dtype.kind != "f" or weights.shape != target.shape:
-                got = ("missing" if weights is None else type(weights).__name__ if not isinstance(weights, np.ndarray) else
-                       weights.dtype if weights.dtype.kind != "f" else weights.shape)
-                raise FprdoError(f"{where}: {name} is {got}, {target.shape} expected: compute the map for this format, in "
-                                 "floating point")
+                got = (
+                    "missing"
+                    if weights is None
+                    else type(weights).__name__
+                    if not isinstance(weights, np.ndarray)
+                    else weights.dtype
+                    if weights.dtype.kind != "f"
+                    else weights.shape
+                )
+                raise FprdoError(
+                    f"{where}: {name} is {got}, {target.shape} expected: compute the map for this format, in "
+                    "floating point"
+                )
             if not (_quantise.quantise_blocks(weights, n, target) if n else _quantise.quantise_plane(weights, target)):
-                raise FprdoError(f"{where}: {name} has NaN, infinite or negative weights: make them finite and at least 0")
+                raise FprdoError(
+                    f"{where}: {name} has NaN, infinite or negative weights: make them finite and at least 0"
+                )
     if len(weight_map.plane_gain) != len(planes):
-        raise FprdoError(f"{where}: plane_gain has {len(weight_map.plane_gain)} numbers: give one for each of the "
-                         f"{len(planes)} components")
+        raise FprdoError(
+            f"{where}: plane_gain has {len(weight_map.plane_gain)} numbers: give one for each of the "
+            f"{len(planes)} components"
+        )
 
 
 def aligned(size: int) -> int:
@@ -173,4 +195,3 @@ def _known_size(size: object) -> int:
     if isinstance(size, bool) or not isinstance(size, Integral) or size not in TRANSFORM_SIZES:
         raise FprdoError(f"transform size {size!r}: use some of {', '.join(map(str, TRANSFORM_SIZES))}")
     return int(size)
-

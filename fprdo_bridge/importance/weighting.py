@@ -16,9 +16,9 @@ from fprdo_bridge.files import is_stream
 from fprdo_bridge.video.formats import coded_format, pad_frame
 
 if TYPE_CHECKING:
-    from fprdo_bridge.video.formats import Frame
     from fprdo_bridge.importance.extractors import Extractor
     from fprdo_bridge.importance.weight_map import Record, WeightMap
+    from fprdo_bridge.video.formats import Frame
     from fprdo_bridge.video.source import Source
 
 
@@ -63,8 +63,13 @@ class WeightSettings:
         return load_extractor(self.extractor, self.layers)
 
 
-def write_weights(sequence: Source, settings: WeightSettings, path: Path, extractor: Extractor | None = None,
-                  progress: Callable[[float], None] | None = None) -> None:
+def write_weights(
+    sequence: Source,
+    settings: WeightSettings,
+    path: Path,
+    extractor: Extractor | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> None:
     """Compute the maps of a sequence, in the size that the encoder codes, and write them.
 
     The maps of a sequence are kept one by one in the folder `.NAME.maps` beside `path` until the file is complete, so
@@ -93,8 +98,16 @@ def write_weights(sequence: Source, settings: WeightSettings, path: Path, extrac
 
     def one_map(number: int, frame: Frame) -> WeightMap:
         step = (lambda share: progress((number + share) / count)) if progress else None
-        return compute_map(pad_frame(frame, sequence.fmt, fmt), fmt, extractor, probes=settings.probes, seed=settings.seed,
-                           jitter=settings.jitter, signs_per_noise=settings.signs_per_noise, progress=step)
+        return compute_map(
+            pad_frame(frame, sequence.fmt, fmt),
+            fmt,
+            extractor,
+            probes=settings.probes,
+            seed=settings.seed,
+            jitter=settings.jitter,
+            signs_per_noise=settings.signs_per_noise,
+            progress=step,
+        )
 
     def maps(kept: KeptMaps | None) -> Iterator[WeightMap | Record]:
         for index, frame in enumerate(sequence.read()):
@@ -104,16 +117,30 @@ def write_weights(sequence: Source, settings: WeightSettings, path: Path, extrac
             elif rest == 0 and kept is not None:
                 yield kept.get(number) or kept.put(number, one_map(number, frame))
 
-    metadata = {"software": f"fprdo {__version__}", "source": sequence.name, "source_sha256": identity,
-                "map_sha256": list(map_hashes(sequence, settings.frames_per_map)),
-                "extractor": extractor.description(), "probes": settings.probes, "seed": settings.seed,
-                "jitter": settings.jitter, "signs_per_noise": settings.signs_per_noise, "colour": colour_description(fmt)}
+    metadata = {
+        "software": f"fprdo {__version__}",
+        "source": sequence.name,
+        "source_sha256": identity,
+        "map_sha256": list(map_hashes(sequence, settings.frames_per_map)),
+        "extractor": extractor.description(),
+        "probes": settings.probes,
+        "seed": settings.seed,
+        "jitter": settings.jitter,
+        "signs_per_noise": settings.signs_per_noise,
+        "colour": colour_description(fmt),
+    }
     with ExitStack() as stack:
         kept = None
         if count > 1 and not is_stream(path):
             kept = stack.enter_context(KeptMaps(path, _key(identity, settings, extractor), fmt, TRANSFORM_SIZES))
-        write_idse(path, maps(kept), fmt, frame_count=sequence.frames, frames_per_map=settings.frames_per_map,
-                   metadata=metadata)
+        write_idse(
+            path,
+            maps(kept),
+            fmt,
+            frame_count=sequence.frames,
+            frames_per_map=settings.frames_per_map,
+            metadata=metadata,
+        )
     if kept is None and not is_stream(path):
         discard(path)  # of a longer sequence that was to be written there
 

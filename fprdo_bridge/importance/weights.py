@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fprdo_bridge.video.colour import float_planes
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.extractors import Extractor
 from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, WeightMap
 from fprdo_bridge.importance.sketch import DEFAULT_JITTER, DEFAULT_PROBES, DEFAULT_TILE_SAMPLES, sketch_gradients
+from fprdo_bridge.video.colour import float_planes
 
 if TYPE_CHECKING:
     from fprdo_bridge.video.formats import Frame, VideoFormat
@@ -28,12 +28,21 @@ DEFAULT_SMOOTH = 2.0
 _UNSEEN = 1e-12
 
 
-def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes: int = DEFAULT_PROBES, seed: int = 0,
-                jitter: float = DEFAULT_JITTER, signs_per_noise: int = 1,
-                transform_sizes: Sequence[int] = TRANSFORM_SIZES,
-                smooth: float = DEFAULT_SMOOTH, shrink: float | None = None,
-                tile_samples: int = DEFAULT_TILE_SAMPLES,
-                progress: Callable[[float], None] | None = None) -> WeightMap:
+def compute_map(
+    frame: Frame,
+    fmt: VideoFormat,
+    extractor: Extractor,
+    *,
+    probes: int = DEFAULT_PROBES,
+    seed: int = 0,
+    jitter: float = DEFAULT_JITTER,
+    signs_per_noise: int = 1,
+    transform_sizes: Sequence[int] = TRANSFORM_SIZES,
+    smooth: float = DEFAULT_SMOOTH,
+    shrink: float | None = None,
+    tile_samples: int = DEFAULT_TILE_SAMPLES,
+    progress: Callable[[float], None] | None = None,
+) -> WeightMap:
     """Compute the weight map of one picture.
 
     The weight of a sample is the mean over the probes of its squared sketch gradient, smoothed, divided by the plane's
@@ -60,9 +69,10 @@ def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes:
     FprdoError
         An argument is out of range, or the extractor fails or returns NaN or infinity.
     """
-    for name, value in (("probes", probes), ("signs per noise", signs_per_noise)):
-        if value < 1:
-            raise FprdoError(f"{name} {value}: use at least 1 ({'16' if name == 'probes' else '1 to 4'} is a good number)")
+    if probes < 1:
+        raise FprdoError(f"probes {probes}: use at least 1 (16 is a good number)")
+    if signs_per_noise < 1:
+        raise FprdoError(f"signs per noise {signs_per_noise}: use at least 1")
     for what, value in (("jitter", jitter), ("smooth", smooth)):
         if not 0 <= value < math.inf:
             raise FprdoError(f"{what} {value}: use a standard deviation of 0 or more")
@@ -74,23 +84,41 @@ def compute_map(frame: Frame, fmt: VideoFormat, extractor: Extractor, *, probes:
     parts = extractor.parts
     maps = []
     for number, part in enumerate(parts):
+
         def done(probe: int, before: int = number * probes) -> None:
             if progress:
                 progress((before + probe) / (len(parts) * probes))
 
-        gradients = sketch_gradients(part, planes, fmt, probes=probes, seed=seed, jitter=jitter,
-                                     signs_per_noise=signs_per_noise, tile_samples=tile_samples)
+        gradients = sketch_gradients(
+            part,
+            planes,
+            fmt,
+            probes=probes,
+            seed=seed,
+            jitter=jitter,
+            signs_per_noise=signs_per_noise,
+            tile_samples=tile_samples,
+        )
         maps.append(_one_scale(gradients, part, planes, probes, transform_sizes, smooth, shrink, done))
     return maps[0] if len(maps) == 1 else _mean_map(maps)
 
 
-def _one_scale(sketches: Iterator[list[Tensor]], extractor: Extractor, planes: Sequence[Tensor], probes: int,
-               transform_sizes: Sequence[int], smooth: float, shrink: float | None,
-               done: Callable[[int], None]) -> WeightMap:
+def _one_scale(
+    sketches: Iterator[list[Tensor]],
+    extractor: Extractor,
+    planes: Sequence[Tensor],
+    probes: int,
+    transform_sizes: Sequence[int],
+    smooth: float,
+    shrink: float | None,
+    done: Callable[[int], None],
+) -> WeightMap:
     squares = [torch.zeros(plane.shape, dtype=torch.float32) for plane in planes]
     # Two accumulators, for the first and the second half of the probes: what differs between them is estimation noise.
-    spectra = {n: [[torch.zeros(_whole_blocks(plane.shape, n), dtype=torch.float32) for plane in planes] for _ in range(2)]
-               for n in sorted(set(transform_sizes))}
+    spectra = {
+        n: [[torch.zeros(_whole_blocks(plane.shape, n), dtype=torch.float32) for plane in planes] for _ in range(2)]
+        for n in sorted(set(transform_sizes))
+    }
     for k, gradients in enumerate(sketches):
         for c, gradient in enumerate(gradients):
             squares[c].addcmul_(gradient, gradient)
@@ -107,20 +135,28 @@ def _one_scale(sketches: Iterator[list[Tensor]], extractor: Extractor, planes: S
             for accumulator in (squares, *(half for halves in spectra.values() for half in halves)):
                 accumulator[c].fill_(1)
     pixel = [_smoothed(square, smooth) for square in squares]
-    shapes = {n: tuple(_block_shapes(first, second, n, shrink).numpy() for first, second in zip(*halves))
-              for n, halves in spectra.items()}
-    return WeightMap(tuple((plane / plane.double().mean()).float().numpy() for plane in pixel), shapes,
-                     tuple(mean / (means[0] or max(means) or 1.0) for mean in means))
+    shapes = {
+        n: tuple(_block_shapes(first, second, n, shrink).numpy() for first, second in zip(*halves))
+        for n, halves in spectra.items()
+    }
+    return WeightMap(
+        tuple((plane / plane.double().mean()).float().numpy() for plane in pixel),
+        shapes,
+        tuple(mean / (means[0] or max(means) or 1.0) for mean in means),
+    )
 
 
 def _mean_map(maps: Sequence[WeightMap]) -> WeightMap:
     """The mean of maps of one format: planes and blocks keep their mean of 1."""
-    def mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
-        return np.mean(arrays, axis=0, dtype=np.float64).astype(np.float32)
 
-    return WeightMap(tuple(map(mean, zip(*(one.planes for one in maps)))),
-                     {n: tuple(map(mean, zip(*(one.shapes[n] for one in maps)))) for n in maps[0].shapes},
-                     tuple(float(gain) for gain in np.mean([one.plane_gain for one in maps], axis=0)))
+    def mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.asarray(np.mean(arrays, axis=0, dtype=np.float64), np.float32)
+
+    return WeightMap(
+        tuple(map(mean, zip(*(one.planes for one in maps)))),
+        {n: tuple(map(mean, zip(*(one.shapes[n] for one in maps)))) for n in maps[0].shapes},
+        tuple(float(gain) for gain in np.mean([one.plane_gain for one in maps], axis=0)),
+    )
 
 
 def block_dct(plane: Tensor, n: int) -> Tensor:
@@ -166,7 +202,7 @@ def _smoothed(plane: Tensor, deviation: float) -> Tensor:
     for _ in range(2):  # rows, then, transposed, columns
         size = plane.shape[1]
         padded = plane[:, _reflected(-reach, size + reach, size)]
-        plane = sum(tap * padded[:, t:t + size] for t, tap in enumerate(taps)).T
+        plane = sum(tap * padded[:, t : t + size] for t, tap in enumerate(taps)).T
     return plane.contiguous()
 
 
