@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.values import whole
 from fprdo_bridge.errors import FprdoError
 
+if TYPE_CHECKING:
+    from fprdo_bridge.ctc.store import Store
+
 HELP = "test conditions: encode, decode, judge by tasks, BD-rates with intervals"
-DESCRIPTION = ("Runs test conditions: a description becomes bitstreams, task results and tables. What is done is kept in a "
-               "store and never done again.")
+DESCRIPTION = (
+    "Runs test conditions: a description becomes bitstreams, task results and tables. What is done is kept in a "
+    "store and never done again."
+)
 EXAMPLE = "fprdo ctc run kodak --data ~/pictures -o out/kodak"
 
 _FAILED = 1  # exit status when jobs failed and the rest is there
@@ -25,14 +31,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def verb(name: str, text: str, example: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False)
 
-    for name, text in (("plan", "print jobs, time and disk of conditions, and what is missing; nothing is run"),
-                       ("run", "run what is not done yet, and print the tables")):
+    for name, text in (
+        ("plan", "print jobs, time and disk of conditions, and what is missing; nothing is run"),
+        ("run", "run what is not done yet, and print the tables"),
+    ):
         one = verb(name, text, f"fprdo ctc {name} kodak --data ~/pictures -o out/kodak")
         one.add_argument("conditions", help="name of ready-made conditions (fprdo ctc list), or a .toml file")
-        one.add_argument("--data", type=Path, default=Path(), metavar="DIR",
-                         help="folder of the pictures and clips that the conditions name (default: here)")
-        one.add_argument("-o", "--output", type=Path, required=name == "run", metavar="STORE",
-                         help="folder of all jobs that were ever done; several conditions may share one")
+        one.add_argument(
+            "--data",
+            type=Path,
+            default=Path(),
+            metavar="DIR",
+            help="folder of the pictures and clips that the conditions name (default: here)",
+        )
+        one.add_argument(
+            "-o",
+            "--output",
+            type=Path,
+            required=name == "run",
+            metavar="STORE",
+            help="folder of all jobs that were ever done; several conditions may share one",
+        )
         one.add_argument("--json", action="store_true", help="print the result as JSON")
     one.add_argument("--jobs", type=whole, metavar="N", help="worker processes on this machine (default: one a core)")
     one.add_argument("--workers", type=whole, metavar="N", help="use a local Dask cluster of N workers")
@@ -68,8 +87,17 @@ def _plan(options: argparse.Namespace) -> None:
     planned, totals = plan(options.conditions, options.data, store, console.say)
     rows = [(kind, count, totals.done[kind]) for kind, count in totals.jobs.items()]
     if options.json:
-        console.result(json.dumps({"jobs": dict(totals.jobs), "done": dict(totals.done), "core_seconds": round(totals.seconds),
-                                   "disk_bytes": totals.disk, "left_out": planned.problems}))
+        console.result(
+            json.dumps(
+                {
+                    "jobs": dict(totals.jobs),
+                    "done": dict(totals.done),
+                    "core_seconds": round(totals.seconds),
+                    "disk_bytes": totals.disk,
+                    "left_out": planned.problems,
+                }
+            )
+        )
         return
     console.result(format_plan(rows, f"{duration(totals.seconds)} of one core", totals.disk, planned.problems))
 
@@ -87,16 +115,25 @@ def _run(options: argparse.Namespace) -> None:
         planned, totals = plan(options.conditions, options.data, store, console.say)
         for problem in planned.problems:
             console.say(f"left out: {problem}")
-        outcome = run(planned, totals, store, workers=options.jobs, scheduler=options.scheduler, dask=options.workers,
-                      say=console.say)
+        outcome = run(
+            planned,
+            totals,
+            store,
+            workers=options.jobs,
+            scheduler=options.scheduler,
+            dask=options.workers,
+            say=console.say,
+        )
         done = sum(outcome.ran.values())
         console.say(f"{done} jobs done, {outcome.before} were done before")
         _report(store, planned.conditions.name, options.json)
         for title, error in outcome.failed:
             console.say(f"failed: {title}: {error}")
         if outcome.failed:
-            console.say(f"{len(outcome.failed)} jobs failed, {outcome.left_out} that need them were left out; "
-                        f"{store.folder}/failed/{planned.conditions.name}/ has their logs, and the next run tries them again")
+            console.say(
+                f"{len(outcome.failed)} jobs failed, {outcome.left_out} that need them were left out; "
+                f"{store.folder}/failed/{planned.conditions.name}/ has their logs, and the next run tries them again"
+            )
             raise SystemExit(_FAILED)
 
 
@@ -108,12 +145,14 @@ def _table(options: argparse.Namespace) -> None:
         there = manifests(store)
         name = options.conditions or (there[0] if len(there) == 1 else None)
         if name is None:
-            raise FprdoError(f"{options.output}: holds {', '.join(there) or 'no run'}; "
-                             + ("name one of them" if there else "run fprdo ctc run first"))
+            raise FprdoError(
+                f"{options.output}: holds {', '.join(there) or 'no run'}; "
+                + ("name one of them" if there else "run fprdo ctc run first")
+            )
         _report(store, name, options.json)
 
 
-def _report(store, name: str, as_json: bool) -> None:
+def _report(store: Store, name: str, as_json: bool) -> None:
     """Write the files of a run and print its tables."""
     from fprdo_bridge.ctc.results import read
     from fprdo_bridge.ctc.summary import Summary
@@ -132,8 +171,12 @@ def _report(store, name: str, as_json: bool) -> None:
     ctc_files.leave(results, folder)
     try:
         for anchor, variant in dict.fromkeys((one.anchor, one.variant) for one in summary.columns):
-            write_sheet(folder / f"jvet-{ctc_files.slug(variant)}-against-{ctc_files.slug(anchor)}.xlsx", summary, variant,
-                        anchor)
+            write_sheet(
+                folder / f"jvet-{ctc_files.slug(variant)}-against-{ctc_files.slug(anchor)}.xlsx",
+                summary,
+                variant,
+                anchor,
+            )
     except FprdoError as error:
         console.say(f"no workbook: {error}")
     if as_json:

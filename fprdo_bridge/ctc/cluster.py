@@ -5,6 +5,7 @@ scheduler into the store of the process that asked for them.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import logging
 import os
 import queue
@@ -18,16 +19,16 @@ from typing import Any
 
 from fprdo_bridge import __version__
 from fprdo_bridge.ctc.execute import Executor, limit_threads
-from fprdo_bridge.ctc.pool import Died
+from fprdo_bridge.ctc.pool import Answer, Died
 from fprdo_bridge.ctc.store import Store
 from fprdo_bridge.ctc.worker import answer_to
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
 
-_WAIT = 15.0             # seconds for the scheduler and its first worker
-_KEPT = 64               # files that are kept on the cluster
-_LARGE = 1 << 16         # bytes from which on a file travels by itself
-_BESIDE = 2              # jobs a worker has or has waiting
+_WAIT = 15.0  # seconds for the scheduler and its first worker
+_KEPT = 64  # files that are kept on the cluster
+_LARGE = 1 << 16  # bytes from which on a file travels by itself
+_BESIDE = 2  # jobs a worker has or has waiting
 
 
 class DaskPool:
@@ -45,14 +46,16 @@ class DaskPool:
     """
 
     shared = False
-    memory = sys.maxsize      # a scheduler's own business
+    memory = sys.maxsize  # a scheduler's own business
 
     def __init__(self, store: Store, scheduler: str | None = None, workers: int | None = None):
         try:
-            import distributed
+            distributed: Any = importlib.import_module("distributed")
         except ModuleNotFoundError:
             raise FprdoError("a cluster needs the package distributed: pip install 'fprdo[dask]'") from None
-        self._store, self._cluster = store, None
+        self._store = store
+        self._cluster: Any = None
+        self._client: Any = None
         self._answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._files: OrderedDict[str, Any] = OrderedDict()
         self._jobs: dict[str, Any] = {}
@@ -61,21 +64,31 @@ class DaskPool:
                 self._client = distributed.Client(scheduler, timeout=_WAIT, set_as_default=False)
             else:
                 self._cluster = distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=logging.ERROR,
-                    local_directory=str(store.workplace), env={"OMP_NUM_THREADS": "1"})
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    memory_limit=0,
+                    silence_logs=logging.ERROR,
+                    local_directory=str(store.workplace),
+                    env={"OMP_NUM_THREADS": "1"},
+                )
                 self._client = distributed.Client(self._cluster, set_as_default=False)
             self._client.wait_for_workers(1, timeout=_WAIT)
             found = self._client.run(_hello, sys.path)
         except (OSError, ValueError, TimeoutError) as error:
             self.close()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise FprdoError(f"scheduler {scheduler or 'of the local cluster'}: cannot be reached, or has no worker "
-                             f"({reason}); check its address") from None
+            raise FprdoError(
+                f"scheduler {scheduler or 'of the local cluster'}: cannot be reached, or has no worker "
+                f"({reason}); check its address"
+            ) from None
         others = {version for version in found.values() if version != __version__}
         if others:
             self.close()
-            raise FprdoError(f"scheduler {scheduler}: a worker has fprdo {', '.join(sorted(map(str, others)))}, this is "
-                             f"{__version__}; install one version everywhere")
+            raise FprdoError(
+                f"scheduler {scheduler}: a worker has fprdo {', '.join(sorted(map(str, others)))}, this is "
+                f"{__version__}; install one version everywhere"
+            )
         self.count = max(1, sum(self._client.nthreads().values()))
 
     def free(self) -> list[str | None]:
@@ -88,8 +101,14 @@ class DaskPool:
         key = str(message["key"])
         inputs = {name: self._on_cluster(data) for name, data in self._inputs(message)}
         plain = {**message, "output": "", "how": _without_paths(message["how"])}
-        future = self._client.submit(run_remote, plain, inputs, key=f"fprdo-{key[:32]}-{len(self._jobs)}-{os.urandom(4).hex()}",
-                                     pure=False, retries=2)
+        future = self._client.submit(
+            run_remote,
+            plain,
+            inputs,
+            key=f"fprdo-{key[:32]}-{len(self._jobs)}-{os.urandom(4).hex()}",
+            pure=False,
+            retries=2,
+        )
         self._jobs[key] = future
         future.add_done_callback(lambda one: self._answers.put((key, one)))
 
@@ -130,9 +149,9 @@ class DaskPool:
         self._files.move_to_end(name)
         return self._files[name]
 
-    def wait(self, timeout: float) -> list[dict | Died]:
+    def wait(self, timeout: float) -> list[Answer | Died]:
         """What has come back."""
-        found: list[dict | Died] = []
+        found: list[Answer | Died] = []
         try:
             key, future = self._answers.get(timeout=timeout) if timeout > 0 else self._answers.get_nowait()
             while True:
@@ -141,10 +160,11 @@ class DaskPool:
         except queue.Empty:
             return found
 
-    def _answer(self, key: str, future: Any) -> dict | Died:
+    def _answer(self, key: str, future: Any) -> Answer | Died:
         self._jobs.pop(key, None)
         try:
-            return future.result(timeout=_WAIT)
+            answer: Answer = future.result(timeout=_WAIT)
+            return answer
         except Exception as error:  # its worker died, or the cluster did
             self._files.clear()  # what it held may be lost
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -154,9 +174,9 @@ class DaskPool:
 
     def close(self) -> None:
         """Give back what the cluster has of this run."""
-        for future in getattr(self, "_jobs", {}).values():
+        for future in self._jobs.values():
             future.cancel()
-        for one in (getattr(self, "_client", None), self._cluster):
+        for one in (self._client, self._cluster):
             if one is not None:
                 one.close(timeout=5)
 
@@ -177,6 +197,7 @@ def _without_paths(how: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # ---- on a worker -----------------------------------------------------------------------------------------------------
+
 
 class _Site:
     """What a worker process keeps between two jobs."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from fprdo_bridge.ctc import schema
 from fprdo_bridge.ctc.schema import Table
@@ -24,9 +25,19 @@ FOLDER = Path(__file__).resolve().parents[2] / "cfg" / "ctc"
 CONTROLS = ("qp", "crf", "abr")
 _CONTROL_KEYS = {"qp": "qp", "crf": "crf", "kbps": "abr"}
 # How settings of the package are read: by the type of their default, but for these of a map.
-_KINDS_OF = {bool: schema.flag, int: schema.whole(-10**6, 10**6), float: schema.number(-1e9, 1e9), str: schema.text}
-_MAP_KINDS = {"layers": schema.several(schema.text), "probes": schema.whole(1, 4096), "seed": schema.whole(0, 2**63 - 1),
-              "jitter": schema.number(0, 1e6), "frames_per_map": schema.whole(1, 10**6)}
+_KINDS_OF: dict[type, Callable[[object], Any]] = {
+    bool: schema.flag,
+    int: schema.whole(-(10**6), 10**6),
+    float: schema.number(-1e9, 1e9),
+    str: schema.text,
+}
+_MAP_KINDS: dict[str, Callable[[object], Any]] = {
+    "layers": schema.several(schema.text),
+    "probes": schema.whole(1, 4096),
+    "seed": schema.whole(0, 2**63 - 1),
+    "jitter": schema.number(0, 1e6),
+    "frames_per_map": schema.whole(1, 10**6),
+}
 KINDS = ("stock", "idse", "qp-map", "aq", "defaults")
 
 
@@ -192,7 +203,9 @@ def load(name: str) -> Conditions:
         source = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(source)
     except (OSError, UnicodeDecodeError) as error:
-        raise FprdoError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); check the name") from None
+        raise FprdoError(
+            f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); check the name"
+        ) from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise FprdoError(f"{path}: is no TOML ({error or 'nested too deep'}); correct it") from None
     return parse(values, path.stem, source, str(path))
@@ -212,20 +225,26 @@ def parse(values: object, name: str, source: str = "", place: str = "") -> Condi
     sets = tuple(_set(table) for table in top.tables("sets", required=True))
     schema.names([one.name for one in sets], top, "sets")
     groups = list(dict.fromkeys(variant.group for variant in variants))
-    anchors = top.take("anchors", schema.several(schema.one_of(*(variant.name for variant in variants))),
-                       (variants[0].name,))
+    anchors = top.take(
+        "anchors", schema.several(schema.one_of(*(variant.name for variant in variants))), (variants[0].name,)
+    )
     statistics = _statistics(top.table("statistics"))
     top.done()
     schema.names(groups, top, "variants")
-    return Conditions(name, title, sets, encoders, variants, maps, tasks, anchors, request, bits, pool, statistics,
-                      source)
+    return Conditions(
+        name, title, sets, encoders, variants, maps, tasks, anchors, request, bits, pool, statistics, source
+    )
 
 
 def _format(table: Table) -> FormatRequest:
     found = FormatRequest(
-        None, table.take("chroma", schema.one_of("400", "420", "422", "444"), None),
-        table.take("bit-depth", schema.whole(8, 16), None), table.take("matrix", schema.one_of("bt601", "bt709", "bt2020"), None),
-        table.take("full-range", schema.flag, None), table.take("siting", schema.one_of("left", "center"), None))
+        None,
+        table.take("chroma", schema.one_of("400", "420", "422", "444"), None),
+        table.take("bit-depth", schema.whole(8, 16), None),
+        table.take("matrix", schema.one_of("bt601", "bt709", "bt2020"), None),
+        table.take("full-range", schema.flag, None),
+        table.take("siting", schema.one_of("left", "center"), None),
+    )
     table.done()
     return found
 
@@ -255,10 +274,17 @@ def _encoders(top: Table) -> tuple[EncoderSetting, ...]:
         rates = _rates(table)
         if rates is None:
             raise table.error("qp", "is missing; give rate points as qp, crf or kbps")
-        found.append(EncoderSetting(
-            table.take("name", schema.text, f"{encoder} {structure}"), encoder, structure, rates,
-            table.take("options", schema.options, {}), table.take("config", schema.text, None),
-            table.take("subsample", schema.whole(1, 1000), 1)))
+        found.append(
+            EncoderSetting(
+                table.take("name", schema.text, f"{encoder} {structure}"),
+                encoder,
+                structure,
+                rates,
+                table.take("options", schema.options, {}),
+                table.take("config", schema.text, None),
+                table.take("subsample", schema.whole(1, 1000), 1),
+            )
+        )
         table.done()
     schema.names([one.name for one in found], top, "encoders")
     return tuple(found)
@@ -268,8 +294,12 @@ def _maps(top: Table) -> dict[str, WeightSettings]:
     tables, maps = top.table("maps"), {}
     for name in tables.keys():
         table = tables.table(name)
-        values = {one.name: table.take(one.name.replace("_", "-"), _MAP_KINDS.get(one.name) or _KINDS_OF[type(one.default)],
-                                       one.default) for one in fields(WeightSettings)}
+        values: dict[str, Any] = {
+            one.name: table.take(
+                one.name.replace("_", "-"), _MAP_KINDS.get(one.name) or _KINDS_OF[type(one.default)], one.default
+            )
+            for one in fields(WeightSettings)
+        }
         try:
             maps[name] = WeightSettings(**values)
         except FprdoError as error:
@@ -278,7 +308,9 @@ def _maps(top: Table) -> dict[str, WeightSettings]:
     return maps or {"default": WeightSettings()}
 
 
-def _variants(top: Table, maps: Mapping[str, WeightSettings], encoders: tuple[EncoderSetting, ...]) -> tuple[Variant, ...]:
+def _variants(
+    top: Table, maps: Mapping[str, WeightSettings], encoders: tuple[EncoderSetting, ...]
+) -> tuple[Variant, ...]:
     found: list[Variant] = []
     names = {one.encoder for one in encoders} | {one.name for one in encoders}
     tables = top.tables("variants")
@@ -287,15 +319,19 @@ def _variants(top: Table, maps: Mapping[str, WeightSettings], encoders: tuple[En
     for table in tables:
         kind = table.take("kind", schema.one_of(*KINDS))
         group = table.take("name", schema.text, kind)
-        shared = {"options": table.take("options", schema.options, {}),
-                  "encoders": table.take("encoders", schema.several(schema.one_of(*sorted(names))), ()),
-                  "rates": _rates(table)}
+        shared: dict[str, Any] = {
+            "options": table.take("options", schema.options, {}),
+            "encoders": table.take("encoders", schema.several(schema.one_of(*sorted(names))), ()),
+            "rates": _rates(table),
+        }
         if kind in ("idse", "qp-map"):
             found += _sweep(table, kind, group, maps, shared)
         elif kind == "aq":
             modes = table.take("mode", schema.one_or_several(schema.whole(1, 3)), (1,))
-            found += [Variant(f"{group} mode={mode}" if len(modes) > 1 else group, kind, group, mode=mode, **shared)
-                      for mode in modes]
+            found += [
+                Variant(f"{group} mode={mode}" if len(modes) > 1 else group, kind, group, mode=mode, **shared)
+                for mode in modes
+            ]
         else:
             found.append(Variant(group, kind, group, **shared))
         table.done()
@@ -303,18 +339,22 @@ def _variants(top: Table, maps: Mapping[str, WeightSettings], encoders: tuple[En
     return tuple(found)
 
 
-def _sweep(table: Table, kind: str, group: str, maps: Mapping[str, WeightSettings], shared: dict) -> list[Variant]:
+def _sweep(
+    table: Table, kind: str, group: str, maps: Mapping[str, WeightSettings], shared: dict[str, Any]
+) -> list[Variant]:
     """The variants of a table: one, or all combinations of what it lists."""
-    values: dict[str, tuple] = {"map": table.take("map", schema.one_or_several(schema.one_of(*maps)), (next(iter(maps)),))}
+    values: dict[str, tuple[Any, ...]] = {
+        "map": table.take("map", schema.one_or_several(schema.one_of(*maps)), (next(iter(maps)),))
+    }
     for one in fields(IdseOptions):
         key = one.name.replace("_", "-")
         if key in table:
             values[one.name] = table.take(key, schema.one_or_several(_KINDS_OF[type(one.default)]))
     swept = [key for key, several in values.items() if len(several) > 1]
-    base = {"decisions": 0, "rdoq": 0, "sao": False} if kind == "qp-map" else {}
+    base: dict[str, Any] = {"decisions": 0, "rdoq": 0, "sao": False} if kind == "qp-map" else {}
     variants = []
     for combination in itertools.product(*values.values()):
-        settings = dict(zip(values, combination))
+        settings: dict[str, Any] = dict(zip(values, combination))
         label = " ".join(f"{key.replace('_', '-')}={settings[key]}" for key in swept)
         parameter = float(settings[swept[0]]) if len(swept) == 1 and swept[0] != "map" else None
         chosen = settings.pop("map")
@@ -335,15 +375,24 @@ def _task(table: Table) -> TaskSetting:
 def _set(table: Table) -> Set:
     sources = [key for key in ("folder", "files", "coco", "clips") if key in table]
     if len(sources) != 1:
-        raise table.error("folder", "give exactly one of folder, files, coco, clips" +
-                          (f"; there are {', '.join(sources)}" if sources else ""))
+        raise table.error(
+            "folder",
+            "give exactly one of folder, files, coco, clips" + (f"; there are {', '.join(sources)}" if sources else ""),
+        )
     name = table.take("name", schema.text)
     clips = tuple(_clip(one) for one in table.tables("clips"))
     schema.names([clip.name for clip in clips], table, "clips")
-    found = Set(name, table.take("folder", schema.text, None), table.take("files", schema.several(schema.text), ()),
-                table.take("coco", schema.text, None), table.take("annotations", schema.text, None), clips,
-                table.take("count", schema.whole(1, 10**9), None), table.take("overall", schema.flag, True),
-                table.take("structures", schema.several(schema.text), ()))
+    found = Set(
+        name,
+        table.take("folder", schema.text, None),
+        table.take("files", schema.several(schema.text), ()),
+        table.take("coco", schema.text, None),
+        table.take("annotations", schema.text, None),
+        clips,
+        table.take("count", schema.whole(1, 10**9), None),
+        table.take("overall", schema.flag, True),
+        table.take("structures", schema.several(schema.text), ()),
+    )
     if found.coco and not found.annotations:
         raise table.error("annotations", "is missing; name the file of COCO's format")
     table.done()
@@ -353,10 +402,13 @@ def _set(table: Table) -> Set:
 def _clip(table: Table) -> Clip:
     file = table.take("file", schema.text)
     request = FormatRequest(
-        table.take("size", schema.size, None), table.take("chroma", schema.one_of("400", "420", "422", "444"), None),
+        table.take("size", schema.size, None),
+        table.take("chroma", schema.one_of("400", "420", "422", "444"), None),
         table.take("bit-depth", schema.whole(8, 16), None),
         table.take("matrix", schema.one_of("bt601", "bt709", "bt2020"), None),
-        table.take("full-range", schema.flag, None), table.take("siting", schema.one_of("left", "center"), None))
+        table.take("full-range", schema.flag, None),
+        table.take("siting", schema.one_of("left", "center"), None),
+    )
     if request.size:
         try:
             VideoFormat(*request.size)
@@ -367,14 +419,24 @@ def _clip(table: Table) -> Clip:
     by_structure = table.table("rates")
     for structure in by_structure.keys():
         one = by_structure.table(structure)
-        rates[structure] = _rates(one)
-        if rates[structure] is None:
+        found = _rates(one)
+        if found is None:
             raise one.error("qp", "is missing; give rate points as qp, crf or kbps")
+        rates[structure] = found
         one.done()
-    clip = Clip(table.take("name", schema.text, Path(file).stem), file, request, table.take("fps", schema.rate, None),
-                table.take("frames", schema.whole(1, 10**7), None), table.take("skip", schema.whole(0, 10**7), 0),
-                table.take("md5", schema.digest, None), table.take("intra-period", schema.whole(1, 10**6), None), rates,
-                table.take("config", schema.text, None), table.take("annotations", schema.text, None))
+    clip = Clip(
+        table.take("name", schema.text, Path(file).stem),
+        file,
+        request,
+        table.take("fps", schema.rate, None),
+        table.take("frames", schema.whole(1, 10**7), None),
+        table.take("skip", schema.whole(0, 10**7), 0),
+        table.take("md5", schema.digest, None),
+        table.take("intra-period", schema.whole(1, 10**6), None),
+        rates,
+        table.take("config", schema.text, None),
+        table.take("annotations", schema.text, None),
+    )
     table.done()
     return clip
 
@@ -385,7 +447,8 @@ def _statistics(table: Table) -> StatisticsSetting:
         table.take("bd-rate", schema.one_of("pchip", "akima"), default.method),
         table.take("fit", schema.one_of("tasks", "all", "none"), default.fit),
         table.take("resamples", schema.whole(0, 100_000), default.resamples),
-        table.take("seed", schema.whole(0, 2 ** 32), default.seed),
-        table.take("matched", schema.several(schema.number(-100, 1000)), default.matched))
+        table.take("seed", schema.whole(0, 2**32), default.seed),
+        table.take("matched", schema.several(schema.number(-100, 1000)), default.matched),
+    )
     table.done()
     return found

@@ -9,17 +9,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fprdo_bridge.ctc.jobs import Job
 from fprdo_bridge.ctc.plan import Group, Unit
-from fprdo_bridge.ctc.pool import Died
+from fprdo_bridge.ctc.pool import Answer, Died
 from fprdo_bridge.ctc.store import Store
 from fprdo_bridge.errors import FprdoError
 
-_TRIES = 2           # of a job whose worker died
-_OTHERS = 0.25       # seconds between two looks at a job that another run has
-_EVERY = 2.0         # seconds between two lines of progress
+_TRIES = 2  # of a job whose worker died
+_OTHERS = 0.25  # seconds between two looks at a job that another run has
+_EVERY = 2.0  # seconds between two lines of progress
 
 
 class Pool(Protocol):
@@ -30,8 +30,8 @@ class Pool(Protocol):
     shared: bool
 
     def free(self) -> list[str | None]: ...
-    def submit(self, message: dict, source: str) -> None: ...
-    def wait(self, timeout: float) -> list[dict | Died]: ...
+    def submit(self, message: dict[str, Any], source: str) -> None: ...
+    def wait(self, timeout: float) -> list[Answer | Died]: ...
     def close(self) -> None: ...
 
 
@@ -105,11 +105,17 @@ class Engine:
     expected : estimated seconds of all jobs that are not done, for the time left
     """
 
-    def __init__(self, store: Store, pool: Pool, say: Callable[[str], None] = lambda line: None,
-                 expected: float = 0.0, jobs: int = 0):
+    def __init__(
+        self,
+        store: Store,
+        pool: Pool,
+        say: Callable[[str], None] = lambda line: None,
+        expected: float = 0.0,
+        jobs: int = 0,
+    ):
         self._store, self._pool, self._say = store, pool, say
         self._open: list[_Open] = []
-        self._running: dict[str, _Running] = {}      # by the key of the job that a worker has
+        self._running: dict[str, _Running] = {}  # by the key of the job that a worker has
         self._elsewhere: deque[tuple[float, _Open, Unit]] = deque()
         self._memory = 0
         self._outcome = Outcome()
@@ -128,8 +134,9 @@ class Engine:
                 else:
                     self._take(group)
             started = self._dispatch()
-            for answer in self._pool.wait(0.0 if started and self._pool.free() else _OTHERS if self._elsewhere else 1.0
-                                          if self._running else 0.0):
+            for answer in self._pool.wait(
+                0.0 if started and self._pool.free() else _OTHERS if self._elsewhere else 1.0 if self._running else 0.0
+            ):
                 self._finish(answer)
             self._open = [group for group in self._open if group.waiting or group.running]
         return self._outcome
@@ -229,7 +236,7 @@ class Engine:
         self._running[job.key] = running
         self._pool.submit(message, running.group.source)
 
-    def _finish(self, answer: dict | Died) -> None:
+    def _finish(self, answer: Answer | Died) -> None:
         """Store what a worker has sent, and go on with its unit."""
         key = answer.key if isinstance(answer, Died) else answer["key"]
         running = self._running.pop(key)
@@ -244,7 +251,7 @@ class Engine:
         else:
             self._commit(running, answer)
 
-    def _commit(self, running: _Running, answer: dict) -> None:
+    def _commit(self, running: _Running, answer: Answer) -> None:
         job = running.left[0]
         made = self._store.workplace / f"{job.key[:24]}-{running.tries}"
         try:
@@ -307,7 +314,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def write_manifest(path: Path, groups: Iterable[Group], header: dict) -> None:
+def write_manifest(path: Path, groups: Iterable[Group], header: dict[str, Any]) -> None:
     """What the tables need to know of a plan: a line of JSON for the header and one for each item."""
     from fprdo_bridge.files import replacing
 

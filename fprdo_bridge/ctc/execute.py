@@ -9,14 +9,14 @@ import shutil
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fprdo_bridge import __version__
 from fprdo_bridge.ctc import coding, material
@@ -24,12 +24,14 @@ from fprdo_bridge.ctc.conditions import TaskSetting
 from fprdo_bridge.ctc.jobs import digest
 from fprdo_bridge.ctc.tasks import Frames, Task, make
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.raw import read_yuv, write_yuv
 
+T = TypeVar("T")
 _KEPT = 3  # sources, references and decoded sequences that are kept
 _IN_MEMORY = 64 << 20  # bytes of a sequence that is kept in memory instead of on the disk
 
+Json = dict[str, Any]
 Message = Mapping[str, Any]
 
 
@@ -55,7 +57,7 @@ class Executor:
         self._decodes: OrderedDict[str, Frames] = OrderedDict()
         self._prepared: OrderedDict[str, object] = OrderedDict()
         self._tasks: dict[str, Task] = {}
-        self._extractors: dict[str, object] = {}
+        self._extractors: dict[str, Any] = {}
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
 
@@ -79,60 +81,89 @@ class Executor:
         except FprdoError:
             raise
         except MemoryError:
-            raise FprdoError(f"{message['how'].get('title', message['kind'])}: the memory does not suffice; give less "
-                             "workers with --workers") from None
+            raise FprdoError(
+                f"{message['how'].get('title', message['kind'])}: the memory does not suffice; give less "
+                "workers with --workers"
+            ) from None
         except OSError as error:
-            raise FprdoError(f"{error.filename or output}: {error.strerror or error}; check that the disk has room") from error
+            raise FprdoError(
+                f"{error.filename or output}: {error.strerror or error}; check that the disk has room"
+            ) from error
         except Exception as error:
-            raise FprdoError(f"{message['how'].get('title', message['kind'])}: {type(error).__name__}: {error}") from error
-        provenance = {"software": f"fprdo {__version__}", "started": started.isoformat(timespec="seconds"),
-                      "seconds": round(time.perf_counter() - clock, 4), "cpu_seconds": round(_cpu_seconds() - cpu, 4),
-                      **machine(), **extra}
-        return {"kind": message["kind"], "key": message["key"], "spec": message["spec"], "inputs": message["inputs"],
-                "result": result, "provenance": provenance}
+            raise FprdoError(
+                f"{message['how'].get('title', message['kind'])}: {type(error).__name__}: {error}"
+            ) from error
+        provenance = {
+            "software": f"fprdo {__version__}",
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - clock, 4),
+            "cpu_seconds": round(_cpu_seconds() - cpu, 4),
+            **machine(),
+            **extra,
+        }
+        return {
+            "kind": message["kind"],
+            "key": message["key"],
+            "spec": message["spec"],
+            "inputs": message["inputs"],
+            "result": result,
+            "provenance": provenance,
+        }
 
     # ---- kinds -------------------------------------------------------------------------------------------------------
 
-    def _map(self, message: Message, output: Path) -> tuple[dict, dict]:
+    def _map(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec, source = message["spec"], message["spec"]["source"]
         settings = coding.map_settings(spec)
         name = digest(spec["extractor"])
         if name not in self._extractors:
             self._extractors[name] = settings.load()
             if self._extractors[name].description() != spec["extractor"]:
-                raise FprdoError(f"extractor {settings.extractor}: is another network than when the run was planned; plan again")
+                raise FprdoError(
+                    f"extractor {settings.extractor}: is another network than when the run was planned; plan again"
+                )
         self._one_thread()
         single = source["kind"] == "picture"
         _reset_peak()
-        coding.write_map(material.as_source(source, message["how"], None if single else self._samples(message)),
-                         settings, self._extractors[name], output / "weights.idse")
+        coding.write_map(
+            material.as_source(source, message["how"], None if single else self._samples(message)),
+            settings,
+            self._extractors[name],
+            output / "weights.idse",
+        )
         return {}, {"memory": _peak()}
 
-    def _encode(self, message: Message, output: Path) -> tuple[dict, dict]:
+    def _encode(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec, how = message["spec"], message["how"]
         fmt, frames = VideoFormat(**spec["source"]["format"]), -(-spec["source"]["frames"] // spec["source"]["every"])
         weights = self._place(message["inputs"]["map"]) / "weights.idse" if "map" in message["inputs"] else None
-        done = coding.encode(spec, how, self._samples(message), fmt, frames, Fraction(spec["source"]["fps"]), weights, output)
+        done = coding.encode(
+            spec, how, self._samples(message), fmt, frames, Fraction(spec["source"]["fps"]), weights, output
+        )
         result = asdict(done)
         extra = {name: result.pop(name) for name in ("command", "memory")}
         return result, extra | {"compiler": _compiler(spec["encoder"], how["stock"])}
 
-    def _decode(self, message: Message, output: Path) -> tuple[dict, dict]:
+    def _decode(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec = message["spec"]
         folder = self._place(message["inputs"]["encode"])
         fmt = VideoFormat(**spec["source"]["format"])
         seconds = coding.verify(spec["encoder"], folder / "bitstream.bin", fmt, message["how"]["recon"], output)
         return {"decoders": list(seconds), "recon": message["how"]["recon"], "seconds": seconds}, {}
 
-    def _score(self, message: Message, output: Path) -> tuple[dict, dict]:
+    def _score(self, message: Message, output: Path) -> tuple[Json, Json]:
         task = self._task(message["how"]["task"], message["how"]["arguments"])
         self._one_thread()
         original = self._original(message)
-        name = digest([message["how"]["task"], message["how"]["arguments"], message["spec"]["source"],
-                       message["spec"]["truth"]])
+        name = digest(
+            [message["how"]["task"], message["how"]["arguments"], message["spec"]["source"], message["spec"]["truth"]]
+        )
         prepared = _keep(self._prepared, name, lambda: task.prepare(original), 8 * _KEPT)
-        record = task.score(prepared, self._decoded(message)) if "encode" in message["inputs"] \
+        record = (
+            task.score(prepared, self._decoded(message))
+            if "encode" in message["inputs"]
             else task.score_original(prepared, original)
+        )
         return dict(record), {"threads": 1}
 
     # ---- what is kept ------------------------------------------------------------------------------------------------
@@ -142,7 +173,7 @@ class Executor:
 
         torch.set_num_threads(1)
 
-    def _task(self, name: str, arguments: Mapping) -> Task:
+    def _task(self, name: str, arguments: Mapping[str, Any]) -> Task:
         key = digest([name, arguments])
         if key not in self._tasks:
             self._tasks[key] = make(TaskSetting(name, arguments))
@@ -159,6 +190,7 @@ class Executor:
             path = self._scratch / f"{name}.yuv"
             write_yuv(path, material.read_frames(spec, how), VideoFormat(**spec["format"]))
             return path
+
         return _keep(self._raw, name, make_raw, _KEPT, lambda _, path: path.unlink(missing_ok=True))
 
     def _original(self, message: Message) -> Frames:
@@ -166,11 +198,13 @@ class Executor:
         fmt, name = VideoFormat(**spec["format"]), digest(spec)
 
         def open_original() -> Frames:
+            read: Callable[[], Iterator[Frame]]
             read = partial(read_yuv, self._samples(message), fmt, 0, -(-spec["frames"] // spec["every"]))
             if spec["kind"] == "picture":
                 frames = list(material.read_frames(spec, how))
                 read = lambda: iter(frames)  # noqa: E731
             return Frames(fmt, read, how.get("image_id"), how.get("annotations"))
+
         if spec["kind"] != "picture":
             self._samples(message)  # may have been dropped since
         return _keep(self._originals, name, open_original, _KEPT)
@@ -193,21 +227,29 @@ class Executor:
                 write_yuv(work / "frames.yuv", pictures, fmt)
                 found = Frames(fmt, partial(_read_all, work / "frames.yuv", fmt))
             if coding.frames_hash(found) != message["how"]["recon"]:
-                raise FprdoError(f"{message['how']['title']}: decodes to something else than when it was verified; remove "
-                                 "the store's job and run again")
+                raise FprdoError(
+                    f"{message['how']['title']}: decodes to something else than when it was verified; remove "
+                    "the store's job and run again"
+                )
             return found
+
         return _keep(self._decodes, key, decode, _KEPT, self._drop)
 
     def _drop(self, key: str, _: Frames) -> None:
         shutil.rmtree(self._scratch / f"{key}.decode", ignore_errors=True)
 
 
-def _read_all(path: Path, fmt: VideoFormat):
+def _read_all(path: Path, fmt: VideoFormat) -> Iterator[Frame]:
     return read_yuv(path, fmt)
 
 
-def _keep(kept: OrderedDict, key: str, make_one: Callable[[], Any], most: int,
-          drop: Callable[[str, Any], object] = lambda _key, _value: None) -> Any:
+def _keep(
+    kept: OrderedDict[str, T],
+    key: str,
+    make_one: Callable[[], T],
+    most: int,
+    drop: Callable[[str, T], object] = lambda _key, _value: None,
+) -> T:
     """The value of a key, made if it is not there; the ones that were not used for longest are dropped."""
     if key not in kept:
         while len(kept) >= most:
@@ -218,6 +260,7 @@ def _keep(kept: OrderedDict, key: str, make_one: Callable[[], Any], most: int,
 
 
 # ---- the machine -----------------------------------------------------------------------------------------------------
+
 
 @cache
 def machine() -> dict[str, object]:
@@ -243,8 +286,10 @@ def _compiler(encoder: str, stock: bool) -> str:
 
 
 def _cpu_seconds() -> float:
-    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, (resource.RUSAGE_SELF,
-                                                                                     resource.RUSAGE_CHILDREN)))
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def _reset_peak() -> None:

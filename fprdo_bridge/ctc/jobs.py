@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from fprdo_bridge import __version__
 
@@ -29,9 +30,9 @@ class Job:
     """
 
     kind: str
-    spec: Mapping[str, object]
+    spec: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
-    how: Mapping[str, object] = field(default_factory=dict)
+    how: Mapping[str, Any] = field(default_factory=dict)
     title: str = ""
     seconds: float = 0.1
     memory: int = 0
@@ -42,10 +43,16 @@ class Job:
         """64 hexadecimal digits."""
         return digest([__version__, self.kind, REVISIONS[self.kind], self.spec, dict(self.inputs)])
 
-    def message(self, output: str) -> dict[str, object]:
+    def message(self, output: str) -> dict[str, Any]:
         """The job as a worker gets it, with the folder for its files."""
-        return {"kind": self.kind, "key": self.key, "spec": self.spec, "inputs": dict(self.inputs), "how": self.how,
-                "output": output}
+        return {
+            "kind": self.kind,
+            "key": self.key,
+            "spec": self.spec,
+            "inputs": dict(self.inputs),
+            "how": self.how,
+            "output": output,
+        }
 
 
 def digest(value: object) -> str:

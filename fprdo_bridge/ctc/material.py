@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from fprdo_bridge.ctc.conditions import Clip, Conditions, Set
 from fprdo_bridge.errors import FprdoError
@@ -56,9 +57,15 @@ class Item:
 
     def spec(self, subsample: int = 1) -> dict[str, object]:
         """All that determines the frames, for the key of a job."""
-        return {"content": self.content, "kind": self.kind, "format": asdict(self.fmt), "frames": self.frames,
-                "skip": 0 if self.kind == "raw" else self.skip, "every": subsample,
-                "fps": str(self.fps / subsample)}
+        return {
+            "content": self.content,
+            "kind": self.kind,
+            "format": asdict(self.fmt),
+            "frames": self.frames,
+            "skip": 0 if self.kind == "raw" else self.skip,
+            "every": subsample,
+            "fps": str(self.fps / subsample),
+        }
 
     def how(self) -> dict[str, object]:
         """Where the frames are."""
@@ -69,7 +76,7 @@ class Item:
         return -(-self.frames // subsample)
 
 
-def read_frames(spec: dict, how: dict) -> Iterator[Frame]:
+def read_frames(spec: Mapping[str, Any], how: Mapping[str, Any]) -> Iterator[Frame]:
     """The frames of an item's `spec` and `how`, one in memory at a time.
 
     Raises
@@ -79,13 +86,20 @@ def read_frames(spec: dict, how: dict) -> Iterator[Frame]:
     """
     fmt = VideoFormat(**spec["format"])
     last = how["skip"] + spec["frames"]
+    frames: Iterator[Frame]
     if spec["kind"] == "container":
         frames = islice(_container_frames(how["origin"], fmt), how["skip"], last)
     elif spec["kind"] == "raw":
         frames = read_yuv(how["origin"], fmt, how["skip"], spec["frames"])
     else:
-        request = FormatRequest(None if spec["kind"] == "picture" else (fmt.width, fmt.height), fmt.chroma,
-                                fmt.bit_depth, fmt.matrix, fmt.full_range, fmt.siting)
+        request = FormatRequest(
+            None if spec["kind"] == "picture" else (fmt.width, fmt.height),
+            fmt.chroma,
+            fmt.bit_depth,
+            fmt.matrix,
+            fmt.full_range,
+            fmt.siting,
+        )
         frames = open_source(how["origin"], request, None if spec["kind"] == "picture" else last).read()
         frames = islice(frames, how["skip"], last)
     count = 0
@@ -107,7 +121,7 @@ def _container_frames(origin: str, fmt: VideoFormat) -> Iterator[Frame]:
                 flat = np.ascontiguousarray(array).reshape(-1)
                 planes, offset = [], 0
                 for rows, columns in fmt.plane_shapes:
-                    planes.append(flat[offset:offset + rows * columns].reshape(rows, columns))
+                    planes.append(flat[offset : offset + rows * columns].reshape(rows, columns))
                     offset += rows * columns
                 yield tuple(planes)
     except (av.error.FFmpegError, IndexError) as error:
@@ -116,11 +130,13 @@ def _container_frames(origin: str, fmt: VideoFormat) -> Iterator[Frame]:
 
 # ---- finding ---------------------------------------------------------------------------------------------------------
 
+
 class Hashes:
     """Hashes of files, kept by path, size and time of change, so that a second look costs nothing."""
 
     def __init__(self, path: Path | None = None):
-        self._path, self._known, self._changed = path, {}, False
+        self._path, self._changed = path, False
+        self._known: dict[str, str] = {}
         if path:
             with suppress(OSError, ValueError):
                 known = json.loads(path.read_bytes())
@@ -143,7 +159,7 @@ class Hashes:
                         left -= len(block)
                 self._known[name] = found.hexdigest()
                 self._changed = True
-            return self._known[name]
+            return str(self._known[name])
         except OSError as error:
             raise FprdoError(f"{path}: cannot be read ({error.strerror}); check the name") from None
 
@@ -163,8 +179,9 @@ class Material:
     problems: list[str] = field(default_factory=list)
 
 
-def find(conditions: Conditions, data: Path, hashes: Hashes,
-         progress: Callable[[int], None] = lambda count: None) -> Material:
+def find(
+    conditions: Conditions, data: Path, hashes: Hashes, progress: Callable[[int], None] = lambda count: None
+) -> Material:
     """Everything that the conditions name.
 
     Parameters
@@ -198,9 +215,9 @@ def find(conditions: Conditions, data: Path, hashes: Hashes,
 
 def _members(group: Set, data: Path) -> Iterator[tuple[Clip, int | None]]:
     if group.clips:
-        yield from ((clip, None) for clip in group.clips[:group.count])
+        yield from ((clip, None) for clip in group.clips[: group.count])
     elif group.files:
-        yield from ((Clip(_stem(file), file), None) for file in group.files[:group.count])
+        yield from ((Clip(_stem(file), file), None) for file in group.files[: group.count])
     else:
         folder = data / str(group.folder or group.coco)
         if not folder.is_dir():
@@ -211,7 +228,7 @@ def _members(group: Set, data: Path) -> Iterator[tuple[Clip, int | None]]:
         files = [name for name in files if Path(name).suffix.lower() in suffixes and not name.startswith(".")]
         if not files:
             raise FprdoError(f"{folder}: holds no picture or clip; check the name")
-        for name in files[:group.count]:
+        for name in files[: group.count]:
             yield Clip(_stem(name), str(folder / name)), truth[name] if truth else None
 
 
@@ -230,13 +247,34 @@ def _coco_images(path: Path) -> dict[str, int]:
         raise FprdoError(f"{path}: is no annotation file of COCO's format ({type(error).__name__}: {error})") from None
 
 
-def _item(group: Set, clip: Clip, image_id: int | None, annotations: str | None, request: FormatRequest, data: Path,
-          hashes: Hashes) -> Item:
-    shared = {"name": clip.name, "group": group.name, "clip": clip, "image_id": image_id, "annotations": annotations}
+def _item(
+    group: Set,
+    clip: Clip,
+    image_id: int | None,
+    annotations: str | None,
+    request: FormatRequest,
+    data: Path,
+    hashes: Hashes,
+) -> Item:
+    shared: dict[str, Any] = {
+        "name": clip.name,
+        "group": group.name,
+        "clip": clip,
+        "image_id": image_id,
+        "annotations": annotations,
+    }
     if clip.file.startswith("skimage:"):
         source = open_source(clip.file, request)
-        return Item(**shared, origin=clip.file, kind="picture", fmt=source.fmt, frames=1, fps=clip.fps or source.frame_rate,
-                    skip=0, content=source.sha256())
+        return Item(
+            **shared,
+            origin=clip.file,
+            kind="picture",
+            fmt=source.fmt,
+            frames=1,
+            fps=clip.fps or source.frame_rate,
+            skip=0,
+            content=source.sha256(),
+        )
     path = data / clip.file
     if not path.exists():
         raise FprdoError(f"{path}: is missing; say with --data where it lies")
@@ -257,8 +295,16 @@ def _item(group: Set, clip: Clip, image_id: int | None, annotations: str | None,
     if not 0 < asked <= frames - clip.skip:
         raise FprdoError(f"{path}: has {frames} frames, {clip.skip + asked} are asked for; copy it again")
     start, length = (clip.skip * fmt.frame_bytes, asked * fmt.frame_bytes) if kind == "raw" else (0, None)
-    return Item(**shared, origin=str(path), kind=kind, fmt=fmt, frames=asked, fps=clip.fps or rate, skip=clip.skip,
-                content=hashes.of(path, "sha256", start, length))
+    return Item(
+        **shared,
+        origin=str(path),
+        kind=kind,
+        fmt=fmt,
+        frames=asked,
+        fps=clip.fps or rate,
+        skip=clip.skip,
+        content=hashes.of(path, "sha256", start, length),
+    )
 
 
 def _joined(first: FormatRequest, second: FormatRequest) -> FormatRequest:
@@ -291,13 +337,15 @@ def _container_format(path: Path) -> tuple[VideoFormat, int, Fraction]:
                 frames = sum(1 for _ in container.decode(video=0))
             rate = Fraction(stream.average_rate) if stream.average_rate else Fraction(30)
             if context.pix_fmt not in ("yuv420p", "yuvj420p"):
-                raise FprdoError(f"{path}: holds {context.pix_fmt}, yuv420p is read from containers; convert it to .y4m")
+                raise FprdoError(
+                    f"{path}: holds {context.pix_fmt}, yuv420p is read from containers; convert it to .y4m"
+                )
             return VideoFormat(context.width, context.height, full_range=context.pix_fmt == "yuvj420p"), frames, rate
     except (av.error.FFmpegError, IndexError) as error:
         raise FprdoError(f"{path}: holds no video ({getattr(error, 'strerror', error)}); copy it again") from None
 
 
-def as_source(spec: dict, how: dict, raw: Path | None = None) -> Source:
+def as_source(spec: Mapping[str, Any], how: Mapping[str, Any], raw: Path | None = None) -> Source:
     """An item as the maps read it: a picture with its frame, a clip as the raw file `raw` that holds its frames."""
     fmt, rate = VideoFormat(**spec["format"]), Fraction(spec["fps"])
     name = how.get("name", "picture")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from fprdo_bridge.ctc import coding, material
 from fprdo_bridge.ctc.conditions import Conditions, EncoderSetting, Rates, TaskSetting, Variant
@@ -14,6 +15,10 @@ from fprdo_bridge.ctc.jobs import Job
 from fprdo_bridge.ctc.material import Hashes, Item
 from fprdo_bridge.ctc.tasks import Frames, Task, make
 from fprdo_bridge.errors import FprdoError
+
+
+Json = dict[str, Any]
+_Judge = tuple[Task, TaskSetting, Json, object]  # with its identity, and the truth that it has of an item
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,16 @@ class Group:
     def line(self) -> dict[str, object]:
         """What the tables need of it, as JSON."""
         item = self.item
-        return {"item": item.name, "set": item.group, "frames": item.frames, "fps": str(item.fps),
-                "width": item.fmt.width, "height": item.fmt.height, "originals": dict(self.originals),
-                "points": [asdict(point) for point in self.points]}
+        return {
+            "item": item.name,
+            "set": item.group,
+            "frames": item.frames,
+            "fps": str(item.fps),
+            "width": item.fmt.width,
+            "height": item.fmt.height,
+            "originals": dict(self.originals),
+            "points": [asdict(point) for point in self.points],
+        }
 
 
 @dataclass
@@ -70,10 +82,10 @@ class Plan:
     conditions: Conditions
     data: Path
     items: list[Item]
-    tasks: dict[str, tuple[Task, TaskSetting, dict]]
-    maps: dict[str, dict]
+    tasks: dict[str, tuple[Task, TaskSetting, Json]]
+    maps: dict[str, Json]
     problems: list[str] = field(default_factory=list)
-    _setups: dict[tuple, tuple[coding.Setup, list[float]] | None] = field(default_factory=dict)
+    _setups: dict[tuple[object, ...], tuple[coding.Setup, list[float]] | None] = field(default_factory=dict)
 
     def groups(self) -> Iterator[Group]:
         """The jobs, item by item. What is left out is added to `problems` once."""
@@ -86,11 +98,12 @@ class Plan:
 
     def _group(self, item: Item) -> Group:
         units: dict[str, Unit] = {}
-        points, originals = [], {}
+        points: list[Point] = []
+        originals: dict[str, str] = {}
         tasks = self._tasks_of(item)
-        for title, (task, setting, identity, truth) in tasks.items():
-            if task.needs_original:
-                job = self._score(item, 1, title, task, setting, identity, truth, {}, {})
+        for title, judge in tasks.items():
+            if judge[0].needs_original:
+                job = self._score(item, 1, title, judge, {}, {})
                 units[job.key], originals[title] = Unit((job,)), job.key
         group = next(one for one in self.conditions.sets if one.name == item.group)
         for encoder in self.conditions.encoders:
@@ -101,9 +114,10 @@ class Plan:
                     points += self._points(item, encoder, variant, tasks, units)
         return Group(item, tuple(units.values()), tuple(points), originals)
 
-    def _tasks_of(self, item: Item) -> dict[str, tuple[Task, TaskSetting, dict, object]]:
+    def _tasks_of(self, item: Item) -> dict[str, _Judge]:
         """The tasks that can judge an item."""
-        found, original = {}, Frames(item.fmt, lambda: iter(()), item.image_id, item.annotations)
+        found: dict[str, _Judge] = {}
+        original = Frames(item.fmt, lambda: iter(()), item.image_id, item.annotations)
         for title, (task, setting, identity) in self.tasks.items():
             try:
                 task.check(original)
@@ -112,13 +126,19 @@ class Plan:
                 self._problem(f"task {title}: {item.group}/{item.name}: {error}")
         return found
 
-    def _points(self, item: Item, encoder: EncoderSetting, variant: Variant, tasks: Mapping, units: dict[str, Unit]) -> list[Point]:
-        rates = (variant.rates or item.clip.rates.get(encoder.structure) or item.clip.rates.get("") or encoder.rates)
+    def _points(
+        self, item: Item, encoder: EncoderSetting, variant: Variant, tasks: Mapping[str, _Judge], units: dict[str, Unit]
+    ) -> list[Point]:
+        rates = variant.rates or item.clip.rates.get(encoder.structure) or item.clip.rates.get("") or encoder.rates
         setup = self._setup(item, encoder, variant, rates)
         if setup is None:
             return []
-        source, how = item.spec(encoder.subsample), {**item.how(), "image_id": item.image_id, "annotations": item.annotations}
-        frames, inputs, needs = item.coded(encoder.subsample), {}, None
+        source, how = (
+            item.spec(encoder.subsample),
+            {**item.how(), "image_id": item.image_id, "annotations": item.annotations},
+        )
+        frames, needs = item.coded(encoder.subsample), None
+        inputs: dict[str, str] = {}
         if variant.map is not None:
             if variant.map not in self.maps:
                 return []
@@ -129,23 +149,49 @@ class Plan:
         for value in setup[1]:
             name = f"{item.name} {encoder.name} {variant.name} {rates.control} {value:g}"
             seconds, memory = coding.cost(encoder.encoder, item.fmt, frames)
-            encode = Job("encode", {"source": source, **setup[0].spec(), "control": rates.control, "value": value}, inputs,
-                         {**how, **setup[0].how(), "title": name}, f"encode {name}", seconds, memory,
-                         (8 << 10) + item.fmt.width * item.fmt.height * frames // 12)
+            encode = Job(
+                "encode",
+                {"source": source, **setup[0].spec(), "control": rates.control, "value": value},
+                inputs,
+                {**how, **setup[0].how(), "title": name},
+                f"encode {name}",
+                seconds,
+                memory,
+                (8 << 10) + item.fmt.width * item.fmt.height * frames // 12,
+            )
             units.setdefault(encode.key, Unit((encode,)))
             below = {"encode": encode.key}
-            decode = Job("decode", {"source": source, "encoder": encoder.encoder,
-                                    "decoders": coding.decoders(encoder.encoder)}, below, {**how, "title": name},
-                         f"decode {name}", 0.05 + seconds / 20, memory, 4 << 10)
-            scores = [self._score(item, encoder.subsample, title, *task, below, {"encoder": encoder.encoder, "title": name})
-                      for title, task in tasks.items()]
+            decode = Job(
+                "decode",
+                {"source": source, "encoder": encoder.encoder, "decoders": coding.decoders(encoder.encoder)},
+                below,
+                {**how, "title": name},
+                f"decode {name}",
+                0.05 + seconds / 20,
+                memory,
+                4 << 10,
+            )
+            scores = [
+                self._score(item, encoder.subsample, title, judge, below, {"encoder": encoder.encoder, "title": name})
+                for title, judge in tasks.items()
+            ]
             units.setdefault(decode.key, Unit((decode, *scores)))
-            points.append(Point(encoder.name, variant.name, value, encode.key, decode.key,
-                                dict(zip(tasks, (job.key for job in scores))), needs.key if needs else None))
+            points.append(
+                Point(
+                    encoder.name,
+                    variant.name,
+                    value,
+                    encode.key,
+                    decode.key,
+                    dict(zip(tasks, (job.key for job in scores))),
+                    needs.key if needs else None,
+                )
+            )
         return points
 
-    def _setup(self, item: Item, encoder: EncoderSetting, variant: Variant,
-               rates: Rates) -> tuple[coding.Setup, list[float]] | None:
+    def _setup(
+        self, item: Item, encoder: EncoderSetting, variant: Variant, rates: Rates
+    ) -> tuple[coding.Setup, list[float]] | None:
         """How the encoder is run, and the rate points that it has."""
         fmt, clip = item.fmt, item.clip
         name = (encoder.name, variant.name, clip.config, clip.intra_period, fmt.chroma, fmt.bit_depth, rates)
@@ -164,23 +210,40 @@ class Plan:
                 self._problem(f"encoder {encoder.name}: {error}")
         return self._setups[name]
 
-    def _map(self, item: Item, source: dict, how: dict, name: str, frames: int) -> Job:
+    def _map(self, item: Item, source: Json, how: Json, name: str, frames: int) -> Job:
         settings = self.conditions.maps[name]
         seconds, memory, disk = coding.map_cost(settings, item.fmt, frames)
-        return Job("map", {"source": source, **self.maps[name]}, {}, {**how, "title": f"weights of {item.name}"},
-                   f"weights of {item.name} ({name})", seconds, memory, disk)
+        return Job(
+            "map",
+            {"source": source, **self.maps[name]},
+            {},
+            {**how, "title": f"weights of {item.name}"},
+            f"weights of {item.name} ({name})",
+            seconds,
+            memory,
+            disk,
+        )
 
-    def _score(self, item: Item, subsample: int, title: str, task: Task, setting: TaskSetting, identity: dict,
-               truth: object, inputs: Mapping[str, str], more: Mapping[str, object]) -> Job:
+    def _score(
+        self, item: Item, subsample: int, title: str, judge: _Judge, inputs: Mapping[str, str], more: Mapping[str, str]
+    ) -> Job:
+        task, setting, identity, truth = judge
         samples = item.fmt.width * item.fmt.height * item.coded(subsample)
         spec = {"source": item.spec(subsample), "task": identity, "truth": truth, "encoder": more.get("encoder")}
-        how = {**item.how(), "image_id": item.image_id, "annotations": item.annotations, "task": setting.task,
-               "arguments": dict(setting.arguments), "title": f"{title} of {more.get('title', item.name)}"}
+        how: Json = {
+            **item.how(),
+            "image_id": item.image_id,
+            "annotations": item.annotations,
+            "task": setting.task,
+            "arguments": dict(setting.arguments),
+            "title": f"{title} of {more.get('title', item.name)}",
+        }
         return Job("score", spec, inputs, how, how["title"], 0.02 + task.seconds * samples / 1e6, task.memory, 4 << 10)
 
 
-def make_plan(conditions: Conditions, data: Path, hashes: Hashes,
-              progress: Callable[[int], None] = lambda count: None) -> Plan:
+def make_plan(
+    conditions: Conditions, data: Path, hashes: Hashes, progress: Callable[[int], None] = lambda count: None
+) -> Plan:
     """Find what conditions name: sources, encoders, networks.
 
     Raises
@@ -188,7 +251,7 @@ def make_plan(conditions: Conditions, data: Path, hashes: Hashes,
     FprdoError
         A task does not exist or its arguments are wrong, or there is nothing that could be run.
     """
-    tasks: dict[str, tuple[Task, TaskSetting, dict]] = {}
+    tasks: dict[str, tuple[Task, TaskSetting, Json]] = {}
     problems: list[str] = []
     settings = (TaskSetting("picture"), *(one for one in conditions.tasks if one.task != "picture"))
     made = [make(setting, f"{conditions.name}: tasks[{index - 1}]") for index, setting in enumerate(settings)]
@@ -219,6 +282,6 @@ def make_plan(conditions: Conditions, data: Path, hashes: Hashes,
     return Plan(conditions, data, found.items, tasks, maps, found.problems + problems)
 
 
-def duration(line: Mapping) -> float:
+def duration(line: Mapping[str, Any]) -> float:
     """Seconds of an item."""
     return float(line["frames"] / Fraction(line["fps"]))

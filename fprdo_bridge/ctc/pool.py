@@ -12,15 +12,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 
 from fprdo_bridge.errors import FprdoError
 
+Answer = dict[str, Any]  # what a worker sends back, see worker.py
 _WORKER_MEMORY = 450 << 20  # bytes of a worker with torch and a network, before it does anything
 
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
+    orders: IO[bytes]
+    answers: IO[bytes]
     scratch: Path
     busy: str | None = None
     read: bytes = b""
@@ -73,33 +77,45 @@ class LocalPool:
         self._number += 1
         scratch = self._scratch / f"worker-{self._number}"
         scratch.mkdir()
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
-                                    "TMPDIR": str(scratch)}
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "TMPDIR": str(scratch),
+        }
         root = str(Path(__file__).resolve().parents[2])
         environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [environment.get("PYTHONPATH")])])
         try:
-            process = subprocess.Popen([sys.executable, "-m", "fprdo_bridge.ctc.worker"], env=environment,
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "fprdo_bridge.ctc.worker"],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
         except OSError as error:
-            raise FprdoError(f"{sys.executable}: no worker can be started ({error.strerror}); give less with --workers") from None
-        worker = _Worker(process, scratch)
+            raise FprdoError(
+                f"{sys.executable}: no worker can be started ({error.strerror}); give less with --workers"
+            ) from None
+        assert process.stdin and process.stdout
+        worker = _Worker(process, process.stdin, process.stdout, scratch)
         self._workers.append(worker)
-        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
+        self._selector.register(worker.answers, selectors.EVENT_READ, worker)
         self._send(worker, {"store": str(self._store), "scratch": str(scratch), "path": sys.path})
         return worker
 
     @staticmethod
     def _send(worker: _Worker, message: Mapping[str, object]) -> None:
         with suppress(BrokenPipeError):  # it died; `wait` says so
-            worker.process.stdin.write(json.dumps(message).encode() + b"\n")
-            worker.process.stdin.flush()
+            worker.orders.write(json.dumps(message).encode() + b"\n")
+            worker.orders.flush()
 
-    def wait(self, timeout: float) -> list[dict | Died]:
+    def wait(self, timeout: float) -> list[Answer | Died]:
         """What has come back: answers of worker.py, or the job that a dead worker had."""
-        found: list[dict | Died] = []
+        found: list[Answer | Died] = []
         for key, _ in self._selector.select(timeout):
             worker: _Worker = key.data
-            data = os.read(worker.process.stdout.fileno(), 1 << 20)
+            data = os.read(worker.answers.fileno(), 1 << 20)
             worker.read += data
             *lines, worker.read = worker.read.split(b"\n")
             for line in lines:
@@ -110,7 +126,7 @@ class LocalPool:
         return found
 
     def _bury(self, worker: _Worker) -> list[Died]:
-        self._selector.unregister(worker.process.stdout)
+        self._selector.unregister(worker.answers)
         self._workers.remove(worker)
         status = worker.process.wait()
         _close(worker)
@@ -133,8 +149,8 @@ class LocalPool:
 
 def _close(worker: _Worker) -> None:
     with suppress(OSError):
-        worker.process.stdin.close()
-    worker.process.stdout.close()
+        worker.orders.close()
+    worker.answers.close()
 
 
 def available_memory() -> int:

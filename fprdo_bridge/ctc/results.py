@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from fprdo_bridge.ctc import conditions as conditions_file
 from fprdo_bridge.ctc.conditions import Conditions, TaskSetting
@@ -14,8 +16,8 @@ from fprdo_bridge.ctc.store import Store
 from fprdo_bridge.ctc.tasks import Measure, Task, make
 from fprdo_bridge.errors import FprdoError
 
-Run = tuple[str, str]                       # encoder setting and variant
-Grid = list[list[float]]                    # per item, per rate point; NaN where there is none
+Run = tuple[str, str]  # encoder setting and variant
+Grid = list[list[float]]  # per item, per rate point; NaN where there is none
 
 
 @dataclass
@@ -71,8 +73,12 @@ class Results:
     def runs(self) -> list[Run]:
         """Encoder settings and variants that have points, in the order of the conditions."""
         there = {run for one in self.sets.values() for run in one.bits}
-        return [(encoder.name, variant.name) for encoder in self.conditions.encoders for variant in self.conditions.variants
-                if (encoder.name, variant.name) in there]
+        return [
+            (encoder.name, variant.name)
+            for encoder in self.conditions.encoders
+            for variant in self.conditions.variants
+            if (encoder.name, variant.name) in there
+        ]
 
 
 def own_reducer(task: Task) -> bool:
@@ -85,7 +91,7 @@ def manifests(store: Store) -> list[str]:
     return sorted(path.parent.name for path in store.folder.glob("runs/*/manifest.jsonl"))
 
 
-def read(store: Store, name: str, each: Callable[[dict], None] = lambda row: None) -> Results:
+def read(store: Store, name: str, each: Callable[[dict[str, Any]], None] = lambda row: None) -> Results:
     """Gather the results of the conditions `name`.
 
     Parameters
@@ -101,8 +107,7 @@ def read(store: Store, name: str, each: Callable[[dict], None] = lambda row: Non
     try:
         with open(path, encoding="utf-8") as file:
             header = json.loads(file.readline())
-            conditions = conditions_file.parse(conditions_file.tomllib.loads(header["conditions"]), name,
-                                               header["conditions"])
+            conditions = conditions_file.parse(tomllib.loads(header["conditions"]), name, header["conditions"])
             tasks = {}
             for title in header["tasks"]:
                 setting = TaskSetting(**header["tasks"][title])
@@ -118,7 +123,7 @@ def read(store: Store, name: str, each: Callable[[dict], None] = lambda row: Non
     return found
 
 
-def _take(found: Results, line: dict, each: Callable[[dict], None]) -> None:
+def _take(found: Results, line: dict[str, Any], each: Callable[[dict[str, Any]], None]) -> None:
     group = next(one for one in found.conditions.sets if one.name == line["set"])
     one = found.sets.setdefault(group.name, SetResults(group.name, group.overall))
     index = len(one.items)
@@ -126,8 +131,8 @@ def _take(found: Results, line: dict, each: Callable[[dict], None]) -> None:
     seconds = float(line["frames"] / Fraction(line["fps"]))
     one.seconds_of.append(seconds)
     for title, key in line["originals"].items():
-        rows = one.originals.setdefault(title, [])
-        rows += [""] * (index - len(rows)) + [key]
+        keys = one.originals.setdefault(title, [])
+        keys += [""] * (index - len(keys)) + [key]
     for point in sorted(line["points"], key=lambda point: point["value"]):
         run = point["encoder"], point["variant"]
         numbers = _point(found, point)
@@ -142,20 +147,34 @@ def _take(found: Results, line: dict, each: Callable[[dict], None]) -> None:
                 _at(one.records, (run, title), index).append(point["scores"].get(title, ""))
             for measure in task.measures:
                 _at(one.scores, (run, title, measure.key), index).append(numbers.get((title, measure.key), math.nan))
-        each({"set": line["set"], "item": line["item"], "encoder": run[0], "variant": run[1], "value": point["value"],
-              "frames": line["frames"], "fps": line["fps"], "width": line["width"], "height": line["height"],
-              "seconds": seconds, "numbers": numbers, "tasks": found.tasks})
+        each(
+            {
+                "set": line["set"],
+                "item": line["item"],
+                "encoder": run[0],
+                "variant": run[1],
+                "value": point["value"],
+                "frames": line["frames"],
+                "fps": line["fps"],
+                "width": line["width"],
+                "height": line["height"],
+                "seconds": seconds,
+                "numbers": numbers,
+                "tasks": found.tasks,
+            }
+        )
 
 
-def _at(table: dict, key: object, index: int) -> list:
+def _at(table: dict[Any, list[list[Any]]], key: object, index: int) -> list[Any]:
     rows = table.setdefault(key, [])
     rows += [[] for _ in range(index + 1 - len(rows))]
     return rows[index]
 
 
-def _point(found: Results, point: Mapping) -> dict:
+def _point(found: Results, point: Mapping[str, Any]) -> dict[Any, Any]:
     """The numbers of a point; NaN for what is not done. What is not verified counts as not done."""
-    store, numbers = found.store, dict.fromkeys(("bits", "encode", "decode", "memory", "map"), math.nan)
+    store = found.store
+    numbers: dict[Any, Any] = dict.fromkeys(("bits", "encode", "decode", "memory", "map"), math.nan)
     if not (store.has(point["encode"]) and store.has(point["decode"])):
         found.missing += 1
         return numbers

@@ -20,7 +20,9 @@ from fprdo_bridge.errors import FprdoError
 _EVERY = 5.0  # seconds between two lines while files are hashed
 
 
-def plan(name: str, data: Path, store: Store | None, say: Callable[[str], None] = lambda line: None) -> tuple[Plan, Totals]:
+def plan(
+    name: str, data: Path, store: Store | None, say: Callable[[str], None] = lambda line: None
+) -> tuple[Plan, Totals]:
     """What conditions would do, and what of it a store has already.
 
     Parameters
@@ -47,13 +49,23 @@ def plan(name: str, data: Path, store: Store | None, say: Callable[[str], None] 
     if not totals.jobs["encode"]:
         for problem in found.problems:
             say(f"left out: {problem}")
-        raise FprdoError(f"{name}: nothing can be run; "
-                         + ("see the lines above" if found.problems else "no variant fits an encoder"))
+        raise FprdoError(
+            f"{name}: nothing can be run; "
+            + ("see the lines above" if found.problems else "no variant fits an encoder")
+        )
     return found, totals
 
 
-def run(planned: Plan, totals: Totals, store: Store, *, workers: int | None = None, scheduler: str | None = None,
-        dask: int | None = None, say: Callable[[str], None] = lambda line: None) -> Outcome:
+def run(
+    planned: Plan,
+    totals: Totals,
+    store: Store,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    dask: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Outcome:
     """Run what is not done yet.
 
     Parameters
@@ -79,8 +91,10 @@ def run(planned: Plan, totals: Totals, store: Store, *, workers: int | None = No
         pool = DaskPool(store, scheduler=scheduler, workers=dask)
     else:
         pool = LocalPool(store.folder, store.workplace, workers or len(os.sched_getaffinity(0)))
-    say(f"{todo} jobs, about {engine.duration(totals.seconds / max(1, pool.count))} with {pool.count} "
-        f"worker{'s' if pool.count > 1 else ''}")
+    say(
+        f"{todo} jobs, about {engine.duration(totals.seconds / max(1, pool.count))} with {pool.count} "
+        f"worker{'s' if pool.count > 1 else ''}"
+    )
     try:
         return Engine(store, pool, say, totals.seconds, todo).run(planned.groups())
     finally:
@@ -95,6 +109,10 @@ def keep(planned: Plan, store: Store) -> None:
             software[encoder.name] = coding.title(encoder.encoder)
         except FprdoError:
             continue
-    header = {"conditions": planned.conditions.source, "problems": planned.problems, "software": software,
-              "tasks": {title: asdict(setting) for title, (_, setting, _) in planned.tasks.items()}}
+    header = {
+        "conditions": planned.conditions.source,
+        "problems": planned.problems,
+        "software": software,
+        "tasks": {title: asdict(setting) for title, (_, setting, _) in planned.tasks.items()},
+    }
     engine.write_manifest(store.folder / "runs" / planned.conditions.name / "manifest.jsonl", planned.groups(), header)

@@ -6,10 +6,13 @@ import difflib
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from typing import Any, TypeVar, overload
 
 from fprdo_bridge.errors import FprdoError
 
-_REQUIRED = object()
+_REQUIRED: Any = object()
+T = TypeVar("T")
+D = TypeVar("D")
 
 
 class Table:
@@ -24,7 +27,8 @@ class Table:
     def __init__(self, values: object, place: str):
         if not isinstance(values, Mapping):
             raise FprdoError(f"{place}: {reprlib.repr(values)} is no table; write keys and values")
-        self._values, self.place, self._read = values, place, set[str]()
+        self._values: Mapping[str, Any] = values
+        self.place, self._read = place, set[str]()
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -33,7 +37,11 @@ class Table:
         """An error that names a key of this table."""
         return FprdoError(f"{self.place}{'' if self.place.endswith(': ') else '.'}{key}: {message}")
 
-    def take(self, key: str, kind: Callable[[object], object], default: object = _REQUIRED) -> object:
+    @overload
+    def take(self, key: str, kind: Callable[[object], T]) -> T: ...
+    @overload
+    def take(self, key: str, kind: Callable[[object], T], default: D) -> T | D: ...
+    def take(self, key: str, kind: Callable[[object], T], default: Any = _REQUIRED) -> Any:
         """The value of a key, as `kind` makes it; `kind` raises ValueError with what is right instead."""
         self._read.add(key)
         if key not in self._values:
@@ -50,8 +58,12 @@ class Table:
         self._read.add(key)
         found = self._values.get(key, [])
         if not isinstance(found, list) or required and not found:
-            raise self.error(key, f"write at least one [[{key}]]" if isinstance(found, list) else
-                             f"{reprlib.repr(found)}: write [[{key}]]")
+            raise self.error(
+                key,
+                f"write at least one [[{key}]]"
+                if isinstance(found, list)
+                else f"{reprlib.repr(found)}: write [[{key}]]",
+            )
         joint = "" if self.place.endswith(": ") else "."
         return [Table(one, f"{self.place}{joint}{key}[{index}]") for index, one in enumerate(found)]
 
@@ -80,6 +92,7 @@ class Table:
 
 # ---- kinds of values -------------------------------------------------------------------------------------------------
 
+
 def text(value: object) -> str:
     """A string that is not empty."""
     if not isinstance(value, str) or not value:
@@ -96,41 +109,49 @@ def flag(value: object) -> bool:
 
 def whole(low: int, high: int) -> Callable[[object], int]:
     """A whole number of a range."""
+
     def kind(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"use a whole number from {low} to {high}")
         return value
+
     return kind
 
 
 def number(low: float, high: float) -> Callable[[object], float]:
     """A number of a range."""
+
     def kind(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             raise ValueError(f"use a number from {low:g} to {high:g}")
         return value
+
     return kind
 
 
 def one_of(*allowed: str) -> Callable[[object], str]:
     """One of some words."""
+
     def kind(value: object) -> str:
         if value not in allowed or not isinstance(value, str):
             raise ValueError(f"use one of {', '.join(allowed)}")
         return value
+
     return kind
 
 
-def several(kind: Callable[[object], object], fewest: int = 1) -> Callable[[object], tuple]:
+def several(kind: Callable[[object], T], fewest: int = 1) -> Callable[[object], tuple[T, ...]]:
     """A list."""
-    def whole_list(value: object) -> tuple:
+
+    def whole_list(value: object) -> tuple[T, ...]:
         if not isinstance(value, list) or len(value) < fewest:
             raise ValueError(f"give a list of {fewest} or more")
         return tuple(kind(one) for one in value)
+
     return whole_list
 
 
-def one_or_several(kind: Callable[[object], object]) -> Callable[[object], tuple]:
+def one_or_several(kind: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
     """A value or a list of values."""
     return lambda value: several(kind)(value) if isinstance(value, list) else (kind(value),)
 

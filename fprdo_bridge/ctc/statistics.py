@@ -119,8 +119,11 @@ def rising(curve: Curve) -> Fit:
     """
     points = sorted(zip(curve.rates, curve.scores))
     if any(not (a[0] < b[0] and a[1] < b[1]) for a, b in zip(points, points[1:])):
-        raise NotComparable("the score does not rise with the rate ("
-                            + ", ".join(f"{rate:g}: {score:.4g}" for rate, score in points) + ")")
+        raise NotComparable(
+            "the score does not rise with the rate ("
+            + ", ".join(f"{rate:g}: {score:.4g}" for rate, score in points)
+            + ")"
+        )
     raw = Curve(tuple(rate for rate, _ in points), tuple(score for _, score in points))
     return Fit(raw, raw, 0)
 
@@ -175,13 +178,21 @@ def bd_rate_of_fits(anchor: Fit, test: Fit, method: str = "pchip") -> BdRate:
         raise NotComparable("the curves share no score (" + " and ".join(f"{a:.4g} to {b:.4g}" for a, b in spans) + ")")
     import bjontegaard  # here because it loads matplotlib
 
-    percent = bjontegaard.bd_rate(anchor.curve.rates, anchor.curve.scores, test.curve.rates, test.curve.scores,
-                                  method=method, require_matching_points=False, min_overlap=0)
+    percent = bjontegaard.bd_rate(
+        anchor.curve.rates,
+        anchor.curve.scores,
+        test.curve.rates,
+        test.curve.scores,
+        method=method,
+        require_matching_points=False,
+        min_overlap=0,
+    )
     whole = max(span[1] for span in spans) - min(span[0] for span in spans)
     return BdRate(float(percent), (high - low) / whole, (anchor.refitted, test.refitted))
 
 
 # ---- pooling ---------------------------------------------------------------------------------------------------------
+
 
 def pooled_rate(rates: Sequence[float], durations: Sequence[float]) -> float:
     """Mean rate of several sequences, each weighted by its duration: bits of all over seconds of all, if the rates are
@@ -199,6 +210,7 @@ def db(distance: float) -> float:
 
 
 # ---- intervals -------------------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -224,8 +236,9 @@ def resampled(count: int, resamples: int = 1000, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, count, (resamples, count))
 
 
-def bootstrap(statistic: Callable[[np.ndarray], float], count: int, *, resamples: int = 1000, seed: int = 0,
-              level: float = 0.95) -> Interval | None:
+def bootstrap(
+    statistic: Callable[[np.ndarray], float], count: int, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval | None:
     """Percentile bootstrap interval of a statistic of pictures.
 
     Parameters
@@ -265,6 +278,7 @@ def interval(values: np.ndarray, level: float = 0.95) -> Interval | None:
 
 
 # ---- matched cost ----------------------------------------------------------------------------------------------------
+
 
 def matched(sweep: Sequence[tuple[float, float, float]], cost: float) -> tuple[float, float]:
     """What a setting that is swept gives at a stated cost, interpolated, never extrapolated.

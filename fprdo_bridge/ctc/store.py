@@ -19,6 +19,7 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
@@ -58,7 +59,9 @@ class Store:
         if found is None:
             self._make(create, stamp)
         elif found != FORMAT:
-            raise FprdoError(f"{folder}: is a store of version {found}, this program's is {FORMAT}; name another folder")
+            raise FprdoError(
+                f"{folder}: is a store of version {found}, this program's is {FORMAT}; name another folder"
+            )
 
     def _make(self, create: bool, stamp: Path) -> None:
         try:
@@ -83,7 +86,7 @@ class Store:
         """Whether the job is done."""
         return os.path.exists(self.place(key) / "record.json")
 
-    def record(self, key: str) -> dict:
+    def record(self, key: str) -> dict[str, Any]:
         """What a finished job left: kind, spec, inputs, result, provenance.
 
         Raises
@@ -93,7 +96,8 @@ class Store:
         """
         path = self.place(key) / "record.json"
         try:
-            return json.loads(path.read_bytes())
+            record: dict[str, Any] = json.loads(path.read_bytes())
+            return record
         except FileNotFoundError:
             raise FprdoError(f"{path}: is missing; run fprdo ctc run again") from None
         except (OSError, ValueError) as error:
@@ -109,8 +113,9 @@ class Store:
         """
         place = self.place(key)
         try:
-            (made / "record.json").write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n",
-                                              encoding="utf-8")
+            (made / "record.json").write_text(
+                json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+            )
             place.parent.mkdir(exist_ok=True)
             try:
                 os.rename(made, place)
@@ -133,8 +138,9 @@ class Store:
             return
         try:
             with replacing(self._failures / f"{key[:24]}.json") as temporary:
-                temporary.write_text(json.dumps({"title": title, "error": error, "log": log}, indent=1) + "\n",
-                                     encoding="utf-8")
+                temporary.write_text(
+                    json.dumps({"title": title, "error": error, "log": log}, indent=1) + "\n", encoding="utf-8"
+                )
         except FprdoError:
             pass
 
@@ -152,7 +158,9 @@ class Store:
                 self._work = lease.with_suffix("")
                 self._work.mkdir()
             except OSError as error:
-                raise FprdoError(f"{self.folder}: cannot be written ({error.strerror}); choose another folder") from None
+                raise FprdoError(
+                    f"{self.folder}: cannot be written ({error.strerror}); choose another folder"
+                ) from None
         return self._work
 
     def _sweep(self) -> None:

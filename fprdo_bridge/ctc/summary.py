@@ -13,6 +13,7 @@ from fprdo_bridge.ctc import statistics
 from fprdo_bridge.ctc.results import Grid, Results, Run, SetResults, own_reducer
 from fprdo_bridge.ctc.statistics import Curve, Fit, NotComparable
 from fprdo_bridge.ctc.tasks import Measure, Task
+from fprdo_bridge.ctc.tasks.base import Reducer
 
 COST = ("picture", "psnr_y")  # the task and measure whose BD-rate is the picture's cost
 
@@ -54,7 +55,7 @@ class Column:
     items: dict[tuple[str, str], Cell] = field(default_factory=dict)
     sets: dict[str, Cell] = field(default_factory=dict)
     overall: Cell = Cell(None, "no set counts")
-    samples: np.ndarray = field(default_factory=lambda: np.zeros(0))   # overall: the value, then those of the resamples
+    samples: np.ndarray = field(default_factory=lambda: np.zeros(0))  # overall: the value, then those of the resamples
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Summary:
     def __init__(self, results: Results, say: Callable[[str], None] = lambda line: None):
         self.results, self._say = results, say
         self._settings = results.conditions.statistics
-        self._pooled: dict[tuple, list[Fit | str]] = {}
+        self._pooled: dict[tuple[Run, str, str, str], list[Fit | str]] = {}
 
     @cached_property
     def columns(self) -> list[Column]:
@@ -108,8 +109,15 @@ class Summary:
 
     def _column(self, encoder: str, variant: str, anchor: str, title: str, task: Task, measure: Measure) -> Column:
         pool = self.pool_of(title, measure)
-        column = Column(encoder, variant, anchor, title, measure.key, f"{title} {measure.title}".strip() if measure.judge else
-                        measure.title, pool)
+        column = Column(
+            encoder,
+            variant,
+            anchor,
+            title,
+            measure.key,
+            f"{title} {measure.title}".strip() if measure.judge else measure.title,
+            pool,
+        )
         sums, counts, means, cells = [], [], [], []
         for number, one in enumerate(self.results.sets.values()):
             if (encoder, variant) not in one.bits or (encoder, anchor) not in one.bits:
@@ -136,37 +144,60 @@ class Summary:
             self._overall(column, pool, sums, counts, means, cells)
         return column
 
-    def _overall(self, column: Column, pool: str, sums: list, counts: list, means: list, cells: list[Cell]) -> None:
+    def _overall(
+        self,
+        column: Column,
+        pool: str,
+        sums: list[np.ndarray],
+        counts: list[np.ndarray],
+        means: list[np.ndarray],
+        cells: list[Cell],
+    ) -> None:
         with np.errstate(invalid="ignore", divide="ignore"):
-            column.samples = np.sum(sums, axis=0) / np.sum(counts, axis=0) if pool == "picture" else np.mean(means, axis=0)
+            column.samples = (
+                np.sum(sums, axis=0) / np.sum(counts, axis=0) if pool == "picture" else np.mean(means, axis=0)
+            )
         if len(cells) == 1:
             column.overall = cells[0]
             return
         value = float(column.samples[0])
         reason = "; ".join(dict.fromkeys(cell.reason for cell in cells if cell.reason))
         overlaps = [cell.overlap for cell in cells if cell.overlap is not None]
-        cell = Cell(value if math.isfinite(value) else None, reason, None, None, sum(cell.count for cell in cells),
-                    sum(cell.of for cell in cells), sum(cell.refitted for cell in cells), min(overlaps, default=None))
+        cell = Cell(
+            value if math.isfinite(value) else None,
+            reason,
+            None,
+            None,
+            sum(cell.count for cell in cells),
+            sum(cell.of for cell in cells),
+            sum(cell.refitted for cell in cells),
+            min(overlaps, default=None),
+        )
         column.overall = self._with_interval(cell, column.samples, cell.of)
 
     def _with_interval(self, cell: Cell, samples: np.ndarray, items: int) -> Cell:
         interval = statistics.interval(samples[1:]) if items > 1 and cell.value is not None else None
         if interval is None:
             return cell
-        return Cell(cell.value, cell.reason, interval.low, interval.high, cell.count, cell.of, cell.refitted, cell.overlap)
+        return Cell(
+            cell.value, cell.reason, interval.low, interval.high, cell.count, cell.of, cell.refitted, cell.overlap
+        )
 
     def fits(self, measure: Measure) -> bool:
         """Whether curves of a measure are made monotone."""
         return self._settings.fit == "all" or self._settings.fit == "tasks" and measure.judge
 
-    def _of_items(self, column: Column, one: SetResults, anchor: Run, test: Run, title: str,
-                  measure: Measure) -> tuple[np.ndarray, Cell]:
+    def _of_items(
+        self, column: Column, one: SetResults, anchor: Run, test: Run, title: str, measure: Measure
+    ) -> tuple[np.ndarray, Cell]:
         """BD-rate of each item, and their mean."""
         values, cells = [], []
         for index, name in enumerate(one.items):
             try:
-                curves = [curve(one.bits[run][index], one.scores[run, title, measure.key][index], measure)
-                          for run in (anchor, test)]
+                curves = [
+                    curve(one.bits[run][index], one.scores[run, title, measure.key][index], measure)
+                    for run in (anchor, test)
+                ]
                 found = statistics.bd_rate(*curves, method=self._settings.method, fit=self.fits(measure))
                 cell = Cell(found.percent, "", None, None, 1, 1, sum(found.refitted), found.overlap)
             except (NotComparable, IndexError) as error:
@@ -175,17 +206,29 @@ class Summary:
             cells.append(cell)
             values.append(math.nan if cell.value is None else cell.value)
         known = [cell for cell in cells if cell.value is not None]
+        numbers = [value for value in values if not math.isnan(value)]
+        overlaps = [cell.overlap for cell in known if cell.overlap is not None]
         reasons = [cell.reason for cell in cells if cell.reason]
         reason = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
-        mean = math.fsum(cell.value for cell in known) / len(known) if known else None
-        return np.array(values), Cell(mean, reason, None, None, len(known), len(cells), sum(cell.refitted for cell in known),
-                                      min((cell.overlap for cell in known), default=None))
+        mean = math.fsum(numbers) / len(numbers) if numbers else None
+        return np.array(values), Cell(
+            mean,
+            reason,
+            None,
+            None,
+            len(known),
+            len(cells),
+            sum(cell.refitted for cell in known),
+            min(overlaps, default=None),
+        )
 
-    def _of_set(self, one: SetResults, anchor: Run, test: Run, title: str, task: Task, measure: Measure,
-                indices: np.ndarray) -> tuple[np.ndarray, Cell]:
+    def _of_set(
+        self, one: SetResults, anchor: Run, test: Run, title: str, task: Task, measure: Measure, indices: np.ndarray
+    ) -> tuple[np.ndarray, Cell]:
         """BD-rate of the pooled curves, and of those of the resamples."""
         curves = [self._pooled_curves(one, run, title, task, measure, indices) for run in (anchor, test)]
-        of, values, cell = len(one.items), [], None
+        of, values = len(one.items), list[float]()
+        cell: Cell | None = None
         for number, (a, b) in enumerate(zip(*curves)):
             try:
                 if isinstance(a, str) or isinstance(b, str):
@@ -199,10 +242,12 @@ class Summary:
             except NotComparable as error:
                 values.append(math.nan)
                 cell = cell or Cell(None, str(error), of=of)
+        assert cell
         return np.array(values), cell
 
-    def _pooled_curves(self, one: SetResults, run: Run, title: str, task: Task, measure: Measure,
-                       indices: np.ndarray) -> list[Fit | str]:
+    def _pooled_curves(
+        self, one: SetResults, run: Run, title: str, task: Task, measure: Measure, indices: np.ndarray
+    ) -> list[Fit | str]:
         """The pooled curve of all items, then one for each resample; a text where there is none."""
         key = (run, one.name, title, measure.key)
         if key not in self._pooled:
@@ -210,11 +255,14 @@ class Summary:
                 self._pooled[run, one.name, title, each] = curves
         return self._pooled[key]
 
-    def _all_pooled_curves(self, one: SetResults, run: Run, title: str, task: Task,
-                           indices: np.ndarray) -> dict[str, list[Fit | str]]:
+    def _all_pooled_curves(
+        self, one: SetResults, run: Run, title: str, task: Task, indices: np.ndarray
+    ) -> dict[str, list[Fit | str]]:
         """By measure of the task."""
         bits = one.bits[run]
-        common = min(map(len, bits)) if len(bits) == len(one.items) else 0  # high QPs that an encoder lacks fall off the end
+        common = (
+            min(map(len, bits)) if len(bits) == len(one.items) else 0
+        )  # high QPs that an encoder lacks fall off the end
         if not common:
             return {measure.key: ["an item has no points"] * (len(indices) + 1) for measure in task.measures}
         everything = [np.arange(len(one.items)), *indices]
@@ -235,11 +283,13 @@ class Summary:
                     found[measure.key].append(str(error))
         return found
 
-    def reducer(self, one: SetResults, run: Run, title: str, task: Task, point: int) -> Callable:
+    def reducer(self, one: SetResults, run: Run, title: str, task: Task, point: int) -> Reducer:
         """Pools the items of a set at one rate point: indices of items -> value by measure."""
         if not own_reducer(task):
-            records = [{measure.key: _known(one.scores[run, title, measure.key][item][point]) for measure in task.measures}
-                       for item in range(len(one.items))]
+            records = [
+                {measure.key: _known(one.scores[run, title, measure.key][item][point]) for measure in task.measures}
+                for item in range(len(one.items))
+            ]
             return task.reducer(records, [])
         store = self.results.store
         if not all(row[point] and store.has(row[point]) for row in one.records[run, title]):
@@ -261,15 +311,21 @@ class Summary:
         for anchor in self.results.conditions.anchors:
             for encoder in dict.fromkeys(name for name, _ in self.results.runs()):
                 for group, settings in groups.items():
-                    columns = [one for one in self.columns
-                               if (one.encoder, one.anchor) == (encoder, anchor) and one.variant in settings]
+                    columns = [
+                        one
+                        for one in self.columns
+                        if (one.encoder, one.anchor) == (encoder, anchor) and one.variant in settings
+                    ]
                     if len(settings) > 1 and columns:
-                        rows += [self._matched(encoder, group, anchor, settings, columns, cost)
-                                 for cost in self._settings.matched]
+                        rows += [
+                            self._matched(encoder, group, anchor, settings, columns, cost)
+                            for cost in self._settings.matched
+                        ]
         return rows
 
-    def _matched(self, encoder: str, group: str, anchor: str, settings: dict[str, float], columns: Sequence[Column],
-                 cost: float) -> MatchedRow:
+    def _matched(
+        self, encoder: str, group: str, anchor: str, settings: dict[str, float], columns: Sequence[Column], cost: float
+    ) -> MatchedRow:
         costs = {one.variant: one.samples for one in columns if (one.task, one.measure) == COST}
         cells: dict[tuple[str, str], Cell] = {}
         setting = None
@@ -279,8 +335,9 @@ class Summary:
             values, reason = [], ""
             for number in range(min((len(gains[one]) for one in common), default=0)):
                 try:
-                    found = statistics.matched([(settings[one], costs[one][number], gains[one][number]) for one in common],
-                                               cost)
+                    found = statistics.matched(
+                        [(settings[one], costs[one][number], gains[one][number]) for one in common], cost
+                    )
                     values.append(found[1])
                     setting = found[0] if number == 0 and name == COST else setting
                 except NotComparable as error:

@@ -14,6 +14,10 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fprdo_bridge.ctc.execute import Executor
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -45,7 +49,7 @@ def main() -> None:
         answers.flush()
 
 
-def answer_to(executor, message: dict) -> dict[str, object]:
+def answer_to(executor: Executor, message: dict[str, Any]) -> dict[str, Any]:
     """Do a job; what the parent gets."""
     from fprdo_bridge.errors import FprdoError
 
@@ -56,8 +60,11 @@ def answer_to(executor, message: dict) -> dict[str, object]:
     except FprdoError as error:
         return {"key": message["key"], "error": str(error), "log": traceback.format_exc()}
     except (ValueError, TypeError) as error:  # a plug-in's result that is no JSON
-        return {"key": message["key"], "error": f"{message['how'].get('title', '')}: its result is no JSON ({error})",
-                "log": traceback.format_exc()}
+        return {
+            "key": message["key"],
+            "error": f"{message['how'].get('title', '')}: its result is no JSON ({error})",
+            "log": traceback.format_exc(),
+        }
 
 
 if __name__ == "__main__":

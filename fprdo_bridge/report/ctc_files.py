@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from fprdo_bridge.ctc.results import Results, SetResults
 from fprdo_bridge.ctc.statistics import NotComparable, monotone, pooled_rate
 from fprdo_bridge.ctc.summary import Cell, Summary, curve
+from fprdo_bridge.ctc.tasks import Measure, Task
 from fprdo_bridge.files import replacing
 
 
@@ -21,8 +22,17 @@ class PointsFile:
     """points.csv, row by row: one for each encode, with every score. A context that leaves the file whole or not at all."""
 
     _FIXED = ("set", "item", "encoder", "variant", "value", "frames", "fps", "width", "height")
-    _COSTS = ("bits", "kbps", "encode_seconds", "decode_seconds", "encoder_memory", "map_seconds", "map_memory",
-              "qp_offset_mean", "decoders")
+    _COSTS = (
+        "bits",
+        "kbps",
+        "encode_seconds",
+        "decode_seconds",
+        "encoder_memory",
+        "map_seconds",
+        "map_memory",
+        "qp_offset_mean",
+        "decoders",
+    )
 
     def __init__(self, path: Path):
         self._replacing = replacing(path)
@@ -34,7 +44,9 @@ class PointsFile:
         self._writer = csv.writer(self._file, lineterminator="\n")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
         self._replacing.__exit__(kind, error, trace)
 
@@ -42,15 +54,26 @@ class PointsFile:
         """A row as `results.read` hands it out."""
         measures = [(title, measure) for title, task in row["tasks"].items() for measure in task.measures]
         if self._file.tell() == 0:
-            self._writer.writerow([*self._FIXED, *self._COSTS,
-                                   *(f"{title} {measure.key}" for title, measure in measures)])
+            self._writer.writerow(
+                [*self._FIXED, *self._COSTS, *(f"{title} {measure.key}" for title, measure in measures)]
+            )
         numbers = row["numbers"]
         kbps = numbers["bits"] / row["seconds"] / 1000
-        self._writer.writerow([
-            *(row[name] for name in self._FIXED), _text(numbers["bits"]), _text(kbps), _text(numbers["encode"]),
-            _text(numbers["decode"]), _text(numbers["memory"]), _text(numbers["map"]), _text(numbers.get("map_memory")),
-            _text(numbers.get("qp_offset_mean")), "+".join(numbers.get("decoders", ())),
-            *(_text(numbers.get((title, measure.key))) for title, measure in measures)])
+        self._writer.writerow(
+            [
+                *(row[name] for name in self._FIXED),
+                _text(numbers["bits"]),
+                _text(kbps),
+                _text(numbers["encode"]),
+                _text(numbers["decode"]),
+                _text(numbers["memory"]),
+                _text(numbers["map"]),
+                _text(numbers.get("map_memory")),
+                _text(numbers.get("qp_offset_mean")),
+                "+".join(numbers.get("decoders", ())),
+                *(_text(numbers.get((title, measure.key))) for title, measure in measures),
+            ]
+        )
 
 
 def _text(value: float | None) -> str:
@@ -62,30 +85,59 @@ def _text(value: float | None) -> str:
 def write_summary(folder: Path, summary: Summary) -> None:
     """summary.csv: a row for each BD-rate; summary.json: the same with conditions, versions and matched cost."""
     rows = list(_rows(summary))
-    with replacing(folder / "summary.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8",
-                                                              errors="surrogateescape") as file:
+    with (
+        replacing(folder / "summary.csv") as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["encoder"], lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
-    matched = [{"encoder": row.encoder, "sweep": row.group, "anchor": row.anchor, "cost_percent": row.cost,
-                "setting": row.setting,
-                "bd_rate_percent": {f"{task} {measure}": _cell(cell) for (task, measure), cell in row.cells.items()}}
-               for row in summary.matched]
-    times = [{"encoder": encoder, "variant": variant, "anchor": anchor,
-              **{what: summary.time_ratio(encoder, variant, anchor, what) for what in ("encode", "decode")}}
-             for encoder, variant, anchor in dict.fromkeys((one.encoder, one.variant, one.anchor) for one in summary.columns)]
+    matched = [
+        {
+            "encoder": row.encoder,
+            "sweep": row.group,
+            "anchor": row.anchor,
+            "cost_percent": row.cost,
+            "setting": row.setting,
+            "bd_rate_percent": {f"{task} {measure}": _cell(cell) for (task, measure), cell in row.cells.items()},
+        }
+        for row in summary.matched
+    ]
+    times = [
+        {
+            "encoder": encoder,
+            "variant": variant,
+            "anchor": anchor,
+            **{what: summary.time_ratio(encoder, variant, anchor, what) for what in ("encode", "decode")},
+        }
+        for encoder, variant, anchor in dict.fromkeys((one.encoder, one.variant, one.anchor) for one in summary.columns)
+    ]
     results = summary.results
-    data = {"conditions": results.conditions.name, "title": results.conditions.title, "software": results.software,
-            "conditions_file": results.conditions.source, "missing_jobs": results.missing, "left_out": results.problems,
-            "bd_rates": rows, "matched": matched, "time_ratios": times}
+    data = {
+        "conditions": results.conditions.name,
+        "title": results.conditions.title,
+        "software": results.software,
+        "conditions_file": results.conditions.source,
+        "missing_jobs": results.missing,
+        "left_out": results.problems,
+        "bd_rates": rows,
+        "matched": matched,
+        "time_ratios": times,
+    }
     with replacing(folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _rows(summary: Summary):
+def _rows(summary: Summary) -> Iterator[dict[str, object]]:
     for column in summary.columns:
-        shared = {"encoder": column.encoder, "anchor": column.anchor, "variant": column.variant, "task": column.task,
-                  "measure": column.measure, "pool": column.pool}
+        shared = {
+            "encoder": column.encoder,
+            "anchor": column.anchor,
+            "variant": column.variant,
+            "task": column.task,
+            "measure": column.measure,
+            "pool": column.pool,
+        }
         yield shared | {"set": "overall", "item": ""} | _cell(column.overall)
         for name, cell in column.sets.items():
             yield shared | {"set": name, "item": ""} | _cell(cell)
@@ -96,9 +148,17 @@ def _rows(summary: Summary):
 def _cell(cell: Cell) -> dict[str, object]:
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, 6)
-    return {"bd_rate_percent": rounded(cell.value), "low": rounded(cell.low), "high": rounded(cell.high),
-            "items": cell.count, "of": cell.of, "refitted_points": cell.refitted, "overlap": rounded(cell.overlap),
-            "reason": cell.reason}
+
+    return {
+        "bd_rate_percent": rounded(cell.value),
+        "low": rounded(cell.low),
+        "high": rounded(cell.high),
+        "items": cell.count,
+        "of": cell.of,
+        "refitted_points": cell.refitted,
+        "overlap": rounded(cell.overlap),
+        "reason": cell.reason,
+    }
 
 
 # ---- the conditions for machines -------------------------------------------------------------------------------------
@@ -115,10 +175,16 @@ def write_machine(folder: Path, summary: Summary) -> list[Path]:
             if not measure.judge:
                 continue
             path = folder / f"machine-{slug(encoder)}-{slug(variant)}-{slug(title)}-{slug(measure.key)}.csv"
-            rows = [row for one in results.sets.values() if (encoder, variant) in one.bits
-                    for row in _machine_rows(summary, one, (encoder, variant), title, task, measure)]
-            with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8",
-                                                    errors="surrogateescape") as file:
+            rows = [
+                row
+                for one in results.sets.values()
+                if (encoder, variant) in one.bits
+                for row in _machine_rows(summary, one, (encoder, variant), title, task, measure)
+            ]
+            with (
+                replacing(path) as temporary,
+                open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+            ):
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(_MACHINE)
                 writer.writerows(rows)
@@ -126,7 +192,9 @@ def write_machine(folder: Path, summary: Summary) -> list[Path]:
     return written
 
 
-def _machine_rows(summary: Summary, one: SetResults, run: tuple[str, str], title: str, task, measure):
+def _machine_rows(
+    summary: Summary, one: SetResults, run: tuple[str, str], title: str, task: Task, measure: Measure
+) -> Iterator[tuple[object, ...]]:
     import numpy as np
 
     scores, psnr = one.scores[run, title, measure.key], one.scores[run, "picture", "psnr_y"]
@@ -134,21 +202,34 @@ def _machine_rows(summary: Summary, one: SetResults, run: tuple[str, str], title
         kbps = [bits / one.seconds_of[index] / 1000 for bits in one.bits[run][index]]
         fit = _monotone(kbps, scores[index], measure)
         for point, value in enumerate(one.values_of[run][index]):
-            yield (item, f"{value:g}", f"{kbps[point]:.6g}", _text(scores[index][point]), _text(psnr[index][point]),
-                   _text(one.costs[run, "encode"][index][point]), _text(one.costs[run, "decode"][index][point]),
-                   fit[point])
+            yield (
+                item,
+                f"{value:g}",
+                f"{kbps[point]:.6g}",
+                _text(scores[index][point]),
+                _text(psnr[index][point]),
+                _text(one.costs[run, "encode"][index][point]),
+                _text(one.costs[run, "decode"][index][point]),
+                fit[point],
+            )
     if len({len(row) for row in one.bits[run]}) == 1 and one.bits[run][0]:
         everything = np.arange(len(one.items))
-        reduced = [summary.reducer(one, run, title, task, point)(everything).get(measure.key, math.nan)
-                   for point in range(len(one.bits[run][0]))]
-        rates = [pooled_rate([bits[point] / seconds / 1000 for bits, seconds in zip(one.bits[run], one.seconds_of)],
-                             one.seconds_of) for point in range(len(reduced))]
+        reduced = [
+            summary.reducer(one, run, title, task, point)(everything).get(measure.key, math.nan)
+            for point in range(len(one.bits[run][0]))
+        ]
+        rates = [
+            pooled_rate(
+                [bits[point] / seconds / 1000 for bits, seconds in zip(one.bits[run], one.seconds_of)], one.seconds_of
+            )
+            for point in range(len(reduced))
+        ]
         fit = _monotone(rates, reduced, measure)
         for point, value in enumerate(reduced):
             yield (one.name, point, f"{rates[point]:.6g}", _text(value), "", "", "", fit[point])
 
 
-def _monotone(kbps: list[float], scores: list[float], measure) -> list[str]:
+def _monotone(kbps: list[float], scores: list[float], measure: Measure) -> list[str]:
     """The fitted score at each rate, empty where there is no fit."""
     import numpy as np
 

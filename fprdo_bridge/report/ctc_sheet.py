@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fprdo_bridge.ctc.results import SetResults
-from fprdo_bridge.ctc.summary import Summary
+from fprdo_bridge.ctc.summary import Cell, Summary
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
 
@@ -42,11 +43,13 @@ def write_sheet(path: Path, summary: Summary, variant: str, anchor: str) -> None
         book.save(temporary)
 
 
-def _summary(summary: Summary, encoders: list[str], variant: str, anchor: str) -> Iterator[list]:
+def _summary(summary: Summary, encoders: list[str], variant: str, anchor: str) -> Iterator[list[Any]]:
     yield ["Anchor", anchor]
     yield ["Tested", variant]
     for encoder in encoders:
-        columns = [one for one in summary.columns if (one.encoder, one.variant, one.anchor) == (encoder, variant, anchor)]
+        columns = [
+            one for one in summary.columns if (one.encoder, one.variant, one.anchor) == (encoder, variant, anchor)
+        ]
         planes = {one.measure: one for one in columns if one.task == "picture"}
         judges = [one for one in columns if one.task != "picture"]
         yield []
@@ -55,15 +58,22 @@ def _summary(summary: Summary, encoders: list[str], variant: str, anchor: str) -
         for name in summary.results.sets:
             cells = [planes[key].sets.get(name) for key, _ in _PLANES if key in planes]
             yield [name, *(_share(cell) for cell in cells), "", "", *(_share(one.sets.get(name)) for one in judges)]
-        yield ["Overall", *(_share(planes[key].overall) for key, _ in _PLANES if key in planes), *times,
-               *(_share(one.overall) for one in judges)]
+        yield [
+            "Overall",
+            *(_share(planes[key].overall) for key, _ in _PLANES if key in planes),
+            *times,
+            *(_share(one.overall) for one in judges),
+        ]
 
 
-def _points(summary: Summary, encoder: str, variant: str, anchor: str) -> Iterator[list]:
+def _points(summary: Summary, encoder: str, variant: str, anchor: str) -> Iterator[list[Any]]:
     yield ["", "", "", "Anchor", *[""] * (len(_POINT) - 1), "Tested", *[""] * (len(_POINT) - 1), "BD-rate"]
     yield ["Class", "Sequence", "QP", *_POINT, *_POINT, *(title for _, title in _PLANES)]
-    columns = {one.measure: one for one in summary.columns
-               if (one.encoder, one.variant, one.anchor, one.task) == (encoder, variant, anchor, "picture")}
+    columns = {
+        one.measure: one
+        for one in summary.columns
+        if (one.encoder, one.variant, one.anchor, one.task) == (encoder, variant, anchor, "picture")
+    }
     for one in summary.results.sets.values():
         if (encoder, variant) not in one.bits or (encoder, anchor) not in one.bits:
             continue
@@ -71,21 +81,29 @@ def _points(summary: Summary, encoder: str, variant: str, anchor: str) -> Iterat
             sides = [_side(one, (encoder, name), index) for name in (anchor, variant)]
             for point, (left, right) in enumerate(zip(*sides)):
                 cells = [columns[key].items.get((one.name, item)) for key, _ in _PLANES if key in columns]
-                yield [one.name, item, one.values_of[encoder, anchor][index][point], *left, *right,
-                       *(_share(cell) if point == 0 else None for cell in cells)]
+                yield [
+                    one.name,
+                    item,
+                    one.values_of[encoder, anchor][index][point],
+                    *left,
+                    *right,
+                    *(_share(cell) if point == 0 else None for cell in cells),
+                ]
 
 
-def _side(one: SetResults, run: tuple[str, str], index: int) -> list[list]:
+def _side(one: SetResults, run: tuple[str, str], index: int) -> list[list[Any]]:
     rows = []
     for point, bits in enumerate(one.bits[run][index]):
-        values = [bits / one.seconds_of[index] / 1000,
-                  *(one.scores[run, "picture", key][index][point] for key, _ in _PLANES),
-                  *(one.costs[run, what][index][point] for what in ("encode", "decode"))]
+        values = [
+            bits / one.seconds_of[index] / 1000,
+            *(one.scores[run, "picture", key][index][point] for key, _ in _PLANES),
+            *(one.costs[run, what][index][point] for what in ("encode", "decode")),
+        ]
         rows.append([None if math.isnan(value) else value for value in values])
     return rows
 
 
-def _share(cell) -> float | str | None:
+def _share(cell: Cell | None) -> float | str | None:
     """A BD-rate as the sheets have it, 0.01 for 1 %."""
     if cell is None:
         return None

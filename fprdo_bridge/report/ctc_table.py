@@ -10,7 +10,7 @@ from fprdo_bridge.text import printable
 
 _COLUMNS = 6  # variants beside one another
 _WIDTH = 16
-_NOTES = 12   # lines of notes
+_NOTES = 12  # lines of notes
 
 
 def format_summary(summary: Summary) -> str:
@@ -18,9 +18,11 @@ def format_summary(summary: Summary) -> str:
     results, lines = summary.results, []
     conditions = results.conditions
     lines.append(printable(f"{conditions.name}: {conditions.title}"))
-    lines.append("BD-rate in %, negative is fewer bits; in brackets 95 % of "
-                 f"{conditions.statistics.resamples} resamples of the pictures ({conditions.statistics.method}, "
-                 f"{conditions.bits} counted)")
+    lines.append(
+        "BD-rate in %, negative is fewer bits; in brackets 95 % of "
+        f"{conditions.statistics.resamples} resamples of the pictures ({conditions.statistics.method}, "
+        f"{conditions.bits} counted)"
+    )
     notes: list[str] = []
     for (encoder, anchor), columns in _blocks(summary).items():
         lines += ["", *_block(summary, encoder, anchor, columns, notes)]
@@ -52,9 +54,9 @@ def _block(summary: Summary, encoder: str, anchor: str, columns: Sequence[Column
     measures = list(dict.fromkeys((column.task, column.measure, column.title, column.pool) for column in columns))
     sets = [name for name, one in summary.results.sets.items()]
     for start in range(0, len(variants), _COLUMNS):
-        part = variants[start:start + _COLUMNS]
+        part = variants[start : start + _COLUMNS]
         yield printable(f"{_title(summary.results, encoder)} against {anchor}")
-        yield f"{'':32}" + "".join(f"{printable(variant)[:_WIDTH - 2]:>{_WIDTH}}" for variant in part)
+        yield f"{'':32}" + "".join(f"{printable(variant)[: _WIDTH - 2]:>{_WIDTH}}" for variant in part)
         for task, measure, title, pool in measures:
             cells = [by[variant, task, measure].overall for variant in part]
             label = printable(f"{title}{' (set)' if pool == 'set' else ''}")[:31]
@@ -69,7 +71,9 @@ def _block(summary: Summary, encoder: str, anchor: str, columns: Sequence[Column
                 _note(f"{encoder}, {variant}, {title}", cell, notes)
         for what in ("encode", "decode"):
             ratios = [summary.time_ratio(encoder, variant, anchor, what) for variant in part]
-            yield f"{what + ' time, ratio':32}" + "".join(f"{'' if one is None else f'{one:.2f}':>{_WIDTH}}" for one in ratios)
+            yield f"{what + ' time, ratio':32}" + "".join(
+                f"{'' if one is None else f'{one:.2f}':>{_WIDTH}}" for one in ratios
+            )
         if start + _COLUMNS < len(variants):
             yield ""
 
@@ -99,10 +103,14 @@ def _interval(cell: Cell) -> str:
 def _matched(summary: Summary, encoder: str, group: str, anchor: str) -> Iterator[str]:
     rows = [row for row in summary.matched if (row.encoder, row.group, row.anchor) == (encoder, group, anchor)]
     titles = {(column.task, column.measure): column.title for column in summary.columns}
-    yield printable(f"{_title(summary.results, encoder)} against {anchor}: {group} at a stated luma PSNR BD-rate, interpolated "
-                    "over the sweep")
+    yield printable(
+        f"{_title(summary.results, encoder)} against {anchor}: {group} at a stated luma PSNR BD-rate, interpolated "
+        "over the sweep"
+    )
     yield f"{'':32}" + "".join(f"{f'{row.cost:+g} %':>{_WIDTH}}" for row in rows)
-    yield f"{'setting':32}" + "".join(f"{'n/a' if row.setting is None else f'{row.setting:.3g}':>{_WIDTH}}" for row in rows)
+    yield f"{'setting':32}" + "".join(
+        f"{'n/a' if row.setting is None else f'{row.setting:.3g}':>{_WIDTH}}" for row in rows
+    )
     for name in rows[0].cells:
         cells = [row.cells[name] for row in rows]
         yield f"{printable(titles[name])[:31]:32}" + "".join(f"{_value(cell):>{_WIDTH}}" for cell in cells)

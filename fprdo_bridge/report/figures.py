@@ -47,4 +47,4 @@ def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
 def literal(text: str, longest: int = 80) -> str:
     """A name as a figure shows it: in one line, and cut if it is long."""
     text = printable(text)
-    return text if len(text) <= longest else f"{text[:longest - 3]}..."
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."

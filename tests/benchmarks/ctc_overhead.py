@@ -15,12 +15,14 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "ctc")]
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
 
-from ctc_material import TWO, write_conditions, write_pictures  # noqa: E402
+from ctc_material import TWO, write_conditions, write_pictures
 
-from fprdo_bridge.ctc.run import plan, run  # noqa: E402
-from fprdo_bridge.ctc.store import Store  # noqa: E402
+from fprdo_bridge.ctc.run import plan, run
+from fprdo_bridge.ctc.store import Store
 
-TEXT = TWO.partition("[[variants]]")[0] + """
+TEXT = (
+    TWO.partition("[[variants]]")[0]
+    + """
 [[variants]]
 kind = "stock"
 [[variants]]
@@ -30,6 +32,7 @@ tau = 1
 task = "features"
 extractor = "ctc_material:edges"
 """
+)
 
 
 def main(folder: Path, count: int) -> None:
@@ -45,8 +48,13 @@ def main(folder: Path, count: int) -> None:
         outcome = run(planned, totals, store)
         wall, now = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
         cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-        inside = sum(store.record(path.parent.name)["provenance"]["seconds"] for path in store.folder.glob("jobs/*/*/record.json"))
-        print(f"ran {sum(outcome.ran.values())} jobs, {len(outcome.failed)} failed, in {wall:.1f} s; inside of jobs {inside:.1f} s")
+        inside = sum(
+            store.record(path.parent.name)["provenance"]["seconds"]
+            for path in store.folder.glob("jobs/*/*/record.json")
+        )
+        print(
+            f"ran {sum(outcome.ran.values())} jobs, {len(outcome.failed)} failed, in {wall:.1f} s; inside of jobs {inside:.1f} s"
+        )
         print(f"the engine's own time: {1e3 * cpu / jobs:.2f} ms a job; memory {now.ru_maxrss / 1024:.0f} MiB at most")
 
 

@@ -53,7 +53,7 @@ def write_pictures(folder: Path, count: int = 2, side: int = 64) -> Path:
     photograph = load_picture("skimage:astronaut")
     for number in range(count):
         row, column = (37 * number) % (512 - side), (61 * number + 150) % (512 - side)
-        save_picture(folder / "small" / f"p{number}.png", photograph[row:row + side, column:column + side])
+        save_picture(folder / "small" / f"p{number}.png", photograph[row : row + side, column : column + side])
     return folder
 
 
@@ -69,7 +69,9 @@ def edges():
     from fprdo_bridge.importance.extractors import Extractor
 
     generator = torch.Generator().manual_seed(1)
-    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3, padding=1))
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3, padding=1)
+    )
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
@@ -99,9 +101,14 @@ class Squares(torch.nn.Module):
                         mask = np.zeros(array.shape[1:], np.float32)
                         mask[region.coords[:, 0], region.coords[:, 1]] = 1
                         masks.append(mask)
-            found.append({"boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), "labels": torch.tensor(labels),
-                          "scores": torch.tensor(scores),
-                          "masks": torch.tensor(np.array(masks)).reshape(-1, 1, *array.shape[1:])})
+            found.append(
+                {
+                    "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+                    "labels": torch.tensor(labels),
+                    "scores": torch.tensor(scores),
+                    "masks": torch.tensor(np.array(masks)).reshape(-1, 1, *array.shape[1:]),
+                }
+            )
         return found
 
 
@@ -117,19 +124,21 @@ def square_picture(seed: int, side: int = 96) -> tuple[np.ndarray, list[tuple[in
     truth = []
     for category in (1, 2, 1):
         edge, x, y = int(rng.integers(12, 20)), int(rng.integers(0, side // 2 - 20)), 4 + 30 * len(truth)
-        picture[y:y + edge, x:x + edge] = [230, 20, 20] if category == 1 else [20, 230, 20]
+        picture[y : y + edge, x : x + edge] = [230, 20, 20] if category == 1 else [20, 230, 20]
         truth.append((category, [x, y, edge, edge]))
     return picture, truth
 
 
 def tracker():
     """Follows the brightest block of 8x8 samples: one track, number 1."""
+
     def track(picture: np.ndarray) -> list[tuple[int, int, int, int, int]]:
         luma = picture.mean(2)
         rows, columns = luma.shape[0] // 8, luma.shape[1] // 8
-        means = luma[:rows * 8, :columns * 8].reshape(rows, 8, columns, 8).mean((1, 3))
+        means = luma[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8).mean((1, 3))
         row, column = np.unravel_index(means.argmax(), means.shape)
         return [(1, int(column) * 8, int(row) * 8, 8, 8)] if means.max() > 180 else []
+
     return track
 
 

@@ -39,9 +39,26 @@ def scheduler(tmp_path_factory):
     """A scheduler and two workers, as somebody would start them; yields its address and the workers."""
     folder = tmp_path_factory.mktemp("cluster")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    started = [subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
-                                 "--no-dashboard", "--scheduler-file", str(folder / "scheduler.json")], cwd=folder, env=environment,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)]
+    started = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "distributed.cli.dask_scheduler",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                "0",
+                "--no-dashboard",
+                "--scheduler-file",
+                str(folder / "scheduler.json"),
+            ],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    ]
     for _ in range(600):
         if (folder / "scheduler.json").exists():
             break
@@ -51,10 +68,26 @@ def scheduler(tmp_path_factory):
     address = json.loads((folder / "scheduler.json").read_text())["address"]
     for number in range(2):
         (folder / f"w{number}").mkdir()
-        started.append(subprocess.Popen(
-            [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny",
-             "--local-directory", str(folder / f"w{number}")], cwd=folder / f"w{number}", env=environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        started.append(
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "distributed.cli.dask_worker",
+                    address,
+                    "--nthreads",
+                    "1",
+                    "--no-dashboard",
+                    "--no-nanny",
+                    "--local-directory",
+                    str(folder / f"w{number}"),
+                ],
+                cwd=folder / f"w{number}",
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
     yield address, started[1:]
     for process in started[::-1]:
         process.kill()
@@ -71,9 +104,26 @@ def test_a_worker_that_dies_is_survived(place, finished, scheduler, tmp_path):
     address, workers = scheduler
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     folder = tmp_path / "store"
-    process = subprocess.Popen([sys.executable, "-m", "fprdo_bridge.cli", "ctc", "run", str(place / "two.toml"), "--data",
-                                str(place), "-o", str(folder), "--scheduler", address], env=environment,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "fprdo_bridge.cli",
+            "ctc",
+            "run",
+            str(place / "two.toml"),
+            "--data",
+            str(place),
+            "-o",
+            str(folder),
+            "--scheduler",
+            address,
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while process.poll() is None and sum(1 for _ in folder.glob("jobs/*/*/record.json")) < 20:
         time.sleep(0.02)
     workers[0].send_signal(signal.SIGKILL)

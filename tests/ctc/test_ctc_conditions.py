@@ -32,7 +32,9 @@ def test_smallest_file():
 
 
 def test_a_list_is_a_sweep():
-    found = parse(BASE + """
+    found = parse(
+        BASE
+        + """
 [maps.full]
 [maps.half]
 probes = 2
@@ -51,10 +53,21 @@ kind = "qp-map"
 [[variants]]
 kind = "aq"
 mode = [1, 2]
-""")
+"""
+    )
     by = {variant.name: variant for variant in found.variants}
-    assert list(by) == ["stock", "idse tau=0.15", "idse tau=1", "both map=full rdoq=1", "both map=full rdoq=2",
-                        "both map=half rdoq=1", "both map=half rdoq=2", "qp-map", "aq mode=1", "aq mode=2"]
+    assert list(by) == [
+        "stock",
+        "idse tau=0.15",
+        "idse tau=1",
+        "both map=full rdoq=1",
+        "both map=full rdoq=2",
+        "both map=half rdoq=1",
+        "both map=half rdoq=2",
+        "qp-map",
+        "aq mode=1",
+        "aq mode=2",
+    ]
     assert (by["idse tau=1"].parameter, by["idse tau=1"].group, by["idse tau=1"].idse.tau) == (1.0, "idse", 1)
     assert by["both map=half rdoq=1"].map == "half" and by["both map=half rdoq=1"].parameter is None
     assert (by["qp-map"].idse.decisions, by["qp-map"].idse.rdoq, by["qp-map"].idse.qp_map) == (0, 0, True)
@@ -66,37 +79,43 @@ def test_points_may_be_first_step_count():
     assert found.encoders[0].rates.points == (33, 35, 37, 39, 41, 43, 45, 47, 49)
 
 
-@pytest.mark.parametrize("change, message", [
-    (("encoder =", "encodr ="), r"test: encoders\[0\]\.encoder: is missing"),
-    (("qp = [22, 27, 32, 37]", "qp = [22, 27, 32, 99]"), r"encoders\[0\]\.qp: 99: use -48 to 63"),
-    (("qp = [22, 27, 32, 37]", "qp = [22, 22]"), r"encoders\[0\]\.qp.*twice"),
-    (("qp = [22, 27, 32, 37]", "qp = [22.5, 23]"), r"encoders\[0\]\.qp: use whole numbers"),
-    (("qp = [22, 27, 32, 37]", "qp = [22]\ncrf = [1]"), r"encoders\[0\]\.crf: qp stands there too"),
-    (("qp = [22, 27, 32, 37]", "qp = { first = 1 }"), r"encoders\[0\]\.qp.*first = 22"),
-    (("qp = [22, 27, 32, 37]", ""), r"encoders\[0\]\.qp: is missing"),
-    (('files = ["skimage:chelsea"]', ""), r"sets\[0\]\.folder: give exactly one of"),
-    (('files = ["skimage:chelsea"]', 'files = "x.png"'), r"sets\[0\]\.files.*give a list"),
-    (('files = ["skimage:chelsea"]', 'coco = "x"'), r"sets\[0\]\.annotations: is missing"),
-    (('name = "a"', 'name = "a"\ncont = 3'), r"sets\[0\]\.cont: no such key; use count"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (("encoder =", "encodr ="), r"test: encoders\[0\]\.encoder: is missing"),
+        (("qp = [22, 27, 32, 37]", "qp = [22, 27, 32, 99]"), r"encoders\[0\]\.qp: 99: use -48 to 63"),
+        (("qp = [22, 27, 32, 37]", "qp = [22, 22]"), r"encoders\[0\]\.qp.*twice"),
+        (("qp = [22, 27, 32, 37]", "qp = [22.5, 23]"), r"encoders\[0\]\.qp: use whole numbers"),
+        (("qp = [22, 27, 32, 37]", "qp = [22]\ncrf = [1]"), r"encoders\[0\]\.crf: qp stands there too"),
+        (("qp = [22, 27, 32, 37]", "qp = { first = 1 }"), r"encoders\[0\]\.qp.*first = 22"),
+        (("qp = [22, 27, 32, 37]", ""), r"encoders\[0\]\.qp: is missing"),
+        (('files = ["skimage:chelsea"]', ""), r"sets\[0\]\.folder: give exactly one of"),
+        (('files = ["skimage:chelsea"]', 'files = "x.png"'), r"sets\[0\]\.files.*give a list"),
+        (('files = ["skimage:chelsea"]', 'coco = "x"'), r"sets\[0\]\.annotations: is missing"),
+        (('name = "a"', 'name = "a"\ncont = 3'), r"sets\[0\]\.cont: no such key; use count"),
+    ],
+)
 def test_mistakes_name_the_key(change, message):
     with pytest.raises(FprdoError, match=message):
         parse(BASE.replace(*change))
 
 
-@pytest.mark.parametrize("more, message", [
-    ('[[variants]]\nkind = "idse"\ntau = 2000', r"variants\[0\].*IDSETau"),
-    ('[[variants]]\nkind = "idse"\ntau = "1"', r"variants\[0\]\.tau: '1': use a number"),
-    ('[[variants]]\nkind = "idse"\nmap = "none"', r"variants\[0\]\.map.*use one of default"),
-    ('[[variants]]\nkind = "other"', r"variants\[0\]\.kind.*stock, idse"),
-    ('[[variants]]\nkind = "stock"\n[[variants]]\nkind = "stock"', r"variants: 'stock' stands twice"),
-    ('[[variants]]\nkind = "stock"\nencoders = ["x266"]', r"variants\[0\]\.encoders"),
-    ('[[variants]]\nkind = "stock"\noptions = { SAO = true }', r"variants\[0\]\.options.*SAO"),
-    ('[maps.m]\nprobes = 0', r"maps\.m\.probes: 0"),
-    ('[maps.m]\nprobs = 0', r"maps\.m\.probs: no such key; use probes"),
-    ('[statistics]\nbd-rate = "cubic"', r"statistics\.bd-rate"),
-    ('[format]\nbit-depth = 7', r"format\.bit-depth"),
-])
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ('[[variants]]\nkind = "idse"\ntau = 2000', r"variants\[0\].*IDSETau"),
+        ('[[variants]]\nkind = "idse"\ntau = "1"', r"variants\[0\]\.tau: '1': use a number"),
+        ('[[variants]]\nkind = "idse"\nmap = "none"', r"variants\[0\]\.map.*use one of default"),
+        ('[[variants]]\nkind = "other"', r"variants\[0\]\.kind.*stock, idse"),
+        ('[[variants]]\nkind = "stock"\n[[variants]]\nkind = "stock"', r"variants: 'stock' stands twice"),
+        ('[[variants]]\nkind = "stock"\nencoders = ["x266"]', r"variants\[0\]\.encoders"),
+        ('[[variants]]\nkind = "stock"\noptions = { SAO = true }', r"variants\[0\]\.options.*SAO"),
+        ("[maps.m]\nprobes = 0", r"maps\.m\.probes: 0"),
+        ("[maps.m]\nprobs = 0", r"maps\.m\.probs: no such key; use probes"),
+        ('[statistics]\nbd-rate = "cubic"', r"statistics\.bd-rate"),
+        ("[format]\nbit-depth = 7", r"format\.bit-depth"),
+    ],
+)
 def test_mistakes_of_other_tables(more, message):
     with pytest.raises(FprdoError, match=message):
         parse(BASE + more)
@@ -126,6 +145,7 @@ def test_files_that_are_none(tmp_path):
 
 # ---- the ready-made ones against the tables they are made from -------------------------------------------------------
 
+
 @pytest.mark.parametrize("name", conditions.ready_made())
 def test_ready_made_conditions_are_valid(name):
     found = conditions.load(name)
@@ -135,7 +155,15 @@ def test_ready_made_conditions_are_valid(name):
 def test_jvet():
     found = conditions.load("jvet")
     by = {one.name: one for one in found.sets}
-    assert {name: len(one.clips) for name, one in by.items()} == {"A1": 3, "A2": 3, "B": 5, "C": 4, "D": 4, "E": 3, "F": 4}
+    assert {name: len(one.clips) for name, one in by.items()} == {
+        "A1": 3,
+        "A2": 3,
+        "B": 5,
+        "C": 4,
+        "D": 4,
+        "E": 3,
+        "F": 4,
+    }
     assert [name for name, one in by.items() if not one.overall] == ["D", "F"]
     assert sum(clip.frames for one in found.sets for clip in one.clips) == 12094
     assert all(encoder.rates.points == (22, 27, 32, 37) for encoder in found.encoders)
@@ -160,8 +188,9 @@ def test_vcm_sfu():
     steps = {name: clip.rates["lowdelay"].points[1] - first[name] for name, clip in clips.items()}
     assert (steps["Cactus"], steps["BQTerrace"], steps["ParkScene"], steps["Traffic"]) == (2, 3, 5, 4)
     assert all(len(rates.points) == 6 for clip in clips.values() for rates in clip.rates.values())
-    assert {name: clip.rates["intra"].points[0] for name, clip in clips.items() if clip.rates["intra"].points[0] != 22} \
-        == {"Traffic": 32, "Kimono": 32}
+    assert {
+        name: clip.rates["intra"].points[0] for name, clip in clips.items() if clip.rates["intra"].points[0] != 22
+    } == {"Traffic": 32, "Kimono": 32}
     assert [one.name for one in found.sets if not one.overall] == ["optional"]
     assert clips["Kimono"].fps == Fraction(24) and found.pool == "class"
 
@@ -170,7 +199,15 @@ def test_vcm_tvd_and_oiv6_and_paper():
     clips = conditions.load("vcm-tvd").sets[0].clips
     assert len(clips) == 7 and sum(clip.frames for clip in clips) == 6 * 500 + 636
     points = [clip.rates["randomaccess"].points for clip in clips]
-    assert [(one[0], one[1] - one[0]) for one in points] == [(20, 3), (22, 3), (22, 4), (20, 4), (34, 4), (29, 4), (22, 5)]
+    assert [(one[0], one[1] - one[0]) for one in points] == [
+        (20, 3),
+        (22, 3),
+        (22, 4),
+        (20, 4),
+        (34, 4),
+        (29, 4),
+        (22, 5),
+    ]
     assert conditions.load("vcm-oiv6").encoders[0].rates.points == (22, 27, 32, 37, 42, 47)
     paper = conditions.load("paper")
     assert {encoder.encoder for encoder in paper.encoders} == {"hm", "jm"}

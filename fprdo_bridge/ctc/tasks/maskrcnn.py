@@ -36,6 +36,7 @@ def extractor() -> Extractor:
         def forward(self, rgb: torch.Tensor) -> torch.Tensor:
             """Run to the last level of the pyramid."""
             images, _ = self.transform(list(rgb))
-            return self.backbone(images.tensors)["3"]
+            last: torch.Tensor = self.backbone(images.tensors)["3"]
+            return last
 
     return Extractor("maskrcnn_resnet50_fpn", Pyramid(), [f"backbone.fpn.layer_blocks.{level}.0" for level in _LEVELS])

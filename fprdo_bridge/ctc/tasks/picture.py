@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -22,28 +24,42 @@ class PictureQuality(Task):
     """
 
     name = "picture"
-    measures = (Measure("psnr_y", "PSNR Y, dB", judge=False), Measure("psnr_cb", "PSNR Cb, dB", judge=False),
-                Measure("psnr_cr", "PSNR Cr, dB", judge=False), Measure("psnr_yuv", "PSNR 6:1:1, dB", judge=False),
-                Measure("ssim", "SSIM, dB", judge=False), Measure("ms_ssim", "MS-SSIM, dB", judge=False))
+    measures = (
+        Measure("psnr_y", "PSNR Y, dB", judge=False),
+        Measure("psnr_cb", "PSNR Cb, dB", judge=False),
+        Measure("psnr_cr", "PSNR Cr, dB", judge=False),
+        Measure("psnr_yuv", "PSNR 6:1:1, dB", judge=False),
+        Measure("ssim", "SSIM, dB", judge=False),
+        Measure("ms_ssim", "MS-SSIM, dB", judge=False),
+    )
     memory = 200 << 20
     seconds = 0.6
 
-    def score(self, prepared: object, decoded: Frames) -> Record:
+    def score(self, prepared: Any, decoded: Frames) -> Record:
         library = package("pytorch_msssim", "SSIM", "pytorch-msssim")
         assert isinstance(prepared, Frames)
         fmt, rows = decoded.fmt, []
         for reference, frame in zip(prepared, decoded, strict=True):
             psnr = metrics.psnr(reference, frame, fmt)
             yuv = (6 * psnr[0] + psnr[1] + psnr[2]) / 8 if len(psnr) == 3 else psnr[0]
-            rows.append((*psnr, *[math.nan] * (3 - len(psnr)), yuv, *_similarities(library, reference, frame, fmt.bit_depth)))
+            rows.append(
+                (*psnr, *[math.nan] * (3 - len(psnr)), yuv, *_similarities(library, reference, frame, fmt.bit_depth))
+            )
         means = np.mean(np.array(rows, float), axis=0)
         similarities = [-10 * math.log10(1 - value) if value < 1 else math.inf for value in means[4:]]
-        values = [*means[:4], *(math.nan if math.isnan(mean) else value for mean, value in zip(means[4:], similarities))]
-        return {measure.key: float(value) if math.isfinite(value) else None
-                for measure, value in zip(self.measures, values, strict=True)}
+        values = [
+            *means[:4],
+            *(math.nan if math.isnan(mean) else value for mean, value in zip(means[4:], similarities)),
+        ]
+        return {
+            measure.key: float(value) if math.isfinite(value) else None
+            for measure, value in zip(self.measures, values, strict=True)
+        }
 
 
-def _similarities(library, reference: Sequence[np.ndarray], frame: Sequence[np.ndarray], depth: int) -> tuple[float, float]:
+def _similarities(
+    library: ModuleType, reference: Sequence[np.ndarray], frame: Sequence[np.ndarray], depth: int
+) -> tuple[float, float]:
     import torch
 
     pair = [torch.from_numpy(planes[0].astype(np.float32))[None, None] for planes in (reference, frame)]

@@ -10,9 +10,16 @@ from fprdo_bridge.ctc.tasks.base import Task
 from fprdo_bridge.errors import FprdoError
 
 # Name in conditions -> module of this package and class.
-TASKS = {"picture": "picture:PictureQuality", "features": "features:Features", "classes": "classes:Classes",
-         "correspondence": "correspondence:Correspondence", "detection": "detection:Detection",
-         "segmentation": "detection:Segmentation", "text": "text:Text", "tracking": "tracking:Tracking"}
+TASKS = {
+    "picture": "picture:PictureQuality",
+    "features": "features:Features",
+    "classes": "classes:Classes",
+    "correspondence": "correspondence:Correspondence",
+    "detection": "detection:Detection",
+    "segmentation": "detection:Segmentation",
+    "text": "text:Text",
+    "tracking": "tracking:Tracking",
+}
 
 
 def make(setting: TaskSetting, place: str = "tasks") -> Task:
@@ -38,4 +45,5 @@ def make(setting: TaskSetting, place: str = "tasks") -> Task:
             raise FprdoError(f"{place}: task {spec}: is no class derived from fprdo_bridge.ctc.tasks.Task")
     else:
         raise FprdoError(f"{place}: task {spec!r}: use one of {', '.join(TASKS)}, or module:class")
-    return kind(Table(setting.arguments, f"{place} {spec}"))
+    task: Task = kind(Table(setting.arguments, f"{place} {spec}"))
+    return task

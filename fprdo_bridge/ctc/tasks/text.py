@@ -13,8 +13,8 @@ from fprdo_bridge.ctc.schema import Table
 from fprdo_bridge.ctc.tasks.base import Frames, Measure, Record, Reducer, Task, package
 from fprdo_bridge.errors import FprdoError
 
-_NEAR = 0.5      # IoU of two quadrilaterals that are one line
-_SURE = 0.5      # score of a line of the original that counts as truth
+_NEAR = 0.5  # IoU of two quadrilaterals that are one line
+_SURE = 0.5  # score of a line of the original that counts as truth
 
 Line = tuple[list[list[float]], str]
 
@@ -50,17 +50,23 @@ class Text(Task):
         except PackageNotFoundError as error:
             raise FprdoError(f"task text needs the package {error.name}: pip install {error.name}") from None
 
-    def _lines(self, frames: Frames) -> list[list[tuple[list, str, float]]]:
+    def _lines(self, frames: Frames) -> list[list[tuple[list[list[float]], str, float]]]:
         """Of each frame the lines: corners, text, score."""
         found = []
         for picture in frames.rgb8():
             lines, _ = self._load()(np.ascontiguousarray(picture[:, :, ::-1]))  # it takes B'G'R'
-            found.append([([[float(x), float(y)] for x, y in corners], str(text), float(score))
-                          for corners, text, score in lines or []])
+            found.append(
+                [
+                    ([[float(x), float(y)] for x, y in corners], str(text), float(score))
+                    for corners, text, score in lines or []
+                ]
+            )
         return found
 
-    def prepare(self, original: Frames) -> object:
-        return [[(corners, text) for corners, text, score in frame if score >= _SURE] for frame in self._lines(original)]
+    def prepare(self, original: Frames) -> Any:
+        return [
+            [(corners, text) for corners, text, score in frame if score >= _SURE] for frame in self._lines(original)
+        ]
 
     def score(self, prepared: Any, decoded: Frames) -> Record:
         true = found = matched = characters = errors = 0
@@ -69,19 +75,28 @@ class Text(Task):
             pairs = match(truth, lines)
             true, found, matched = true + len(truth), found + len(lines), matched + len(pairs)
             characters += sum(len(text) for _, text in truth)
-            errors += sum(min(len(text), edit_distance(text, lines[pairs[index]][1])) if index in pairs else len(text)
-                          for index, (_, text) in enumerate(truth))
+            errors += sum(
+                min(len(text), edit_distance(text, lines[pairs[index]][1])) if index in pairs else len(text)
+                for index, (_, text) in enumerate(truth)
+            )
         return {"true": true, "found": found, "matched": matched, "errors": errors, "of": characters} | _values(
-            true, found, matched, errors, characters)
+            true, found, matched, errors, characters
+        )
 
     def reducer(self, records: Sequence[Record], originals: Sequence[Record]) -> Reducer:
-        table = np.array([[record[name] for name in ("true", "found", "matched", "errors", "of")] for record in records], float)
-        return lambda indices: {key: math.nan if value is None else value
-                                for key, value in _values(*table[indices].sum(axis=0)).items()}
+        table = np.array(
+            [[record[name] for name in ("true", "found", "matched", "errors", "of")] for record in records], float
+        )
+        return lambda indices: {
+            key: math.nan if value is None else value for key, value in _values(*table[indices].sum(axis=0)).items()
+        }
 
 
 def _values(true: float, found: float, matched: float, errors: float, of: float) -> dict[str, float | None]:
-    return {"fscore": 2 * matched / (true + found) if true + found else None, "characters": 1 - errors / of if of else None}
+    return {
+        "fscore": 2 * matched / (true + found) if true + found else None,
+        "characters": 1 - errors / of if of else None,
+    }
 
 
 def match(truth: Sequence[Line], found: Sequence[Line]) -> dict[int, int]:

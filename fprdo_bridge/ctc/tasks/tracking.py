@@ -44,31 +44,45 @@ class Tracking(Task):
         made = call(self.tracker, "tracker")
         if not callable(made):
             raise FprdoError(f"tracker {self.tracker} returned {type(made).__name__}: return a callable")
-        return {"tracker": self.tracker, "fingerprint": getattr(made, "fingerprint", None),
-                "motmetrics": version("motmetrics")}
+        return {
+            "tracker": self.tracker,
+            "fingerprint": getattr(made, "fingerprint", None),
+            "motmetrics": version("motmetrics"),
+        }
 
     def _tracks(self, frames: Frames) -> list[Boxes]:
         tracker = call(self.tracker, "tracker")
         found = []
         for picture in frames.rgb8():
             try:
-                found.append([(int(number), [float(x), float(y), float(width), float(height)])
-                              for number, x, y, width, height in tracker(picture)])
+                found.append(
+                    [
+                        (int(number), [float(x), float(y), float(width), float(height)])
+                        for number, x, y, width, height in tracker(picture)
+                    ]
+                )
             except (TypeError, ValueError) as error:
-                raise FprdoError(f"tracker {self.tracker}: return (number, x, y, width, height) for each track ({error})") from None
+                raise FprdoError(
+                    f"tracker {self.tracker}: return (number, x, y, width, height) for each track ({error})"
+                ) from None
         return found
 
-    def prepare(self, original: Frames) -> object:
+    def prepare(self, original: Frames) -> Any:
         return self._tracks(original)
 
     def score(self, prepared: Any, decoded: Frames) -> Record:
         library = package("motmetrics", "task tracking")
         accumulator = library.MOTAccumulator(auto_id=True)
         for truth, found in zip(prepared, self._tracks(decoded), strict=True):
-            distances = _distances(*(np.array([box for _, box in side], float).reshape(-1, 4) for side in (truth, found)))
+            distances = _distances(
+                *(np.array([box for _, box in side], float).reshape(-1, 4) for side in (truth, found))
+            )
             accumulator.update([number for number, _ in truth], [number for number, _ in found], distances)
         kinds = accumulator.mot_events["Type"].value_counts()
-        counts = {name: int(kinds.get(kind, 0)) for name, kind in (("misses", "MISS"), ("false", "FP"), ("switches", "SWITCH"))}
+        counts = {
+            name: int(kinds.get(kind, 0))
+            for name, kind in (("misses", "MISS"), ("false", "FP"), ("switches", "SWITCH"))
+        }
         counts["objects"] = sum(map(len, prepared))
         return counts | {"mota": _mota(counts["misses"] + counts["false"] + counts["switches"], counts["objects"])}
 
@@ -79,6 +93,7 @@ class Tracking(Task):
         def reduce(indices: np.ndarray) -> dict[str, float]:
             value = _mota(errors[indices].sum(), objects[indices].sum())
             return {"mota": math.nan if value is None else value}
+
         return reduce
 
 
