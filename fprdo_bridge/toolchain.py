@@ -7,14 +7,11 @@ tools.json.
 
 import json
 import os
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
 
-TITLES = {"hm": "HM", "jm": "JM", "x264": "x264"}
 _DEFAULT = Path(__file__).resolve().parent.parent / "third_party" / "build" / "tools.json"
 
 
@@ -31,24 +28,25 @@ class Toolchain:
     library: Path | None = None        # patched, with one entry, where the encoder can be called in process
 
 
-def find(name: str) -> Toolchain:
-    """The tools of encoder `name`, one of TITLES.
+def find(name: str, title: str = "") -> Toolchain:
+    """The tools of encoder `name`, which messages call `title`.
 
     Raises
     ------
     FprdoError
         They are not built, tools.json is damaged, or a file that it names is gone.
     """
+    title = title or name
     listing = Path(os.environ.get("FPRDO_TOOLS") or _DEFAULT).absolute()
     remedy = f"run python3 build.py {name}"
     try:
         entries = json.loads(listing.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FprdoError(f"{TITLES.get(name, name)} is not built (looked for {listing}): {remedy}") from None
+        raise FprdoError(f"{title} is not built (looked for {listing}): {remedy}") from None
     except (OSError, ValueError) as error:
         raise FprdoError(f"{listing}: not a readable list of tools ({error}): {remedy}") from None
     if not isinstance(entries, dict) or name not in entries:
-        raise FprdoError(f"{TITLES.get(name, name)} is not built ({listing} has no entry {name!r}): {remedy}")
+        raise FprdoError(f"{title} is not built ({listing} has no entry {name!r}): {remedy}")
     entry = entries[name]
     values: dict[str, str | Path] = {}
     for field in fields(Toolchain):
@@ -59,15 +57,14 @@ def find(name: str) -> Toolchain:
             raise FprdoError(f"{listing}: entry {name!r} has no {field.name!r}: {remedy}")
         values[field.name] = listing.parent / value if field.type is not str else value
         if field.type is not str and not values[field.name].exists():
-            raise FprdoError(f"{TITLES.get(name, name)} is not complete ({field.name} {values[field.name]} is missing): {remedy}")
+            raise FprdoError(f"{title} is not complete ({field.name} {values[field.name]} is missing): {remedy}")
     return Toolchain(**values)
 
 
-def built(names: Iterable[str]) -> list[str]:
-    """Those of the encoders `names` that `find` finds."""
-    there = []
-    for name in names:
-        with suppress(FprdoError):
-            find(name)
-            there.append(name)
-    return there
+def is_built(name: str) -> bool:
+    """Whether `find` finds the tools of encoder `name`."""
+    try:
+        find(name)
+    except FprdoError:
+        return False
+    return True

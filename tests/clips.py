@@ -2,12 +2,12 @@
 
 import shlex
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
-from fprdo_bridge.encoders import hm
-from fprdo_bridge.encoders.job import EncodeJob
+from fprdo_bridge.encoders.codec import Codec
+from fprdo_bridge.encoders.hm import HM
+from fprdo_bridge.encoders.job import EncodeJob, Rate
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.pictures import load_picture
 from fprdo_bridge.video.raw import write_yuv
@@ -30,10 +30,10 @@ def clip(fmt: VideoFormat, count: int) -> list[Frame]:
 
 
 def make_job(folder: Path, fmt: VideoFormat, tools: Toolchain, *, kind: str = "intra", frames: int = 1,
-             codec: ModuleType = hm, **arguments) -> EncodeJob:
-    """An encode of `clip` into `folder`/out, at QP 32; `arguments` are fields of the job."""
+             codec: Codec = HM, qp: float = 32, rate: str = "qp", **arguments) -> EncodeJob:
+    """An encode of `clip` into `folder`/out; `arguments` are fields of the job."""
     write_yuv(folder / "source.yuv", clip(fmt, frames), fmt)
-    return EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "qp": 32,
+    return EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "rate": Rate(rate, qp),
                         "bitstream": folder / "out" / "clip.bin", "recon": folder / "out" / "recon.yuv",
                         "config": (codec.config_for(kind, fmt, tools),)} | arguments)
 

@@ -4,11 +4,11 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
-from fprdo_bridge.encoders import hm
+from fprdo_bridge.encoders.codec import Codec
+from fprdo_bridge.encoders.hm import HM
 from fprdo_bridge.encoders.log import EncodeLog
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.video.formats import VideoFormat
@@ -38,7 +38,7 @@ def write_maps(path: Path, maps: list[WeightMap], fmt: VideoFormat, **arguments)
     return path
 
 
-def run(job: EncodeJob, encoder: Path, name: str, codec: ModuleType = hm) -> EncodeLog:
+def run(job: EncodeJob, encoder: Path, name: str, codec: Codec = HM) -> EncodeLog:
     """Run the encoder itself, so that its bitstream is seen as it wrote it; outputs name.bin and name.yuv."""
     folder = job.source.parent
     place = folder / f"{name}.run"  # JM drops log files
@@ -49,7 +49,7 @@ def run(job: EncodeJob, encoder: Path, name: str, codec: ModuleType = hm) -> Enc
     return codec.parse_log(done.stdout)
 
 
-def run_all(jobs: dict[str, tuple[EncodeJob, Path]], codec: ModuleType = hm) -> dict[str, EncodeLog]:
+def run_all(jobs: dict[str, tuple[EncodeJob, Path]], codec: Codec = HM) -> dict[str, EncodeLog]:
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(jobs, pool.map(lambda name: run(*jobs[name], name, codec), jobs)))
 

@@ -18,8 +18,10 @@ from PIL import Image
 
 from fprdo_bridge import cli
 from fprdo_bridge.ctc.results_folder import MARKER
-from fprdo_bridge.encoders import hm
-from fprdo_bridge.bitstream.decoders import decode_libav
+from fprdo_bridge.encoders.hm import HM
+from fprdo_bridge.encoders.job import EncodeJob, Rate
+from fprdo_bridge.encoders.running import encode
+from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import load_picture, save_picture
 from fprdo_bridge.video.raw import read_yuv, write_yuv
@@ -87,7 +89,9 @@ def test_weights_encode_decode(fprdo, here, name, width, height):
     recon = next(read_yuv("out/r.yuv", fmt))
     for decoder in ("hm", "libavcodec"):
         said = fprdo("decode", "out/p.bin", "-o", f"{decoder}.yuv", "--decoder", decoder, "--size", f"{width}x{height}")
-        assert said.out == f"{decoder}.yuv: 1 picture of {width}x{height}, 4:2:0, 8 bit\n" and said.status == 0
+        title = {"hm": "HM"}.get(decoder, decoder)
+        assert said.status == 0 and said.out == (f"{decoder}.yuv: 1 picture of {width}x{height}, 4:2:0, 8 bit\n"
+                                                 f"Decoded by {title}, which verified the hash of every picture.\n")
         assert first_difference([recon], read_yuv(f"{decoder}.yuv", fmt)) is None
         assert fprdo("decode", "out/p.bin", "-o", f"{decoder}.png", "--decoder", decoder,
                      "--size", f"{width}x{height}").status == 0
@@ -101,7 +105,7 @@ def test_decode_without_a_size_gives_what_is_coded(fprdo, here):
     said = fprdo("encode", "odd.png", "-o", "p.bin", "-q", 40, "--weights", "odd.idse")
     assert said.status == 0 and said.out.endswith(" s; to decode, give --size 97x65\n")
     assert fprdo("encode", "even.png", "-o", "e.bin", "-q", 40, "--plain").out.endswith(" s\n")
-    assert fprdo("decode", "p.bin", "-o", "p.yuv").out == "p.yuv: 1 picture of 98x66, 4:2:0, 8 bit\n"
+    assert fprdo("decode", "p.bin", "-o", "p.yuv").out.startswith("p.yuv: 1 picture of 98x66, 4:2:0, 8 bit\n")
 
 
 def test_encode_computes_the_weights_itself(fprdo, here):
@@ -117,9 +121,9 @@ def test_encode_computes_the_weights_itself(fprdo, here):
 def test_plain_is_the_stock_encoder(fprdo, here, tools):
     assert fprdo("encode", "odd.png", "-o", "plain.bin", "-q", 32, "--plain").status == 0
     sequence = open_source("odd.png")
-    job = hm.EncodeJob(sequence.yuv(here), sequence.fmt, 1, 32, here / "stock.bin",
-                       (hm.config_for("intra", sequence.fmt, tools),))
-    hm.encode(job, tools, stock=True)
+    job = EncodeJob(sequence.yuv(here), sequence.fmt, 1, Rate("qp", 32), here / "stock.bin",
+                       (HM.config_for("intra", sequence.fmt, tools),))
+    encode(HM, job, tools, stock=True)
     assert Path("plain.bin").read_bytes() == Path("stock.bin").read_bytes()
     assert fprdo("encode", "odd.png", "-o", "weighted.bin", "-q", 32, "--weights", "odd.idse").status == 0
     assert Path("plain.bin").read_bytes() != Path("weighted.bin").read_bytes()
@@ -159,7 +163,7 @@ def test_raw_video_of_ten_bits(fprdo, tmp_path):
     assert len(recon) == 2
     for decoder in ("hm", "libavcodec"):
         said = fprdo("decode", "c.bin", "-o", "d.yuv", "--decoder", decoder)
-        assert said.out == "d.yuv: 2 pictures of 50x35, 4:2:2, 10 bit\n"
+        assert said.out.startswith("d.yuv: 2 pictures of 50x35, 4:2:2, 10 bit\n")
         assert first_difference(recon, read_yuv("d.yuv", fmt)) is None
     assert fprdo("weights", "clip.yuv", *shape, "-o", "shared.idse", "--frames-per-map", 3, *FAST).status == 0
     with IdseFile("shared.idse") as weights:
@@ -172,7 +176,7 @@ def test_pictures_in_other_chroma_formats(fprdo, here, chroma):
     said = fprdo("encode", "odd.png", "-o", "p.bin", "-q", 27, "--chroma", chroma, "--recon", "r.yuv", *FAST)
     assert said.status == 0, said.err
     said = fprdo("decode", "p.bin", "-o", "d.yuv")
-    assert said.out == f"d.yuv: 1 picture of 97x65, 4:{chroma[1]}:{chroma[2]}, 8 bit\n"
+    assert said.out.startswith(f"d.yuv: 1 picture of 97x65, 4:{chroma[1]}:{chroma[2]}, 8 bit\n")
     fmt = VideoFormat(97, 65, chroma)
     assert first_difference(read_yuv("r.yuv", fmt), decode_libav(Path("p.bin"), fmt)) is None
 
@@ -482,7 +486,7 @@ MISTAKES = [
     ("encode even.png -o out.bin -q 32 --config gone.cfg", "gone.cfg: no such file"),
     ("encode even.png -o out.bin -q 32 --rate-control crf", "rate control 'crf': HM has qp here"),
     ("encode even.png -o out.bin -q 32 --bit-depth 16", "even.png: HM codes up to 12 bits, not 16"),
-    ("decode text.bin -o d.yuv", "text.bin: no HEVC bitstream"),
+    ("decode text.bin -o d.yuv", "text.bin: no HEVC or AVC bitstream"),
     ("decode even.idse -o d.yuv", "even.idse: no HEVC or AVC bitstream"),
     ("decode gone.bin -o d.yuv", "gone.bin: no such bitstream"),
     ("decode folder -o d.yuv", "folder: no such bitstream"),
@@ -542,7 +546,7 @@ def test_mistakes_that_a_comparison_finds_later(fprdo, here, words, message):
 
 
 @pytest.mark.parametrize("words, message", [
-    ("-o d.xyz", "d.xyz: unknown picture type .xyz"), ("-o p.bin", "p.bin: is read by this command"),
+    ("-o d.xyz", "d.xyz: unknown kind of file .xyz"), ("-o p.bin", "p.bin: is read by this command"),
     ("-o d.yuv --size 5x5", "check size"), ("-o d.yuv --chroma 444", "check size, chroma format"),
     ("-o d.yuv --decoder libavcodec --bit-depth 10", "check size, chroma format and bit depth"),
     ("-o d.yuv --decoder ffmpeg", "invalid choice: 'ffmpeg'"), ("-o p.bin.log/d.yuv", "cannot be written")])
@@ -592,12 +596,12 @@ def test_several_pictures_do_not_go_into_one(fprdo, tmp_path):
     write_yuv("c_16x16.yuv", clip(fmt, 2), fmt)
     assert fprdo("encode", "c_16x16.yuv", "-o", "p.bin", "-q", 40, "--plain").status == 0
     said = fprdo("decode", "p.bin", "-o", "p.png")
-    assert said.status == 2 and "p.bin: has several pictures and p.png holds one; decode to a .yuv file" in said.err
+    assert said.status == 2 and "p.png: is one picture, and there are several; use .yuv or .y4m" in said.err
     assert not Path("p.png").exists()
 
 
 @pytest.mark.parametrize("words", [
-    "encode even.png -o out.bin -q 32", "compare even.png -o cmp", "decode p.bin -o p.yuv"])
+    "encode even.png -o out.bin -q 32", "compare even.png -o cmp", "decode p.bin -o p.yuv --decoder hm"])
 def test_without_hm(fprdo, here, monkeypatch, words):
     assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain").status == 0
     before = files(here)
@@ -606,6 +610,14 @@ def test_without_hm(fprdo, here, monkeypatch, words):
     message = f"HM is not built (looked for {here}/nowhere/tools.json): run python3 build.py hm"
     assert said == (2, "", f"fprdo: error: {message}\n")
     assert files(here) == before
+
+
+def test_decoding_does_not_need_hm(fprdo, here, monkeypatch):
+    assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain", "--recon", "r.yuv").status == 0
+    monkeypatch.setenv("FPRDO_TOOLS", str(here / "nowhere" / "tools.json"))
+    said = fprdo("decode", "p.bin", "-o", "d.yuv")
+    assert said.out.endswith("\nDecoded by libavcodec, which verified the hash of every picture.\n") and said.status == 0
+    assert Path("d.yuv").read_bytes() == Path("r.yuv").read_bytes()
 
 
 def test_weights_do_not_need_hm(fprdo, here, monkeypatch):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from fprdo_bridge.report import curves, tables
 from fprdo_bridge.encoders.job import IdseOptions
-from fprdo_bridge.bitstream.decoders import decode_libav
+from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.video.colour import frame_to_rgb
 from fprdo_bridge.ctc import compare as engine
 from fprdo_bridge.ctc.points import MODES, CompareSettings, Point, bd_rates

@@ -15,24 +15,27 @@ from clips import make_job
 from oracles import random_map, region_map, run, run_all, same, write_maps
 from scipy.fft import dctn
 
-from fprdo_bridge.encoders import hm
-from fprdo_bridge.bitstream.decoders import decode_hm, decode_libav, supported_by_libav
+from fprdo_bridge.bitstream.libav import decode_libav, supports
+from fprdo_bridge.bitstream.nal_units import Standard
+from fprdo_bridge.encoders.decoding import decode_own
+from fprdo_bridge.encoders.hm import HM
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import load_picture
 from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones
 
 SIZES = (4, 8, 16, 32)
-OFF = hm.IdseOptions(rdoq=0, qp_map=False, sao=False, decisions=0)
+OFF = IdseOptions(rdoq=0, qp_map=False, sao=False, decisions=0)
 
 
 def check_decoders(folder: Path, name: str, fmt: VideoFormat, tools) -> None:
     """The stock decoders find the encoder's MD5 in every picture and give its reconstruction."""
     recon = list(read_yuv(folder / f"{name}.yuv", fmt))
-    report = decode_hm(folder / f"{name}.bin", tools, folder / "decoded.yuv", fmt)
-    assert len(report.pictures) == len(recon) and all(picture.verified for picture in report.pictures)
+    report = decode_own(HM, tools, folder / f"{name}.bin", folder / "decoded.yuv", fmt)
+    assert report.pictures == report.verified == len(recon)
     assert first_difference(recon, read_yuv(folder / "decoded.yuv", fmt)) is None
-    if supported_by_libav(fmt):
+    if supports(fmt, Standard.HEVC):
         assert first_difference(recon, decode_libav(folder / f"{name}.bin", fmt)) is None
 
 
@@ -92,8 +95,8 @@ def test_stock_without_a_say_and_decodable_with_one(tmp_path, tools, case):
     logs = run_all({
         "stock": (job, tools.stock_encoder),
         "absent": (job, tools.encoder),
-        "ones": (replace(job, weights=ones_file, idse=hm.IdseOptions(tau=0.7, power=0.5, clip=3)), tools.encoder),
-        "random": (replace(job, weights=random_file, idse=hm.IdseOptions(tau=0.1, qp_map_clip=12)), tools.encoder)})
+        "ones": (replace(job, weights=ones_file, idse=IdseOptions(tau=0.7, power=0.5, clip=3)), tools.encoder),
+        "random": (replace(job, weights=random_file, idse=IdseOptions(tau=0.1, qp_map_clip=12)), tools.encoder)})
 
     assert same(tmp_path, "stock", "absent") and logs["absent"].idse is None
     assert same(tmp_path, "stock", "ones")
@@ -116,7 +119,7 @@ def test_stock_without_a_say_and_decodable_with_one(tmp_path, tools, case):
 def test_qp_offsets_stay_in_the_range_of_qp(tmp_path, tools, qp):
     fmt = VideoFormat(72, 72)
     job = make_job(tmp_path, fmt, tools, qp=qp, options={"MaxCuDQPDepth": "2"},
-                   idse=hm.IdseOptions(tau=0, qp_map_clip=12),
+                   idse=IdseOptions(tau=0, qp_map_clip=12),
                    weights=write_maps(tmp_path / "random.idse", [random_map(fmt, 1)], fmt))
     summary = run(job, tools.encoder, "random").idse
     assert summary.qp_offset_min < -3 and summary.qp_offset_max > 3
@@ -163,7 +166,7 @@ def test_rdoq_modes_without_shapes_are_the_same_but_for_transform_skip(tmp_path,
     fmt = VideoFormat(72, 72)
     weights = write_maps(tmp_path / "pixels.idse", [replace(random_map(fmt, 5), shapes={})], fmt, transform_sizes=())
     job = make_job(tmp_path, fmt, tools, weights=weights, options={"TransformSkip": "0"})
-    run_all({f"rdoq{mode}": (replace(job, idse=hm.IdseOptions(rdoq=mode)), tools.encoder) for mode in (0, 1, 2)})
+    run_all({f"rdoq{mode}": (replace(job, idse=IdseOptions(rdoq=mode)), tools.encoder) for mode in (0, 1, 2)})
     assert same(tmp_path, "rdoq1", "rdoq2") and not same(tmp_path, "rdoq0", "rdoq1")
 
 
@@ -178,7 +181,7 @@ def test_maps_belong_to_pictures_in_output_order(tmp_path, tools):
     for poc in range(frames):
         maps = base[:poc] + [random_map(fmt, poc)] + base[poc + 1:]
         files[f"poc{poc}"] = write_maps(tmp_path / f"poc{poc}.idse", maps, fmt)
-    job = make_job(tmp_path, fmt, tools, frames=frames, kind="randomaccess", qp=22, idse=hm.IdseOptions(qp_map=False))
+    job = make_job(tmp_path, fmt, tools, frames=frames, kind="randomaccess", qp=22, idse=IdseOptions(qp_map=False))
     logs = run_all({name: (replace(job, weights=path), tools.encoder) for name, path in files.items()})
     order = [picture.poc for picture in logs["base"].pictures]
     assert sorted(order) == list(range(frames)) and order != sorted(order)
@@ -228,7 +231,7 @@ def test_temporal_subsampling_uses_the_maps_of_the_frames_it_codes(tmp_path, too
 # ---- weights move error ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("rows, columns", [(slice(96, 192), slice(0, 128)), (slice(64, 128), slice(64, 160))])
-@pytest.mark.parametrize("idse", [hm.IdseOptions(tau=0), hm.IdseOptions(tau=0, qp_map=False)], ids=["map", "no-map"])
+@pytest.mark.parametrize("idse", [IdseOptions(tau=0), IdseOptions(tau=0, qp_map=False)], ids=["map", "no-map"])
 @pytest.mark.parametrize("qp", [27, 37])
 def test_a_region_gains_what_the_rest_loses(tmp_path, tools, rows, columns, idse, qp):
     """Twice the weight, a photograph, the rate of the stock encoder within 5 %."""
@@ -270,7 +273,7 @@ def test_shapes_favour_the_orientation_that_they_weigh(tmp_path, tools, qp):
     smooth = sum(noise[i:i + 128, j:j + 128] for i in range(3) for j in range(3))
     smooth = smooth + smooth.T
     plane = np.clip(128 + 30 * smooth / smooth.std(), 0, 255).astype(np.uint8)
-    job = make_job(tmp_path, fmt, tools, qp=qp, idse=hm.IdseOptions(tau=0, rdoq=2, qp_map=False))
+    job = make_job(tmp_path, fmt, tools, qp=qp, idse=IdseOptions(tau=0, rdoq=2, qp_map=False))
     write_yuv(job.source, [(plane,)], fmt)
     files = {name: write_maps(tmp_path / f"{name}.idse", [directional_map(fmt, name == "horizontal")], fmt)
              for name in ("horizontal", "vertical")}
@@ -303,7 +306,7 @@ def stripes(fmt: VideoFormat, axis: int, size: int) -> WeightMap:
     return whole
 
 
-def contrast(folder: Path, name: str, job: hm.EncodeJob, axis: int, size: int) -> np.ndarray:
+def contrast(folder: Path, name: str, job: EncodeJob, axis: int, size: int) -> np.ndarray:
     """Per plane, the error of the last picture in the stripes of low weight by that in the others."""
     ratios = []
     for a, b in zip(list(read_yuv(job.source, job.fmt))[-1], list(read_yuv(folder / f"{name}.yuv", job.fmt))[-1]):
@@ -384,24 +387,24 @@ OVERLAY = Path(__file__).parent.parent / "cfg" / "hm" / "idse.cfg"
 def test_the_configuration_file_holds_the_defaults():
     lines = (line.partition("#")[0].split(":") for line in OVERLAY.read_text().splitlines())
     values = {name.strip(): value.strip() for name, value in filter(lambda words: len(words) == 2, lines)}
-    arguments = dict(word.removeprefix("--").split("=") for word in hm.IdseOptions().arguments(Path("w.idse")))
+    arguments = dict(word.removeprefix("--").split("=") for word in IdseOptions().arguments(Path("w.idse")))
     assert arguments.pop("IDSEWeightFile") == "w.idse"
     ours = {name: float(values.pop(name)) for name in list(values) if name.startswith("IDSE")}
     assert ours == {name: float(value) for name, value in arguments.items()}
-    assert values == hm.weighted_options(hm.IdseOptions())
+    assert values == HM.weighted_options(IdseOptions())
 
 
 def test_the_configuration_file_makes_the_same_bitstream(tmp_path, tools):
     """As the command, and not as HM's configuration alone."""
     fmt = VideoFormat(136, 72)
     weights = write_maps(tmp_path / "w.idse", [random_map(fmt, 1)], fmt)
-    job = make_job(tmp_path, fmt, tools, weights=weights, options=hm.weighted_options(hm.IdseOptions()))
+    job = make_job(tmp_path, fmt, tools, weights=weights, options=HM.weighted_options(IdseOptions()))
     run(job, tools.encoder, "command")
     bare = replace(job, weights=None, options={})
 
     def with_files(name: str, *configs: Path) -> None:
         one = replace(bare, config=configs, bitstream=tmp_path / f"{name}.bin", recon=tmp_path / f"{name}.yuv")
-        arguments = [*hm.command(one, tools.encoder), f"--IDSEWeightFile={weights}"]
+        arguments = [*HM.command(one, tools.encoder), f"--IDSEWeightFile={weights}"]
         subprocess.run(arguments, check=True, capture_output=True)
     with_files("files", *job.config, OVERLAY)
     with_files("without", *job.config)
@@ -413,10 +416,10 @@ def test_the_configuration_file_makes_the_same_bitstream(tmp_path, tools):
 BAD = VideoFormat(40, 24)
 
 
-def refusal(job: hm.EncodeJob, tools, *options: str) -> str:
+def refusal(job: EncodeJob, tools, *options: str) -> str:
     """The one line that the encoder says before it ends with status 2 and has made no file."""
     (job.source.parent / "out").mkdir(exist_ok=True)
-    done = subprocess.run([*hm.command(job, tools.encoder), *options], capture_output=True, text=True)
+    done = subprocess.run([*HM.command(job, tools.encoder), *options], capture_output=True, text=True)
     assert done.returncode == 2, (done.returncode, done.stderr)
     lines = [line for line in done.stderr.splitlines() if not line.startswith(("**", "Info:"))]  # HM's own remarks
     assert len(lines) == 1 and lines[0].startswith("IDSE: error: "), done.stderr
@@ -518,7 +521,7 @@ def test_settings_out_of_range(bad_job, tools, option, message):
 def test_settings_that_are_no_numbers(bad_job, tools, option):
     """HM's own parser refuses them, by name and value."""
     (bad_job.source.parent / "out").mkdir()
-    done = subprocess.run([*hm.command(bad_job, tools.encoder), f"--{option}"], capture_output=True, text=True)
+    done = subprocess.run([*HM.command(bad_job, tools.encoder), f"--{option}"], capture_output=True, text=True)
     name, value = option.split("=")
     assert done.returncode and f'"{name}" with argument "{value}"' in done.stderr
     assert not list((bad_job.source.parent / "out").iterdir())
@@ -540,5 +543,5 @@ def test_combinations_are_free_without_weights(tmp_path, tools):
 
 
 def test_the_stock_encoder_knows_no_weights(bad_job, tools):
-    done = subprocess.run(hm.command(bad_job, tools.stock_encoder), capture_output=True, text=True)
+    done = subprocess.run(HM.command(bad_job, tools.stock_encoder), capture_output=True, text=True)
     assert done.returncode and "IDSEWeightFile" in done.stderr

@@ -12,24 +12,28 @@ import pytest
 from clips import make_job
 from oracles import random_map, region_map, run_all, same, write_maps
 
-from fprdo_bridge.encoders import jm
-from fprdo_bridge.bitstream.decoders import decode_jm, decode_libav, supported_by_libav
+from fprdo_bridge import encoders
+from fprdo_bridge.bitstream.libav import decode_libav, supports
+from fprdo_bridge.bitstream.nal_units import Standard
+from fprdo_bridge.encoders.decoding import decode_own
+from fprdo_bridge.encoders.jm import JM
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoders.structures import KINDS
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import load_picture
 from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import ones
 
 OFF = IdseOptions(rdoq=0, qp_map=False, sao=False, decisions=0)
-CONFIGS = Path(jm.__file__).parents[2] / "cfg" / "jm"
+CONFIGS = Path(encoders.__file__).parents[2] / "cfg" / "jm"
 
 
 def check_decoders(folder: Path, name: str, fmt: VideoFormat, tools, libav: bool = True) -> None:
     """The stock decoders give the encoder's reconstruction."""
     recon = list(read_yuv(folder / f"{name}.yuv", fmt))
-    assert decode_jm(folder / f"{name}.bin", tools, folder / "decoded.yuv", fmt) == len(recon)
+    assert decode_own(JM, tools, folder / f"{name}.bin", folder / "decoded.yuv", fmt).pictures == len(recon)
     assert first_difference(recon, read_yuv(folder / "decoded.yuv", fmt)) is None
-    if libav and supported_by_libav(fmt, "h264"):
+    if libav and supports(fmt, Standard.AVC):
         assert first_difference(recon, decode_libav(folder / f"{name}.bin", fmt)) is None
 
 
@@ -96,7 +100,7 @@ def test_stock_without_a_say_and_decodable_with_one(tmp_path, jm_tools, case):
     width, height, chroma, depth, kind, frames, options = CASES[case]
     fmt = VideoFormat(width, height, chroma, depth)
     lossless, qp_map = "LosslessCoding" in options, not options.keys() & {"LosslessCoding", *SEPARATE}
-    job = make_job(tmp_path, fmt, jm_tools, kind=kind, frames=frames, codec=jm, qp=27,
+    job = make_job(tmp_path, fmt, jm_tools, kind=kind, frames=frames, codec=JM, qp=27,
                    options=options | ({f"QP{kind}Slice": "0" for kind in "IPB"} if lossless else {}))
     ones_file = write_maps(tmp_path / "ones.idse", [ones(fmt)] * frames, fmt)
     random_file = write_maps(tmp_path / "random.idse", [random_map(fmt, seed) for seed in range(frames)], fmt)
@@ -107,7 +111,7 @@ def test_stock_without_a_say_and_decodable_with_one(tmp_path, jm_tools, case):
         "ones": (replace(job, weights=ones_file, idse=IdseOptions(tau=0.7, power=0.5, clip=3, qp_map=qp_map)),
                  jm_tools.encoder),
         "random": (replace(job, weights=random_file, idse=IdseOptions(tau=0.1, qp_map_clip=clip, qp_map=qp_map)),
-                   jm_tools.encoder)}, jm)
+                   jm_tools.encoder)}, JM)
 
     assert same(tmp_path, "stock", "absent") and logs["absent"].idse is None
     assert same(tmp_path, "stock", "ones")
@@ -130,23 +134,23 @@ def test_stock_without_a_say_and_decodable_with_one(tmp_path, jm_tools, case):
 @pytest.mark.parametrize("qp", [0, 51])
 def test_qp_offsets_stay_in_the_range_of_qp(tmp_path, jm_tools, qp):
     fmt = VideoFormat(88, 72)
-    job = make_job(tmp_path, fmt, jm_tools, codec=jm, qp=qp, idse=IdseOptions(tau=0, qp_map_clip=12),
+    job = make_job(tmp_path, fmt, jm_tools, codec=JM, qp=qp, idse=IdseOptions(tau=0, qp_map_clip=12),
                    weights=write_maps(tmp_path / "random.idse", [random_map(fmt, 1)], fmt))
-    summary = run_all({"random": (job, jm_tools.encoder)}, jm)["random"].idse
+    summary = run_all({"random": (job, jm_tools.encoder)}, JM)["random"].idse
     assert summary.qp_offset_min < -3 and summary.qp_offset_max > 3
     check_decoders(tmp_path, "random", fmt, jm_tools)
 
 
-@pytest.mark.parametrize("kind", jm.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_our_configurations_with_their_overlay(tmp_path, jm_tools, kind):
     """As a user would run them, without the runner: the overlay's values are the defaults of the package."""
     fmt, frames = VideoFormat(72, 56), 9
     weights = write_maps(tmp_path / "w.idse", [random_map(fmt, seed) for seed in range(frames)], fmt)
-    job = make_job(tmp_path, fmt, jm_tools, kind=kind, frames=frames, codec=jm)
+    job = make_job(tmp_path, fmt, jm_tools, kind=kind, frames=frames, codec=JM)
     overlay = replace(job, config=(*job.config, CONFIGS / "idse.cfg"), options={"IDSEWeightFile": str(weights)})
     logs = run_all({"overlay": (overlay, jm_tools.encoder),
                     "runner": (replace(job, weights=weights), jm_tools.encoder),
-                    "stock": (job, jm_tools.stock_encoder)}, jm)
+                    "stock": (job, jm_tools.stock_encoder)}, JM)
     assert same(tmp_path, "overlay", "runner") and not same(tmp_path, "overlay", "stock")
     assert logs["overlay"].idse == logs["runner"].idse
     check_decoders(tmp_path, "overlay", fmt, jm_tools)
@@ -160,7 +164,7 @@ def test_our_configurations_with_their_overlay(tmp_path, jm_tools, kind):
 def test_every_setting_acts_alone(tmp_path, jm_tools):
     """With everything off the bitstream is the stock one; each setting by itself changes it, and counts as itself."""
     fmt = VideoFormat(136, 72)
-    job = make_job(tmp_path, fmt, jm_tools, frames=3, kind="lowdelay", codec=jm, qp=20,
+    job = make_job(tmp_path, fmt, jm_tools, frames=3, kind="lowdelay", codec=JM, qp=20,
                    weights=write_maps(tmp_path / "random.idse", [random_map(fmt, seed) for seed in range(3)], fmt))
     settings = {"off": OFF, "rdoq1": replace(OFF, rdoq=1), "rdoq2": replace(OFF, rdoq=2),
                 "qp": replace(OFF, qp_map=True), "qp1": replace(OFF, qp_map=True, qp_map_clip=1),
@@ -169,7 +173,7 @@ def test_every_setting_acts_alone(tmp_path, jm_tools):
                 "all": replace(OFF, decisions=31), "luma": replace(OFF, decisions=15),
                 "chroma": replace(OFF, decisions=16)}
     logs = run_all({"stock": (replace(job, weights=None), jm_tools.stock_encoder)}
-                   | {name: (replace(job, idse=idse), jm_tools.encoder) for name, idse in settings.items()}, jm)
+                   | {name: (replace(job, idse=idse), jm_tools.encoder) for name, idse in settings.items()}, JM)
     plain = ("off", "sao", "chroma")  # AVC has no SAO; a mask of chroma in no decision
     assert all(same(tmp_path, "stock", name) for name in plain)
     others = [name for name in settings if name not in plain]
@@ -192,8 +196,8 @@ def test_every_setting_acts_alone(tmp_path, jm_tools):
 def test_rdoq_modes_without_shapes_are_the_same(tmp_path, jm_tools, options):
     fmt = VideoFormat(88, 72)
     weights = write_maps(tmp_path / "pixels.idse", [replace(random_map(fmt, 5), shapes={})], fmt, transform_sizes=())
-    job = make_job(tmp_path, fmt, jm_tools, codec=jm, weights=weights, options=options)
-    run_all({f"rdoq{mode}": (replace(job, idse=IdseOptions(rdoq=mode)), jm_tools.encoder) for mode in (0, 1, 2)}, jm)
+    job = make_job(tmp_path, fmt, jm_tools, codec=JM, weights=weights, options=options)
+    run_all({f"rdoq{mode}": (replace(job, idse=IdseOptions(rdoq=mode)), jm_tools.encoder) for mode in (0, 1, 2)}, JM)
     assert same(tmp_path, "rdoq1", "rdoq2") and not same(tmp_path, "rdoq0", "rdoq1")
 
 
@@ -201,13 +205,13 @@ def test_weights_far_from_one_are_limited_and_said_to_be(tmp_path, jm_tools):
     """14 bits, a weight of 200 where the errors are. (JM, the stock one too, crashes on this clip from QP 40 on.)"""
     fmt = VideoFormat(256, 64, "444", 14)
     weights, _ = region_map(fmt, slice(0, 16), slice(0, 16), 1000)
-    job = make_job(tmp_path, fmt, jm_tools, codec=jm, qp=30, idse=IdseOptions(tau=0, qp_map=False),
+    job = make_job(tmp_path, fmt, jm_tools, codec=JM, qp=30, idse=IdseOptions(tau=0, qp_map=False),
                    weights=write_maps(tmp_path / "peak.idse", [weights], fmt))
     rng = np.random.default_rng(1)
     write_yuv(job.source, [tuple(rng.integers(0, 2, shape, np.uint16) * 16383 for shape in fmt.plane_shapes)], fmt)
     (tmp_path / "run").mkdir()
     run = replace(job, bitstream=tmp_path / "peak.bin", recon=tmp_path / "peak.yuv")
-    done = subprocess.run(jm.command(run, jm_tools.encoder), cwd=tmp_path / "run", capture_output=True, text=True)
+    done = subprocess.run(JM.command(run, jm_tools.encoder), cwd=tmp_path / "run", capture_output=True, text=True)
     assert done.returncode == 0
     assert re.search(r"^IDSE: warning: [1-9]\d* distortions were limited; raise IDSETau", done.stdout, re.MULTILINE)
     check_decoders(tmp_path, "peak", fmt, jm_tools)
@@ -222,10 +226,10 @@ def test_maps_belong_to_pictures_in_output_order(tmp_path, jm_tools, kind, optio
     base = [ones(fmt)] * frames
     files = {"base": base} | {f"poc{poc}": base[:poc] + [random_map(fmt, poc)] + base[poc + 1:]
                               for poc in range(frames)}
-    job = make_job(tmp_path, fmt, jm_tools, frames=frames, kind=kind, codec=jm, qp=22, options=options,
+    job = make_job(tmp_path, fmt, jm_tools, frames=frames, kind=kind, codec=JM, qp=22, options=options,
                    idse=IdseOptions(qp_map=False))
     logs = run_all({name: (replace(job, weights=write_maps(tmp_path / f"{name}.idse", maps, fmt)), jm_tools.encoder)
-                    for name, maps in files.items()}, jm)
+                    for name, maps in files.items()}, JM)
     order = [picture.poc for picture in logs["base"].pictures]
     assert sorted(order) == list(range(frames)) and (kind == "lowdelay") == (order == sorted(order))
     for poc in range(frames):
@@ -237,10 +241,10 @@ def test_maps_belong_to_pictures_in_output_order(tmp_path, jm_tools, kind, optio
 def test_skipped_frames_have_maps_of_their_own(tmp_path, jm_tools):
     fmt = VideoFormat(72, 40)
     maps = [random_map(fmt, seed) for seed in range(3)]
-    job = make_job(tmp_path, fmt, jm_tools, frames=3, codec=jm, options={"FrameSkip": "1", "FramesToBeEncoded": "2"})
+    job = make_job(tmp_path, fmt, jm_tools, frames=3, codec=JM, options={"FrameSkip": "1", "FramesToBeEncoded": "2"})
     files = {"base": maps, "odd": [maps[0], random_map(fmt, 8), maps[2]], "even": [*maps[:2], random_map(fmt, 8)]}
     logs = run_all({name: (replace(job, weights=write_maps(tmp_path / f"{name}.idse", chosen, fmt)), jm_tools.encoder)
-                    for name, chosen in files.items()}, jm)
+                    for name, chosen in files.items()}, JM)
     assert len(logs["base"].pictures) == logs["base"].idse.pictures == 2
     assert same(tmp_path, "base", "odd") and not same(tmp_path, "base", "even")
 
@@ -256,11 +260,11 @@ def test_a_region_gains_what_the_rest_loses(tmp_path, jm_tools, options, qp_map)
     weights, mask = region_map(fmt, slice(64, 128), slice(64, 160), 2)
     rgb = load_picture("skimage:astronaut")[:192, 128:384]
     frame = (rgb[..., 1], rgb[::2, ::2, 0], rgb[::2, ::2, 2])
-    job = make_job(tmp_path, fmt, jm_tools, codec=jm, qp=32, options=options, idse=IdseOptions(tau=0, qp_map=qp_map))
+    job = make_job(tmp_path, fmt, jm_tools, codec=JM, qp=32, options=options, idse=IdseOptions(tau=0, qp_map=qp_map))
     write_yuv(job.source, [frame], fmt)
     file = write_maps(tmp_path / "w.idse", [weights], fmt)
     logs = run_all({"stock": (job, jm_tools.stock_encoder),
-                    "weighted": (replace(job, weights=file), jm_tools.encoder)}, jm)
+                    "weighted": (replace(job, weights=file), jm_tools.encoder)}, JM)
     errors = {}
     for name in logs:
         difference = next(read_yuv(tmp_path / f"{name}.yuv", fmt))[0].astype(float) - frame[0]
@@ -278,7 +282,7 @@ BAD = VideoFormat(40, 24)
 @pytest.fixture
 def bad_job(tmp_path, jm_tools) -> EncodeJob:
     weights = write_maps(tmp_path / "w.idse", [random_map(BAD, seed) for seed in range(2)], BAD)
-    return make_job(tmp_path, BAD, jm_tools, frames=2, codec=jm, weights=weights)
+    return make_job(tmp_path, BAD, jm_tools, frames=2, codec=JM, weights=weights)
 
 
 def refusal(job: EncodeJob, tools, *options: str) -> str:
@@ -286,7 +290,7 @@ def refusal(job: EncodeJob, tools, *options: str) -> str:
     folder = job.bitstream.parent
     folder.mkdir()
     arguments = [word for option in options for word in ("-p", option)]
-    done = subprocess.run([*jm.command(job, tools.encoder), *arguments], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run([*JM.command(job, tools.encoder), *arguments], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 2, done.stdout[-500:] + done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("IDSE: error: ")]
     assert len(lines) == 1 and done.stderr.rstrip().endswith(lines[0])
@@ -335,6 +339,6 @@ def test_combinations_that_make_no_sense(bad_job, jm_tools, options, name):
 
 
 def test_combinations_are_free_without_weights(tmp_path, jm_tools):
-    job = make_job(tmp_path, BAD, jm_tools, codec=jm, options={"RDPictureDecision": "1"})
-    run_all({"stock": (job, jm_tools.stock_encoder), "patched": (job, jm_tools.encoder)}, jm)
+    job = make_job(tmp_path, BAD, jm_tools, codec=JM, options={"RDPictureDecision": "1"})
+    run_all({"stock": (job, jm_tools.stock_encoder), "patched": (job, jm_tools.encoder)}, JM)
     assert same(tmp_path, "stock", "patched")

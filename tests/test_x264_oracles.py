@@ -10,21 +10,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import clip
+from clips import clip, logged_command
 from oracles import random_map, region_map, same, write_maps
 from scipy.fft import dctn
 from x264_builds import build_without_assembly
 
 from fprdo_bridge import toolchain
-from fprdo_bridge.encoders import x264
-from fprdo_bridge.bitstream.decoders import bitstream_format, decode_libav, supported_by_libav
+from fprdo_bridge.bitstream.libav import decode_libav, supports
+from fprdo_bridge.bitstream.nal_units import Standard
+from fprdo_bridge.bitstream.probe import probe
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
+from fprdo_bridge.encoders.log import EncodeLog
+from fprdo_bridge.encoders.running import encode
+from fprdo_bridge.encoders.x264 import X264
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import load_picture
 from fprdo_bridge.video.raw import read_yuv, write_yuv
 from fprdo_bridge.importance.idse_file import WeightMap, ones
 
-OFF = x264.IdseOptions(rdoq=0, qp_map=False, decisions=0)
+OFF = IdseOptions(rdoq=0, qp_map=False, decisions=0)
 
 
 @pytest.fixture(scope="session")
@@ -32,34 +37,35 @@ def tools(x264_tools) -> toolchain.Toolchain:
     return x264_tools
 
 
-def make_job(folder: Path, fmt: VideoFormat, kind: str, frames: int, tools, **arguments) -> x264.EncodeJob:
+def make_job(folder: Path, fmt: VideoFormat, kind: str, frames: int, tools, qp: float = 27, rate: str = "qp",
+             **arguments) -> EncodeJob:
     write_yuv(folder / "source.yuv", clip(fmt, frames), fmt)
-    return x264.EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "qp": 27,
+    return EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "rate": Rate(rate, qp),
                              "bitstream": folder / "out.264", "recon": folder / "out.yuv",
-                             "config": (x264.config_for(kind, fmt, tools),)} | arguments)
+                             "config": (X264.config_for(kind, fmt, tools),)} | arguments)
 
 
-def run(job: x264.EncodeJob, program: Path, name: str) -> x264.EncodeLog:
+def run(job: EncodeJob, program: Path, name: str) -> EncodeLog:
     """Run the program itself, so that its bitstream is seen as it wrote it; outputs name.bin and name.yuv."""
     folder = job.source.parent
     this = replace(job, bitstream=folder / f"{name}.bin", recon=folder / f"{name}.yuv")
-    commands = [x264.command(this, program)]
-    if job.rate == "abr":
+    commands = [X264.command(this, program)]
+    if job.rate.kind == "abr":
         stats = ["--stats", str(folder / f"{name}.stats")]
         commands = [[*commands[0], "--pass", "1", *stats], [*commands[0], "--pass", "2", *stats]]
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    return x264.parse_log(done.stderr)
+    return X264.parse_log(done.stderr)
 
 
-def run_all(jobs: dict[str, tuple[x264.EncodeJob, Path]]) -> dict[str, x264.EncodeLog]:
+def run_all(jobs: dict[str, tuple[EncodeJob, Path]]) -> dict[str, EncodeLog]:
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(jobs, pool.map(lambda name: run(*jobs[name], name), jobs)))
 
 
 def check_decoder(folder: Path, name: str, fmt: VideoFormat) -> None:
-    assert supported_by_libav(fmt, "h264")
+    assert supports(fmt, Standard.AVC)
     assert first_difference(read_yuv(folder / f"{name}.yuv", fmt), decode_libav(folder / f"{name}.bin", fmt)) is None
 
 
@@ -112,11 +118,11 @@ def test_stock_without_a_say_and_decodable_with_one(tmp_path, tools, case):
     arguments = {"frame_count": frames, "frames_per_map": every}
     ones_file = write_maps(tmp_path / "ones.idse", [ones(fmt)] * count, fmt, **arguments)
     random_file = write_maps(tmp_path / "random.idse", [random_map(fmt, seed) for seed in range(count)], fmt, **arguments)
-    weighted = replace(job, weights=random_file, idse=x264.IdseOptions(tau=0.1, qp_map_clip=12))
+    weighted = replace(job, weights=random_file, idse=IdseOptions(tau=0.1, qp_map_clip=12))
     logs = run_all({
         "stock": (job, tools.stock_encoder),
         "absent": (job, tools.encoder),
-        "ones": (replace(job, weights=ones_file, idse=x264.IdseOptions(tau=0.7, power=0.5, clip=3)), tools.encoder),
+        "ones": (replace(job, weights=ones_file, idse=IdseOptions(tau=0.7, power=0.5, clip=3)), tools.encoder),
         "random": (weighted, tools.encoder),
         "again": (weighted, tools.encoder)})
     assert same(tmp_path, "stock", "absent") and logs["absent"].idse is None
@@ -157,8 +163,8 @@ def test_assembly_gives_what_c_gives(tmp_path, tools, in_c, kind, fmt, options):
     weights = write_maps(tmp_path / "random.idse", [random_map(fmt, seed) for seed in range(4)], fmt)
     jobs = {}
     for qp in (6, 26, 40):
-        weighted = replace(job, qp=qp, weights=weights, idse=x264.IdseOptions(tau=0, qp_map_clip=12))
-        jobs |= {f"stock-{qp}": (replace(job, qp=qp), tools.stock_encoder), f"absent-{qp}": (replace(job, qp=qp), in_c),
+        weighted = replace(job, rate=Rate("qp", qp), weights=weights, idse=IdseOptions(tau=0, qp_map_clip=12))
+        jobs |= {f"stock-{qp}": (replace(job, rate=Rate("qp", qp)), tools.stock_encoder), f"absent-{qp}": (replace(job, rate=Rate("qp", qp)), in_c),
                  f"assembly-{qp}": (weighted, tools.encoder), f"c-{qp}": (weighted, in_c)}
     run_all(jobs)
     for qp in (6, 26, 40):
@@ -207,7 +213,7 @@ def test_absolute_weights_are_relative_ones_with_the_macroblocks_lambda(tmp_path
     planes = tuple(levels.repeat(shape[0] // 9, 0).repeat(shape[1] // 9, 1).astype(np.float32) for shape in fmt.plane_shapes)
     weights = write_maps(tmp_path / "levels.idse", [WeightMap(planes, ones(fmt).shapes, (1.0, 1.0, 1.0))] * 4, fmt)
     job = make_job(tmp_path, fmt, kind, 4, tools, qp=30, weights=weights, options=options)
-    idse = x264.IdseOptions(tau=0)
+    idse = IdseOptions(tau=0)
     logs = run_all({"absolute": (replace(job, idse=idse), tools.encoder),
                     "plain": (replace(job, idse=replace(idse, rdoq=0, decisions=0)), tools.encoder),
                     "no-offset": (replace(job, idse=replace(idse, qp_map=False)), tools.encoder)})
@@ -223,8 +229,8 @@ def squared_error(folder: Path, name: str, fmt: VideoFormat) -> np.ndarray:
     return (source - coded) ** 2
 
 
-@pytest.mark.parametrize("idse", [x264.IdseOptions(rdoq=0, qp_map=False), x264.IdseOptions(rdoq=1, qp_map=False, decisions=0),
-                                  x264.IdseOptions(rdoq=0, decisions=0)], ids=["decisions", "trellis", "qp-map"])
+@pytest.mark.parametrize("idse", [IdseOptions(rdoq=0, qp_map=False), IdseOptions(rdoq=1, qp_map=False, decisions=0),
+                                  IdseOptions(rdoq=0, decisions=0)], ids=["decisions", "trellis", "qp-map"])
 def test_errors_move_to_where_weights_are_low(tmp_path, tools, idse):
     fmt = VideoFormat(192, 192)
     left = np.ones((192, 192), np.float32)
@@ -244,7 +250,7 @@ def test_weights_act_where_qp_cannot_move(tmp_path, tools):
     """A QP range of one value leaves the map's offsets without effect: lambda stays, so do the weights."""
     fmt = VideoFormat(176, 144)
     weights, mask = region_map(fmt, slice(32, 96), slice(48, 128), 16)
-    job = make_job(tmp_path, fmt, "intra", 1, tools, rate="crf", qp=30, idse=x264.IdseOptions(tau=0),
+    job = make_job(tmp_path, fmt, "intra", 1, tools, rate="crf", qp=30, idse=IdseOptions(tau=0),
                    weights=write_maps(tmp_path / "region.idse", [weights], fmt), options={"qpmin": "32", "qpmax": "32"})
     run_all({"map": (job, tools.encoder), "no-map": (replace(job, idse=replace(job.idse, qp_map=False)), tools.encoder),
              "plain": (replace(job, weights=None), tools.encoder)})
@@ -256,7 +262,7 @@ def test_weights_far_from_one_are_limited_and_said_to_be(tmp_path, tools):
     """Chroma of the largest QP, whose distortion psy-rd multiplies by 16, at a weight of 37: more than x264's costs hold."""
     fmt, frames = VideoFormat(320, 240, "420", 10), 6
     weights, mask = region_map(fmt, slice(80, 144), slice(80, 112), 1e6)
-    job = make_job(tmp_path, fmt, "randomaccess", frames, tools, qp=51, idse=x264.IdseOptions(qp_map=False),
+    job = make_job(tmp_path, fmt, "randomaccess", frames, tools, qp=51, idse=IdseOptions(qp_map=False),
                    weights=write_maps(tmp_path / "peak.idse", [weights] * frames, fmt), options={"psy-rd": "1:0"})
     logs = run_all({"peak": (job, tools.encoder), "plain": (replace(job, weights=None), tools.encoder)})
     assert any("distortions were limited" in note for note in logs["peak"].notes)
@@ -285,9 +291,9 @@ def test_coefficient_weights_know_horizontal_from_vertical(tmp_path, tools, opti
             result[n] = (np.tile(weight / weight.mean(), (128 // n, 128 // n)).astype(np.float32),)
         return result
 
-    job = x264.EncodeJob(tmp_path / "source.yuv", fmt, 1, 30, tmp_path / "o.264", (x264.config_for("intra", fmt, tools),),
+    job = EncodeJob(tmp_path / "source.yuv", fmt, 1, Rate("qp", 30), tmp_path / "o.264", (X264.config_for("intra", fmt, tools),),
                          options={"trellis": "2"} | options,
-                         idse=x264.IdseOptions(tau=0, rdoq=2, qp_map=False, decisions=0))
+                         idse=IdseOptions(tau=0, rdoq=2, qp_map=False, decisions=0))
     names = {"horizontal": True, "vertical": False}
     run_all({name: (replace(job, weights=write_maps(
         tmp_path / f"{name}.idse", [WeightMap(whole.planes, shapes(value), (1.0,))], fmt)), tools.encoder)
@@ -310,7 +316,7 @@ def test_maps_belong_to_pictures_in_output_order(tmp_path, tools):
     files = {"base": write_maps(tmp_path / "base.idse", base, fmt)}
     for poc in range(frames):
         files[f"poc{poc}"] = write_maps(tmp_path / f"poc{poc}.idse", base[:poc] + [random_map(fmt, poc)] + base[poc + 1:], fmt)
-    job = make_job(tmp_path, fmt, "randomaccess", frames, tools, qp=22, idse=x264.IdseOptions(qp_map=False),
+    job = make_job(tmp_path, fmt, "randomaccess", frames, tools, qp=22, idse=IdseOptions(qp_map=False),
                    options={"threads": "3", "b-adapt": "0"})
     logs = run_all({name: (replace(job, weights=path), tools.encoder) for name, path in files.items()})
     order = [picture.poc for picture in logs["base"].pictures]
@@ -344,25 +350,24 @@ def test_encode(tmp_path, tools, rate, value):
     job = make_job(tmp_path, fmt, "randomaccess", frames, tools, rate=rate, qp=value, weights=weights,
                    options={"keyint": "4"})
     seen = []
-    result = x264.encode(job, tools, progress=seen.append)
+    result = encode(X264, job, tools, progress=seen.append)
     assert len(seen) == frames and [p.bits for p in seen] != [p.bits for p in result.log.pictures]
     assert sorted(picture.poc for picture in result.log.pictures) == list(range(frames))
     assert first_difference(read_yuv(job.recon, fmt), decode_libav(job.bitstream, fmt)) is None
     size = 8 * job.bitstream.stat().st_size
     assert size - 8 * 1200 < result.bits < size - 8 * 400  # less x264's list of its options
     assert result.log.seconds > 0 and result.log.idse.pictures == frames
-    assert bitstream_format(job.bitstream).full_range and bitstream_format(job.bitstream).matrix == "bt601"
-    assert job.log.read_text().startswith(str(tools.encoder))
-    stock = x264.encode(replace(job, weights=None, bitstream=tmp_path / "stock.264", recon=None), tools, stock=True)
+    assert probe(job.bitstream).fmt.full_range and probe(job.bitstream).fmt.matrix == "bt601"
+    assert logged_command(job.log)[0] == str(tools.encoder)
+    stock = encode(X264, replace(job, weights=None, bitstream=tmp_path / "stock.264", recon=None), tools, stock=True)
     assert stock.log.idse is None and stock.bits != result.bits
     if rate == "abr":
         assert stock.kbps / 1.5 < result.kbps < stock.kbps * 1.5
 
 
 @pytest.mark.parametrize("changes, line", [
-    ({"qp": 52}, "QP 52: use 0 to 51 for 8 bits"),
-    ({"rate": "abr", "qp": 0}, "bit rate 0: use 1 kbit/s or more"),
-    ({"rate": "vbr"}, "rate control 'vbr': x264 has qp, crf, abr here"),
+    ({"rate": Rate("qp", 52)}, "QP 52: use 0 to 51 for 8 bits"),
+    ({"rate": Rate("abr", 0)}, "bit rate 0: use 1 kbit/s or more"),
     ({"options": {"bogus": "1"}}, "bogus"),
     ({"options": {"preset": "fastest"}}, "invalid preset 'fastest'"),
     ({"options": {"interlaced": ""}}, "--idse-weights cannot be combined with interlaced coding; give --no-interlaced"),
@@ -373,7 +378,7 @@ def test_refusals(tmp_path, tools, changes, line):
     job = replace(make_job(tmp_path, fmt, "intra", 3, tools), **{"frames": 2} | changes,
                   weights=write_maps(tmp_path / "w.idse", [random_map(fmt, 1)] * 2, fmt))
     with pytest.raises(FprdoError, match=re.escape(line)) as error:
-        x264.encode(job, tools)
+        encode(X264, job, tools)
     assert "\n" not in str(error.value)
     assert {path.name for path in tmp_path.iterdir()} == {"source.yuv", "w.idse"}
 
@@ -390,12 +395,12 @@ def test_unusable_weights_leave_no_output(tmp_path, tools):
     write_maps(tmp_path / "small.idse", [random_map(small, 1)], small)
     for name, line in (("damaged", "wrong checksum of map 0 of 1"), ("small", "weights for 32x64, the pictures are 64x64"),
                        ("absent", "cannot be opened")):
-        command = x264.command(replace(job, weights=tmp_path / f"{name}.idse"), tools.encoder)
+        command = X264.command(replace(job, weights=tmp_path / f"{name}.idse"), tools.encoder)
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 2
         assert re.search(rf"^IDSE: error: {re.escape(str(tmp_path))}/{name}.idse: .*{line}", done.stderr, re.MULTILINE)
         assert not job.bitstream.exists()
-    command = x264.command(replace(job, weights=good, options={"idse-tau": "much"}), tools.encoder)
+    command = X264.command(replace(job, weights=good, options={"idse-tau": "much"}), tools.encoder)
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "IDSE: error: --idse-tau much: give a number" in done.stderr
 
@@ -404,13 +409,12 @@ def test_unusable_weights_leave_no_output(tmp_path, tools):
     ({"subme": "5"}, "subme 5 decides without distortion, the weights change QP and trellis only"),
     ({"subme": "6"}, "subme 6 decides without distortion in B-frames"),
     ({"trellis": "0"}, "trellis 0 quantises without distortion, idse-rdoq does nothing"),
-    ({"qp": "0"}, "lossless coding has no distortion, the weights do nothing"),
-    ({}, None)])
+    ({}, "lossless coding has no distortion, the weights do nothing"), ({}, None)])
 def test_what_does_nothing_is_said(tmp_path, tools, options, note):
     fmt = VideoFormat(64, 64)
-    job = make_job(tmp_path, fmt, "randomaccess", 2, tools, options=options,
+    job = make_job(tmp_path, fmt, "randomaccess", 2, tools, options=options, qp=0 if "lossless" in str(note) else 27,
                    weights=write_maps(tmp_path / "w.idse", [random_map(fmt, 1)] * 2, fmt))
-    notes = x264.encode(job, tools).log.notes
+    notes = encode(X264, job, tools).log.notes
     assert len(notes) == (note is not None) and all(line.startswith(note) for line in notes)
 
 
@@ -418,12 +422,12 @@ def test_defaults_give_way_to_the_user(tmp_path):
     fmt = VideoFormat(64, 64)
     config = tmp_path / "mine.cfg"
     config.write_text("# of mine\nkeyint = 5  # short\nno-mbtree\n\naq-mode = 2\n")
-    job = x264.EncodeJob(Path("s.yuv"), fmt, 1, 30, Path("o.264"), (config,), options={"psy-rd": "1:0.1", "sliced-threads": ""})
-    words = x264.command(job, Path("x264"))
+    job = EncodeJob(Path("s.yuv"), fmt, 1, Rate("qp", 30), Path("o.264"), (config,), options={"psy-rd": "1:0.1", "sliced-threads": ""})
+    words = X264.command(job, Path("x264"))
     assert words[words.index("--keyint") + 1] == "5" and "--no-mbtree" in words and words[words.index("--aq-mode") + 1] == "2"
     assert "--no-psy" not in words and words[words.index("--threads") + 1] == "1" and "--sliced-threads" in words
-    assert x264.remarks((config,), job.options) == ["x264 runs with --threads 1, with weights and without; give these options to "
+    assert X264.remarks(job) == ["x264 runs with --threads 1, with weights and without; give these options to "
                                                     "have it otherwise"]
     config.write_text("key int = 5\n")
     with pytest.raises(FprdoError, match="mine.cfg, line 1: 'key int' is no option of x264"):
-        x264.command(job, Path("x264"))
+        X264.command(job, Path("x264"))

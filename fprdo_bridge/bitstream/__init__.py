@@ -1,1 +1,1 @@
-"""What lies in a bitstream: NAL units, the colour description, the stock decoders."""
+"""What lies in a bitstream: NAL units, parameter sets, format and rate, containers, and libavcodec as its decoder."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
 from fprdo_bridge.encoders import ENCODERS
-from fprdo_bridge.encoders.job import IdseOptions
+from fprdo_bridge.encoders.job import RATE_KINDS, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.video.formats import SITINGS
@@ -69,11 +69,12 @@ def add_idse_arguments(parser: argparse.ArgumentParser) -> None:
 def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
     """Which encoder, and its own options."""
     group = parser.add_argument_group("encoder")
-    group.add_argument("--encoder", choices=ENCODERS, default=ENCODERS[0], help="(default %(default)s)")
+    group.add_argument("--encoder", choices=tuple(ENCODERS), default=next(iter(ENCODERS)), help="(default %(default)s)")
     group.add_argument("--config", default="intra", metavar="NAME|FILE",
                        help="intra (default), lowdelay, randomaccess, or an encoder configuration file")
-    group.add_argument("--rate-control", choices=("qp", "crf", "abr"), default="qp",
-                       help="what -q is: QP (default), or with x264 constant rate factor, or kilobit per second in two passes")
+    group.add_argument("--rate-control", choices=RATE_KINDS, default="qp",
+                       help="what -q is: QP (default), or, of encoders that have it, constant rate factor, or kilobit per second "
+                       "in two passes")
     group.add_argument("--option", type=assignment, action="append", default=[], metavar="NAME=VALUE",
                        help="further encoder option, repeatable, like --option SAO=0")
 
@@ -109,12 +110,6 @@ def idse_options_of(options: argparse.Namespace) -> IdseOptions:
     """The settings of add_idse_arguments()."""
     given = {name: getattr(options, name) for name in vars(IdseOptions()) if getattr(options, name) is not None}
     return IdseOptions(**given)
-
-
-def config_of(options: argparse.Namespace, codec, sequence: Source, tools) -> Path:
-    """The configuration file that --config names."""
-    name = options.config
-    return codec.config_for(name, sequence.fmt, tools) if name in codec.KINDS else Path(name)
 
 
 def keep_inputs(outputs: list[Path | None], inputs: list[str | Path | None]) -> None:

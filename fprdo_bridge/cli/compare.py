@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fprdo_bridge import toolchain
+from fprdo_bridge import encoders
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_format_arguments, add_idse_arguments,
                                         add_weight_arguments, idse_options_of, keep_inputs, open_named,
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
         qps=tuple(options.qp), config=options.config, options=dict(options.option), idse=idse_options_of(options),
         idse_options=dict(options.idse_option), weights=weight_settings_of(options),
         measure=tuple(options.measure or ()), encoder=options.encoder, rate=options.rate_control)
-    tools = toolchain.find(options.encoder)
+    tools = encoders.get(options.encoder).tools()
     sources = [open_named(name, options) for name in options.source]
     judge = settings.judges[0]
     plots = curves.curve_files(min(options.curves, len(sources)))

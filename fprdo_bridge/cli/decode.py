@@ -3,57 +3,43 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
+from fractions import Fraction
 from pathlib import Path
 
-from fprdo_bridge import toolchain
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import add_format_arguments, format_request_of, keep_inputs
-from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.encoders import decoders
+from fprdo_bridge.files import workspace
 from fprdo_bridge.text import printable
-from fprdo_bridge.video.pictures import save_frame
-from fprdo_bridge.video.raw import read_yuv, write_yuv
+from fprdo_bridge.video.output import check_output, write_frames
 
-HELP = DESCRIPTION = "decode with a stock decoder, into a picture or a .yuv file"
+HELP = DESCRIPTION = "decode with a stock decoder, into a picture, a .y4m or a .yuv file"
 EXAMPLE = "fprdo decode photo.bin -o photo-decoded.png --decoder libavcodec"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("bitstream", type=Path, help="HEVC or AVC byte stream")
+    parser.add_argument("bitstream", type=Path, help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
-                        help=".yuv, or a picture by its suffix")
-    parser.add_argument("--decoder", choices=("hm", "jm", "libavcodec"),
-                        help="default: hm for HEVC; for AVC jm if it is built, else libavcodec")
+                        help=".yuv, .y4m, or a picture by its suffix")
+    parser.add_argument("--decoder", choices=decoders(),
+                        help="default: the own one of an encoder of the same standard that is built, else libavcodec")
     add_format_arguments(parser, frames=False)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Decode a bitstream into a picture or a raw file."""
-    from fprdo_bridge.bitstream.decoders import (bitstream_codec, bitstream_format, check_complete, check_decoder,
-                                                 decode_hm, decode_jm, decode_libav)
+    """Decode a bitstream into a picture, a .y4m or a raw file."""
+    from fprdo_bridge.bitstream.container import byte_stream
+    from fprdo_bridge.bitstream.probe import probe
+    from fprdo_bridge.encoders.decoding import decoding
 
     keep_inputs([options.output], [options.bitstream])
-    fmt = format_request_of(options).apply(bitstream_format(options.bitstream))
-    decoder = options.decoder or {"hevc": "hm", "h264": "jm" if toolchain.built(["jm"]) else "libavcodec"}[
-        bitstream_codec(options.bitstream)]
-    check_decoder(options.bitstream, decoder)
-    check_complete(options.bitstream, decoder, fmt)
-    with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
-        if decoder in ("hm", "jm"):
-            raw = Path(folder) / "decoded.yuv"
-            {"hm": decode_hm, "jm": decode_jm}[decoder](options.bitstream, toolchain.find(decoder), raw, fmt)
-            frames = read_yuv(raw, fmt)
-        else:
-            frames = decode_libav(options.bitstream, fmt)
-        if options.output.suffix.lower() == ".yuv":
-            count = write_yuv(options.output, frames, fmt)
-        else:
-            decoded = list(zip(range(2), frames))
-            if len(decoded) > 1:
-                raise FprdoError(f"{options.bitstream}: has several pictures and {options.output} holds one; "
-                                 "decode to a .yuv file")
-            save_frame(options.output, decoded[0][1], fmt)
-            count = 1
-    console.result(f"{printable(str(options.output))}: {count} picture{'s' * (count > 1)} of "
-                   f"{fmt.width}x{fmt.height}, 4:{fmt.chroma[1]}:{fmt.chroma[2]}, {fmt.bit_depth} bit")
+    check_output(options.output, 1)
+    with workspace() as folder, byte_stream(options.bitstream, folder) as bitstream:
+        said = probe(bitstream)
+        fmt = format_request_of(options).apply(said.fmt)
+        with decoding(bitstream, fmt, options.decoder) as decoded:
+            count = write_frames(options.output, decoded.frames, fmt, said.frame_rate or Fraction(30))
+        report = decoded.report
+    console.result(f"{printable(str(options.output))}: {count} picture{'s' * (count > 1)} of {fmt.width}x{fmt.height}, "
+                   f"4:{fmt.chroma[1]}:{fmt.chroma[2]}, {fmt.bit_depth} bit\n{report}")

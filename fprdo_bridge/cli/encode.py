@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from fprdo_bridge import encoders, toolchain
+from fprdo_bridge import encoders
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_format_arguments, add_idse_arguments,
-                                        add_weight_arguments, config_of, idse_options_of, keep_inputs, sequence_of,
+                                        add_weight_arguments, idse_options_of, keep_inputs, sequence_of,
                                         weight_settings_of)
 from fprdo_bridge.cli.values import rate_value
-from fprdo_bridge.encoders import running
-from fprdo_bridge.encoders.job import EncodeJob
+from fprdo_bridge.encoders.checking import check
+from fprdo_bridge.encoders.job import EncodeJob, Rate
+from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.files import workspace
 from fprdo_bridge.importance.weighting import write_weights
 from fprdo_bridge.progress import percentage
 from fprdo_bridge.text import printable
@@ -31,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("source", help=SOURCE_HELP)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
-                        help="bitstream; its log goes beside it")
+                        help="bitstream, or an .mp4 or .mkv file with it; its log goes beside it")
     parser.add_argument("-q", "--qp", type=rate_value, required=True, help="quantisation parameter of the slices")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".idse file (default: computed)")
     parser.add_argument("--plain", action="store_true", help="without weights: the stock encoder's bitstream")
-    parser.add_argument("--recon", type=Path, metavar="FILE", help="the encoder's reconstruction as .yuv")
+    parser.add_argument("--recon", type=Path, metavar="FILE", help="the encoder's reconstruction: .yuv, .y4m or a picture")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     for add in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):
         add(parser)
@@ -45,26 +46,27 @@ def run(options: argparse.Namespace) -> None:
     """Encode a picture or a raw file."""
     if options.plain and options.weights:
         raise FprdoError(f"--plain encodes without weights, --weights {options.weights} with; leave one out")
-    codec, tools = encoders.get(options.encoder), toolchain.find(options.encoder)
+    codec = encoders.get(options.encoder)
+    tools = codec.tools()
     sequence, idse = sequence_of(options), idse_options_of(options)
     log = options.output.with_name(f"{options.output.name}.log")
     keep_inputs([options.output, log, options.recon], [options.source, options.weights])
-    config = config_of(options, codec, sequence, tools)
-    with tempfile.TemporaryDirectory(prefix="fprdo-") as folder:
-        extra = {} if options.plain else codec.weighted_options(idse)
-        job = EncodeJob(source=sequence.yuv(Path(folder)), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp,
-                        bitstream=options.output, recon=options.recon, config=(config,),
-                        options=extra | dict(options.option), weights=options.weights, idse=idse,
-                        frame_rate=sequence.frame_rate, rate=options.rate_control, title=sequence.origin)
-        running.check(codec.ENCODER, job)
+    config = codec.config(options.config, sequence.fmt, tools)
+    with workspace() as folder:
+        own = {} if options.plain else codec.weighted_options(idse)
+        job = EncodeJob(source=sequence.yuv(folder), fmt=sequence.fmt, frames=sequence.frames,
+                        rate=Rate(options.rate_control, options.qp), bitstream=options.output, recon=options.recon,
+                        config=(config,), options={**own, **dict(options.option)}, weights=options.weights, idse=idse,
+                        frame_rate=sequence.frame_rate, title=sequence.origin)
+        check(codec, job)
         if not options.plain and job.weights is None:
-            job = replace(job, weights=Path(folder) / "weights.idse")
+            job = replace(job, weights=folder / "weights.idse")
             write_weights(sequence, weight_settings_of(options), job.weights,
                           progress=percentage(f"weights of {sequence.name}", console.say))
-        for line in encoders.remarks(options.encoder, job.config, job.options):
+        for line in codec.remarks(job):
             console.say(line)
         progress = (lambda p: console.say(f"POC {p.poc}: {p.bits} bits")) if sequence.frames > 1 else None
-        result = codec.encode(job, tools, progress=progress)
+        result = encode(codec, job, tools, progress=progress)
     for note in result.log.notes:
         console.say(f"{options.encoder}: {note}")
     summary = {"bitstream": str(result.bitstream), "bits": result.bits,

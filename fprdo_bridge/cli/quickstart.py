@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fprdo_bridge import toolchain
-from fprdo_bridge.encoders import ENCODERS
+from fprdo_bridge import encoders
 
 PICTURES = ("skimage:astronaut", "skimage:chelsea", "skimage:coffee", "skimage:rocket")
 
@@ -23,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
     """Compare with every encoder that is built; with the first one in any case, whose error says what to do."""
     from fprdo_bridge.cli.parser import run as run_words
 
-    first, *others = ENCODERS
-    for name in (first, *toolchain.built(others)):
+    first = next(iter(encoders.ENCODERS))
+    for name in dict.fromkeys([first, *(codec.name for codec in encoders.built())]):
         folder = "out/quickstart" if name == first else f"out/quickstart-{name}"
         run_words(["compare", *PICTURES, "--encoder", name, "-o", folder])

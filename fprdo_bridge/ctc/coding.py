@@ -10,27 +10,19 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from fprdo_bridge import encoders, toolchain
-from fprdo_bridge.bitstream.decoders import bitstream_codec, decode_libav, supported_by_libav
+from fprdo_bridge import encoders
+from fprdo_bridge.bitstream import libav
 from fprdo_bridge.ctc.conditions import Clip, EncoderSetting, Variant
-from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoders import running
+from fprdo_bridge.encoders.decoding import decode_own
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.raw import count_frames, read_yuv
 from fprdo_bridge.video.source import Source
 
-# An encoder's own perceptual quantisation: the options that switch it on, and x264's defaults, which fprdo switches off
-# otherwise (encoders/x264.py).
-_AQ = {"hm": lambda mode: {"AdaptiveQP": "1"}, "x264": lambda mode: {"aq-mode": str(mode)}}
-_DEFAULTS = {"x264": {"psy-rd": "1.0:0.0", "aq-mode": "1"}}
-_INTRA_PERIOD = {"hm": "IntraPeriod", "jm": "IntraPeriod", "x264": "keyint"}
-
 _HIGHEST = 51  # QP of HEVC and AVC; conditions made for VVC go to 63
-
-# Seconds of one core per million luma samples, and bytes per luma sample: for plans, refined while a run goes on.
-_SECONDS = {"hm": 14.0, "jm": 10.0, "x264": 0.8}
-_MEMORY = {"hm": 110, "jm": 60, "x264": 60}
 
 
 @dataclass(frozen=True)
@@ -66,12 +58,8 @@ class Setup:
 
 def title(encoder: str) -> str:
     """Name and version of an encoder, such as "HM 18.0"; FprdoError if it is not built."""
-    return f"{toolchain.TITLES.get(encoder, encoder)} {_tools(encoder).version}"
-
-
-def _tools(encoder: str) -> toolchain.Toolchain:
-    encoders.get(encoder)  # the name is checked first
-    return toolchain.find(encoder)
+    codec = encoders.get(encoder)
+    return f"{codec.title} {codec.tools().version}"
 
 
 def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoFormat, data: Path) -> Setup:
@@ -82,26 +70,26 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
     FprdoError
         The encoder is not built, a configuration file is missing, or the encoder has not what the variant asks for.
     """
-    name, tools = setting.encoder, _tools(setting.encoder)
-    codec, weighted = encoders.get(name), variant.idse is not None
+    codec, weighted = encoders.get(setting.encoder), variant.idse is not None
+    tools = codec.tools()
     config = (_file(data, setting.config, tools.config_dir),) if setting.config else (codec.config_for(setting.structure, fmt, tools),)
     if clip.config:
         config += (_file(data, clip.config, tools.config_dir),)
     options = dict(setting.options)
     if clip.intra_period and setting.structure == "randomaccess":
-        options[_INTRA_PERIOD[name]] = str(clip.intra_period)
+        options[codec.intra_period_option] = str(clip.intra_period)
     if variant.kind == "aq":
-        if name not in _AQ:
-            raise FprdoError(f"variant {variant.name}: {toolchain.TITLES[name]} has no adaptive QP of its own; name the "
-                             f"encoders that it is for, like encoders = [\"hm\"]")
-        options |= _AQ[name](variant.mode)
+        if not codec.adaptive_qp(variant.mode):
+            raise FprdoError(f"variant {variant.name}: {codec.title} has no adaptive QP of its own; name the encoders that it "
+                             "is for, like encoders = [\"hm\"]")
+        options |= codec.adaptive_qp(variant.mode)
     if variant.kind == "defaults":
-        options |= _DEFAULTS.get(name, {})
-    if weighted:
-        options |= codec.weighted_options(variant.idse)
+        options |= codec.own_defaults
+    if variant.idse is not None:
+        options = {**codec.weighted_options(variant.idse), **options}
     options |= variant.options
     program = tools.encoder if weighted else tools.stock_encoder
-    return Setup(name, tools.version, program.parent.parent.name, not weighted, config,
+    return Setup(codec.name, tools.version, program.parent.parent.name, not weighted, config,
                  tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in config), options, variant.idse)
 
 
@@ -115,10 +103,10 @@ def _file(data: Path, name: str, own: Path) -> Path:
 
 def check(setup: Setup, fmt: VideoFormat, control: str, value: float, title: str) -> None:
     """Refuse at plan time what the encoder would refuse; the source need not be there. Raises FprdoError."""
-    encoder = encoders.get(setup.encoder).ENCODER
-    aq = setup.encoder == "x264" and setup.options.get("aq-mode", "0") != "0"
-    if aq and control == "qp":
-        raise FprdoError(f"{title}: x264 has no adaptive quantisation at constant QP; give rate points as crf")
+    encoder = encoders.get(setup.encoder)
+    adaptive = any(setup.options.get(name, "0") != "0" for name in encoder.adaptive_qp(1))
+    if adaptive and control == "qp" and not encoder.adaptive_at_constant_qp:
+        raise FprdoError(f"{title}: {encoder.title} has no adaptive quantisation at constant QP; give rate points as crf")
     if control not in encoder.rates:
         raise FprdoError(f"{title}: {encoder.title} knows {', '.join(encoder.rates)}, not {control}")
     if fmt.bit_depth > encoder.max_bit_depth:
@@ -131,8 +119,9 @@ def check(setup: Setup, fmt: VideoFormat, control: str, value: float, title: str
 
 def cost(encoder: str, fmt: VideoFormat, frames: int) -> tuple[float, int]:
     """Rough seconds of one core, and bytes of memory, of an encode."""
-    samples = fmt.width * fmt.height
-    return 0.02 + _SECONDS.get(encoder, 5.0) * samples * frames / 1e6, (40 << 20) + _MEMORY.get(encoder, 80) * samples
+    codec, samples = encoders.get(encoder), fmt.width * fmt.height
+    return (0.02 + codec.seconds_per_megasample * samples * frames / 1e6,
+            (40 << 20) + codec.bytes_per_sample * samples)
 
 
 # ---- encoding --------------------------------------------------------------------------------------------------------
@@ -169,28 +158,28 @@ def encode(spec: Mapping, how: Mapping, source: Path, fmt: VideoFormat, frames: 
     FprdoError
         The build differs from the one of the plan, or the encode fails.
     """
-    name = spec["encoder"]
-    codec, tools = encoders.get(name), _tools(name)
+    codec = encoders.get(spec["encoder"])
+    tools = codec.tools()
     program = tools.stock_encoder if how["stock"] else tools.encoder
     if program.parent.parent.name != spec["build"]:
-        raise FprdoError(f"{program}: is another build than the plan's ({spec['build']}); run python3 build.py {name} here "
-                         "from the same sources")
-    job = EncodeJob(source=source, fmt=fmt, frames=frames, qp=spec["value"], bitstream=folder / "bitstream.bin",
+        raise FprdoError(f"{program}: is another build than the plan's ({spec['build']}); run python3 build.py {codec.name} "
+                         "here from the same sources")
+    job = EncodeJob(source=source, fmt=fmt, frames=frames, rate=Rate(spec["control"], spec["value"]), bitstream=folder / "bitstream.bin",
                     recon=folder / "recon.yuv", config=tuple(map(Path, how["config"])), options=dict(spec["options"]),
                     weights=weights, idse=IdseOptions(**spec["idse"]) if spec["idse"] else IdseOptions(),
-                    frame_rate=rate, rate=spec["control"], title=how["title"])
-    result = codec.encode(job, tools, stock=how["stock"])
-    recon = frames_hash(read_yuv(job.recon, fmt))
+                    frame_rate=rate, portable=True, title=how["title"])
+    result = running.encode(codec, job, tools, stock=how["stock"])
+    recon = frames_hash(read_yuv(job.recon, result.fmt))
     job.recon.unlink()
     result.log_file.rename(folder / "log.txt")
     idse = result.log.idse
     return Encoded(result.bits, 8 * job.bitstream.stat().st_size, recon, result.log.seconds or 0.0,
-                   getattr(result, "peak_memory", None), " ".join(result.command), idse.qp_offset_mean if idse else 0.0)
+                   result.peak_memory, " ".join(result.command), idse.qp_offset_mean if idse else 0.0)
 
 
 def compiler(encoder: str, stock: bool) -> str:
     """The compiler that made a program, as the program says."""
-    tools = _tools(encoder)
+    tools = encoders.get(encoder).tools()
     data = (tools.stock_encoder if stock else tools.encoder).read_bytes()
     found = re.search(rb"GCC: \([^)]{0,80}\) [\d.]+|clang version [\d.]+", data)
     return found[0].decode("ascii", "replace") if found else "unknown"
@@ -212,7 +201,8 @@ def decoders(encoder: str) -> list[str]:
     import av
 
     version = ".".join(map(str, av.library_versions["libavcodec"]))
-    return [*encoders.get(encoder).STOCK_DECODERS, f"libavcodec {version}"]
+    codec = encoders.get(encoder)
+    return [*([codec.title] if codec.decoder else []), f"{libav.TITLE} {version}"]
 
 
 def verify(encoder: str, bitstream: Path, fmt: VideoFormat, expected: str, folder: Path) -> dict[str, float]:
@@ -224,16 +214,17 @@ def verify(encoder: str, bitstream: Path, fmt: VideoFormat, expected: str, folde
         A decoder fails, gives other samples than the encoder's reconstruction, or there is none for this format.
     """
     seconds = {}
-    for name, decode in encoders.get(encoder).STOCK_DECODERS.items():
+    codec = encoders.get(encoder)
+    if codec.decoder:
         started = time.perf_counter()
-        decode(bitstream, _tools(encoder), folder / "decoded.yuv", fmt)
-        seconds[name] = time.perf_counter() - started
-        _compare(name, bitstream, read_yuv(folder / "decoded.yuv", fmt), expected)
+        decode_own(codec, codec.tools(), bitstream, folder / "decoded.yuv", fmt)
+        seconds[codec.title] = time.perf_counter() - started
+        _compare(codec.title, bitstream, read_yuv(folder / "decoded.yuv", fmt), expected)
         (folder / "decoded.yuv").unlink()
-    if supported_by_libav(fmt, bitstream_codec(bitstream)):
+    if libav.supports(fmt, codec.standard):
         started = time.perf_counter()
-        _compare("libavcodec", bitstream, decode_libav(bitstream, fmt), expected)
-        seconds["libavcodec"] = time.perf_counter() - started
+        _compare(libav.TITLE, bitstream, libav.decode_libav(bitstream, fmt), expected)
+        seconds[libav.TITLE] = time.perf_counter() - started
     if not seconds:
         raise FprdoError(f"{bitstream}: no stock decoder reads {fmt}; use another bit depth or chroma format")
     return seconds
@@ -247,10 +238,10 @@ def _compare(name: str, bitstream: Path, frames: Iterable[Frame], expected: str)
 
 def decode(encoder: str, bitstream: Path, fmt: VideoFormat, folder: Path) -> Iterator[Frame]:
     """The pictures of a bitstream, by the fastest decoder that reads it."""
-    if supported_by_libav(fmt, bitstream_codec(bitstream)):
-        return decode_libav(bitstream, fmt)
-    decode_own = next(iter(encoders.get(encoder).STOCK_DECODERS.values()))
-    decode_own(bitstream, _tools(encoder), folder / "decoded.yuv", fmt)
+    codec = encoders.get(encoder)
+    if libav.supports(fmt, codec.standard):
+        return libav.decode_libav(bitstream, fmt)
+    decode_own(codec, codec.tools(), bitstream, folder / "decoded.yuv", fmt)
     return read_yuv(folder / "decoded.yuv", fmt, 0, count_frames(folder / "decoded.yuv", fmt))
 
 

@@ -14,18 +14,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fprdo_bridge import __version__, encoders
-from fprdo_bridge.bitstream.decoders import bitstream_codec, decode_libav, supported_by_libav
 from fprdo_bridge.ctc import metrics
 from fprdo_bridge.ctc.points import MODES, CompareSettings, Point
 from fprdo_bridge.ctc.results_folder import ResultsFolder
-from fprdo_bridge.encoders import running
-from fprdo_bridge.encoders.job import EncodeJob
+from fprdo_bridge.encoders.checking import check
+from fprdo_bridge.encoders.decoding import check_reconstruction
+from fprdo_bridge.encoders.job import EncodeJob, Rate
+from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
 from fprdo_bridge.importance.weighting import WeightSettings, weights_key, write_weights
 from fprdo_bridge.progress import percentage
-from fprdo_bridge.toolchain import TITLES, Toolchain
-from fprdo_bridge.video.formats import first_difference
+from fprdo_bridge.toolchain import Toolchain
+from fprdo_bridge.video.formats import VideoFormat, deepened
 from fprdo_bridge.video.raw import read_yuv
 from fprdo_bridge.video.source import Source
 
@@ -68,7 +69,7 @@ def compare(sources: list[Source], settings: CompareSettings, tools: Toolchain, 
     if points:
         say(f"{len(points)} of {len(plan)} points are there already")
     some = run.job(sources[0], MODES[0], settings.qps[0], run.work)
-    for line in encoders.remarks(settings.encoder, some.config, some.options):
+    for line in run.codec.remarks(some):
         say(line)
     waiting = list(sources)
     futures: set[Future[Point]] = set()
@@ -140,7 +141,7 @@ class _Run:
         extractor = self.extractors[self.settings.weights.extractor]
         self.weights_keys[source.name] = weights_key(source, self.settings.weights, extractor)
         for qp in self.settings.qps:
-            running.check(self.codec.ENCODER, self.job(source, "sse", qp, self.work), stock=True)
+            check(self.codec, self.job(source, "sse", qp, self.work), stock=True)
 
     def weigh(self, source: Source, say: Callable[[str], None]) -> None:
         """Weights of a source; those that are there already are kept."""
@@ -163,21 +164,21 @@ class _Run:
     def job(self, source: Source, mode: str, qp: float, folder: Path) -> EncodeJob:
         """The encode of a point, with its outputs in `folder`."""
         weighted = mode == "idse"
-        config = (self.codec.config_for(self.settings.config, source.fmt, self.tools)
-                  if self.settings.config in self.codec.KINDS else Path(self.settings.config))
+        config = self.codec.config(self.settings.config, source.fmt, self.tools)
         options = dict(self.settings.options)
         if weighted:  # as in fprdo encode, what the user asks for wins
-            options = self.codec.weighted_options(self.settings.idse) | options | dict(self.settings.idse_options)
-        return EncodeJob(source=self.sources[source.name], fmt=source.fmt, frames=source.frames, qp=qp,
+            options = {**self.codec.weighted_options(self.settings.idse), **options, **self.settings.idse_options}
+        return EncodeJob(source=self.sources[source.name], fmt=source.fmt, frames=source.frames,
+                         rate=Rate(self.settings.rate, qp), portable=True,
                          bitstream=folder / f"{_stem(source, mode, qp)}.bin", recon=folder / "recon.yuv",
                          config=(config,), options=options, frame_rate=source.frame_rate,
                          weights=self.weights(source) if weighted else None, idse=self.settings.idse,
-                         rate=self.settings.rate, title=source.origin)
+                         title=source.origin)
 
     def key(self, source: Source, mode: str, qp: float) -> str:
         """Hash of everything that the point depends on."""
         job = self.job(source, mode, qp, Path())
-        inputs = [__version__, self.tools.key, self.identity[source.name], mode, job.rate, qp, str(job.frame_rate),
+        inputs = [__version__, self.tools.key, self.identity[source.name], mode, str(job.rate), str(job.frame_rate), job.portable,
                   dict(job.options), [hashlib.sha256(_bytes(path)).hexdigest() for path in job.config],
                   {name: self.extractors[name].description() for name in self.settings.judges}]
         if job.weights:
@@ -207,15 +208,16 @@ class _Run:
         work = self.work / _stem(source, mode, qp)
         work.mkdir()
         job = self.job(source, mode, qp, work)
-        result = self.codec.encode(job, self.tools, stock=mode == "sse", progress=lambda picture: self._go_on())
+        result = encode(self.codec, job, self.tools, stock=mode == "sse", progress=lambda picture: self._go_on())
         self.notes += [note for note in dict.fromkeys(result.log.notes) if note not in self.noted]
         self.noted |= set(result.log.notes)
-        decoders = self._check_decoders(job, work)
-        distance, unmeasured = self._distances(source, job.recon)
+        decoders = check_reconstruction(self.codec, self.tools, job, work)
+        distance, unmeasured = self._distances(source, job.recon, result.fmt)
         point = Point(
-            sequence=source.name, encoder=f"{TITLES[self.settings.encoder]} {self.tools.version}", mode=mode, qp=qp,
+            sequence=source.name, encoder=f"{self.codec.title} {self.tools.version}", mode=mode, qp=qp,
             frames=source.frames, width=source.fmt.width, height=source.fmt.height, bits=result.bits,
-            psnr=metrics.sequence_psnr(zip(source.read(), read_yuv(job.recon, source.fmt)), source.fmt),
+            psnr=metrics.sequence_psnr(zip(deepened(source.read(), source.fmt, result.fmt), read_yuv(job.recon, result.fmt)),
+                                       result.fmt),
             distance=distance, unmeasured=unmeasured, encoder_seconds=result.log.seconds, decoders=decoders,
             qp_offset_mean=result.log.idse.qp_offset_mean if result.log.idse else 0.0)
         entry = {"key": self.key(source, mode, qp), "bitstream_sha256": _sha256(job.bitstream), **asdict(point)}
@@ -234,22 +236,7 @@ class _Run:
         if self.stopping.is_set():
             raise FprdoError("stopped")
 
-    def _check_decoders(self, job: EncodeJob, work: Path) -> tuple[str, ...]:
-        """The stock decoders, each having given the encoder's reconstruction."""
-        decoded = {}
-        for name, decode in self.codec.STOCK_DECODERS.items():
-            decode(job.bitstream, self.tools, work / f"{name}.yuv", job.fmt)
-            decoded[name] = read_yuv(work / f"{name}.yuv", job.fmt)
-        if supported_by_libav(job.fmt, bitstream_codec(job.bitstream)):
-            decoded["libavcodec"] = decode_libav(job.bitstream, job.fmt)
-        for name, frames in decoded.items():
-            difference = first_difference(frames, read_yuv(job.recon, job.fmt))
-            if difference:
-                raise FprdoError(f"{job.bitstream.name}: {name} decodes something else than the encoder's "
-                                 f"reconstruction ({difference}); this is a bug, please report it")
-        return tuple(decoded)
-
-    def _distances(self, source: Source, recon: Path) -> tuple[dict[str, float], dict[str, str]]:
+    def _distances(self, source: Source, recon: Path, fmt: VideoFormat) -> tuple[dict[str, float], dict[str, str]]:
         """Relative feature distance by judge, NaN where there is none, and why there is none."""
         from fprdo_bridge.importance.extractors import feature_distance
         from fprdo_bridge.video.colour import frame_to_rgb
@@ -258,11 +245,11 @@ class _Run:
         for judge in self.settings.judges:
             total = 0.0
             try:
-                for reference, frame in zip(source.read(), read_yuv(recon, source.fmt), strict=True):
+                for reference, frame in zip(source.read(), read_yuv(recon, fmt), strict=True):
                     with self.network:
                         self._go_on()
                         total += feature_distance(self.extractors[judge], frame_to_rgb(reference, source.fmt),
-                                                  frame_to_rgb(frame, source.fmt))
+                                                  frame_to_rgb(frame, fmt))
             except FprdoError as error:
                 self._go_on()
                 total, unmeasured[judge] = math.nan, str(error)

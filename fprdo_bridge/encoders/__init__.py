@@ -1,24 +1,23 @@
-"""Encoders and decoders: one module per encoder, and the stock decoders that read what it writes.
+"""The encoders: a registry of what each one brings (codec.Codec), and how they and the decoders run.
 
-A module of an encoder has `config_for(kind, fmt, tools)`, `command(job, encoder)`, `parse_log(text)` and
-`encode(job, tools, stock, progress)`; the job is a `encoders.job.EncodeJob` for all of them. ENCODER is what `running.encode`
-and `running.check` have to know of it, KINDS are its coding structures, STOCK_DECODERS its own decoders by title:
-`decode(bitstream, tools, out_yuv, fmt)`; where it has `remarks(config, options)`, they are lines for the user about what
-the module adds to the command.
+To add one, see docs/porting.md: a folder beside these modules, and its name in ENCODERS.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import ModuleType
 
+from fprdo_bridge import toolchain
+from fprdo_bridge.bitstream.libav import TITLE
+from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.errors import FprdoError
 
-ENCODERS = ("hm", "jm", "x264")
+__all__ = ["ENCODERS", "Codec", "built", "decoders", "get"]
+
+# Folder of each encoder, and the name under which it has its Codec; the first one is the default.
+ENCODERS = {"hm": "HM", "jm": "JM", "x264": "X264"}
 
 
-def get(name: str) -> ModuleType:
-    """The module of encoder `name`.
+def get(name: str) -> Codec:
+    """The encoder that the command line calls `name`.
 
     Raises
     ------
@@ -27,9 +26,16 @@ def get(name: str) -> ModuleType:
     """
     if name not in ENCODERS:
         raise FprdoError(f"encoder {name!r}: use one of {', '.join(ENCODERS)}")
-    return importlib.import_module(f"{__name__}.{name}")
+    codec = getattr(importlib.import_module(f"{__name__}.{name}"), ENCODERS[name])
+    assert isinstance(codec, Codec)
+    return codec
 
 
-def remarks(name: str, config: Sequence[Path], options: Mapping[str, str]) -> list[str]:
-    """Lines for the user about what the module of encoder `name` adds to an encode by itself; few modules have any."""
-    return getattr(get(name), "remarks", lambda *_: [])(config, options)
+def decoders() -> list[str]:
+    """What a user may ask for to decode a bitstream: the encoders that bring a decoder, and libavcodec."""
+    return [*(name for name in ENCODERS if get(name).decoder), TITLE]
+
+
+def built() -> list[Codec]:
+    """Those encoders whose programs are there."""
+    return [get(name) for name in ENCODERS if toolchain.is_built(name)]

@@ -26,6 +26,8 @@ class Provided(Enum):
 
 PROVIDED = Provided.PROVIDED
 
+_MAX_FRAME_RATE = 10000
+
 
 @dataclass(frozen=True)
 class IdseOptions:
@@ -87,25 +89,66 @@ class IdseOptions:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """What rules the rate of an encode.
+
+    Parameters
+    ----------
+    kind : {"qp", "crf", "abr"}
+        A quantisation parameter, a constant quality of the encoder's own scale, or an average bit rate in two passes.
+        Not every encoder has all of them.
+    value : int or float
+        QP and kbit/s are whole numbers, a constant quality need not be one.
+
+    Raises
+    ------
+    FprdoError
+        Unknown kind, or a value that is no number of the kind. Whether the bit depth allows a QP is looked at by
+        `checking.check`.
+    """
+
+    kind: str
+    value: int | float
+
+    def __post_init__(self) -> None:
+        if self.kind not in RATE_KINDS:
+            raise FprdoError(f"rate control {self.kind!r}: use one of {', '.join(RATE_KINDS)}")
+        if self.kind == "crf":
+            if isinstance(self.value, bool) or not isinstance(self.value, (Integral, float)) or not math.isfinite(self.value):
+                raise FprdoError(f"CRF {reprlib.repr(self.value)}: give a number")
+            whole = float(self.value).is_integer()  # 27 and 27.0 are the same encode
+            object.__setattr__(self, "value", int(self.value) if whole else float(self.value))
+        else:
+            what = "QP" if self.kind == "qp" else "bit rate"
+            object.__setattr__(self, "value", whole_number(what, self.value))
+
+    def __str__(self) -> str:
+        return f"{self.value} kbit/s" if self.kind == "abr" else f"{self.kind.upper()} {self.value}"
+
+
+RATE_KINDS = ("qp", "crf", "abr")
+
+
+@dataclass(frozen=True)
 class EncodeJob:
     """One encode.
 
     Parameters
     ----------
     source : Path
-        Raw YUV of format `fmt` (video/raw.py).
+        Raw YUV of format `fmt` (video.raw).
     fmt : VideoFormat
         The visible format; odd sizes are allowed.
     frames : int
         Pictures to code, from the first of the source on.
-    qp : int
-        What `rate` says.
+    rate : Rate
     bitstream : Path
-        Output; the encoder's log goes beside it, see `log`.
+        Output; the encoder's log goes beside it, see `log`. The suffix .mp4 or .mkv asks for that container.
     config : tuple of Path
-        Encoder configuration files, later ones override earlier ones; see the encoder's `config_for`.
+        Encoder configuration files, later ones override earlier ones; see `Codec.config`.
     recon : Path, optional
-        Output: the encoder's reconstruction as raw YUV of format `fmt`.
+        Output: the encoder's reconstruction, of format `Codec.decoded_format(job)`. The suffix .y4m or that of a picture
+        asks for such a file, all others get raw YUV.
     options : mapping, optional
         Further encoder options by name, such as {"SAO": "0"}, values as strings or numbers; they come last and override
         everything else.
@@ -113,11 +156,11 @@ class EncodeJob:
         Weight file (.idse). It describes the frames that the encoder gets: its size is that of `coded_format(fmt)`.
     idse : IdseOptions, optional
         Only used with `weights`.
-    frame_rate : Fraction or int, optional
-        Pictures per second.
-    rate : {"qp", "crf", "abr"}, optional
-        What rules the rate: a quantisation parameter, a constant quality of the encoder's own scale, or an average
-        bit rate in kilobit per second (two passes). Not every encoder has all of them.
+    frame_rate : Fraction, int or float, optional
+        Pictures per second, up to 10000; it becomes a Fraction whose denominator is at most 65536.
+    portable : bool, optional
+        Whether decisions must be the same on every machine, for encodes that are compared. It matters for encoders whose
+        machine code for some processors decides otherwise, and costs them time.
     title : str, optional
         What messages call the source, such as the picture that it was made from; empty: its path.
     """
@@ -125,26 +168,28 @@ class EncodeJob:
     source: Path
     fmt: VideoFormat
     frames: int
-    qp: int
+    rate: Rate
     bitstream: Path
     config: tuple[Path, ...]
     recon: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     weights: Path | Provided | None = None
     idse: IdseOptions = IdseOptions()
-    frame_rate: Fraction | int = 30
-    rate: str = "qp"
+    frame_rate: Fraction = Fraction(30)
+    portable: bool = False
     title: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", self.title or str(self.source))
         if self.frames < 1:
             raise FprdoError(f"{self.frames} frames to encode: use 1 or more")
-        if self.rate != "crf":
-            object.__setattr__(self, "qp", whole_number("bit rate" if self.rate == "abr" else "QP", self.qp))
+        if not isinstance(self.rate, Rate):
+            raise FprdoError(f"rate {reprlib.repr(self.rate)}: give a Rate, such as Rate('qp', 32)")
         if (isinstance(self.frame_rate, bool) or not isinstance(self.frame_rate, (Rational, float))
-                or not 0 < self.frame_rate < math.inf):
-            raise FprdoError(f"frame rate {reprlib.repr(self.frame_rate)}: must be a number above 0")
+                or not 0 < self.frame_rate <= _MAX_FRAME_RATE):
+            raise FprdoError(f"frame rate {reprlib.repr(self.frame_rate)}: must be a number above 0, up to {_MAX_FRAME_RATE}")
+        # Both numbers of a rate have 32 bits in a bitstream, where AVC doubles one of them.
+        object.__setattr__(self, "frame_rate", Fraction(self.frame_rate).limit_denominator(1 << 16))
         if not isinstance(self.options, Mapping):
             raise FprdoError(f"encoder options {reprlib.repr(self.options)}: give a mapping, like {{'SAO': '0'}}")
         for name, value in self.options.items():

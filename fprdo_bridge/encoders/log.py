@@ -38,6 +38,9 @@ class IdseSummary:
     qp_offset_max: int
 
 
+_WHOLE = [field.name for field in fields(IdseSummary) if field.name != "qp_offset_mean"]
+
+
 @dataclass(frozen=True)
 class EncodeLog:
     """A run of an encoder. The pictures are in coding order."""
@@ -59,6 +62,24 @@ class EncodeLog:
         return tuple(sum(values) / len(values) for values in zip(*(picture.psnr for picture in self.pictures)))
 
 
+@dataclass(frozen=True)
+class DecodedPicture:
+    """One picture, as a decoder printed it."""
+
+    poc: int
+    md5: tuple[str, ...]      # per plane of the decoded picture; empty if the bitstream has another hash or none
+    verified: bool | None     # whether the hash is that of the bitstream; None if the bitstream has none
+
+
+@dataclass(frozen=True)
+class DecoderLog:
+    """What a decoder said."""
+
+    pictures: int                                   # that it decoded; 0 if it did not come to its end
+    complaint: str = ""                             # what it finds wrong with the bitstream; it may go on all the same
+    details: tuple[DecodedPicture, ...] = ()        # in decoding order, from decoders that check hashes
+
+
 def parse_notes(text: str) -> tuple[str, ...]:
     """The notes and warnings of a patched encoder."""
     return tuple(match[1] for match in _NOTE.finditer(text))
@@ -78,7 +99,8 @@ def parse_summary(text: str) -> IdseSummary | None:
     words = match[1].split()
     values = dict(zip(words[::2], words[1::2]))
     try:
-        return IdseSummary(**{field.name: field.type(values[field.name]) for field in fields(IdseSummary)})
+        mean = float(values.pop("qp_offset_mean"))
+        return IdseSummary(qp_offset_mean=mean, **{name: int(values[name]) for name in _WHOLE})
     except (KeyError, ValueError) as error:
         raise FprdoError(f"IDSE summary {match[1]!r}: missing or bad value ({error}); the encoder and this package "
                          "differ in version: run python3 build.py") from None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from fprdo_bridge import encoders, toolchain
+from fprdo_bridge import encoders
 from fprdo_bridge.encoders import running
-from fprdo_bridge.encoders.job import PROVIDED, EncodeJob, IdseOptions
+from fprdo_bridge.encoders.job import PROVIDED, EncodeJob, IdseOptions, Rate
 from fprdo_bridge.encoders.log import PictureLog
 from fprdo_bridge.encoders.running import EncodeResult, Launch
 from fprdo_bridge.errors import FprdoError
@@ -29,7 +29,6 @@ from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format
 from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.video.source import FormatRequest, open_source
 
-IN_PROCESS = ("hm", "jm")
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 
 
@@ -64,11 +63,13 @@ class Encoder:
     """
 
     def __init__(self, name: str, config: str | os.PathLike[str] = "intra"):
-        name = text_of("encoder", name, f"one of {', '.join(IN_PROCESS)}")
-        if name not in IN_PROCESS:
-            raise FprdoError(f"encoder {shown(name)}: use one of {', '.join(IN_PROCESS)}")
+        able = ", ".join(one for one in encoders.ENCODERS if encoders.get(one).in_process)
+        name = text_of("encoder", name, f"one of {able}")
+        if name not in able.split(", "):
+            raise FprdoError(f"encoder {shown(name)}: use one of {able}")
         check_kind("config", config, (str, os.PathLike), "the path of a configuration file, or a name such as 'intra'")
-        self.codec, self.tools, self.config = encoders.get(name), toolchain.find(name), path_of("config", config)
+        self.codec, self.config = encoders.get(name), config if isinstance(config, str) else path_of("config", config)
+        self.tools = self.codec.tools()
         if self.tools.library is None:
             raise FprdoError(f"{name}: built without a library; run python3 build.py {name}")
 
@@ -133,28 +134,28 @@ class Encoder:
         plain = weights is None and provider is None and distortion is None
         with workspace() as folder:
             source = _source(frames, fmt, skip, count, folder)
-            config = self.config if self.config.is_file() else self.codec.config_for(str(self.config), source.fmt, self.tools)
+            config = self.codec.config(self.config, source.fmt, self.tools)
             if options is None:
                 options = {} if plain else self.codec.weighted_options(idse)
-            job = EncodeJob(source=source.path, fmt=source.fmt, frames=source.frames, qp=qp,
+            job = EncodeJob(source=source.path, fmt=source.fmt, frames=source.frames, rate=Rate("qp", qp),
                             bitstream=folder / "out" / "bitstream", recon=output or folder / "out" / "recon.yuv",
                             config=(config,), options=options, weights=None if plain else PROVIDED, idse=idse,
                             frame_rate=source.frame_rate if frame_rate is None else rate_of("frame rate", frame_rate),
                             title=source.title)
             job.bitstream.parent.mkdir()
             if plain:
-                result = running.encode(self.codec.ENCODER, job, self.tools.encoder, False, on_picture)
+                result = running.encode(self.codec, job, self.tools, progress=on_picture)
                 seconds = result.log.seconds
             else:
                 fixed = _fixed(weights, source.fmt, transform_sizes) if provider is None else None
                 setup = Setup(
                     path=[os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)],  # "" is where we are
                     layout=fixed.layout if fixed else Layout.of(coded_format(source.fmt), transform_sizes),
-                    bit_depth=source.fmt.bit_depth, decisions=0 if function is None else int(decisions),
+                    bit_depth=self.codec.coded_bit_depth(job), decisions=0 if function is None else int(decisions),
                     distortion=None if function is None else Reference.of(function),
                     compiled=isinstance(distortion, compiled), flat=fixed is not None and fixed.is_flat())
                 result, seconds = self._in_worker(job, setup, provider or (lambda picture: fixed), on_picture)
-            return Encoded(result.bitstream.read_bytes(), Reconstruction(result.recon, source.fmt), result.log,
+            return Encoded(result.bitstream.read_bytes(), Reconstruction(result.recon, result.fmt), result.log,
                            result.wall_seconds, seconds)
 
     def _in_worker(self, job: EncodeJob, setup: Setup, weights: Callable[[Picture], Weights],
@@ -166,7 +167,8 @@ class Encoder:
         failure, result = None, None
         try:
             launch = Launch((sys.executable, "-c", load, str(answers.descriptor)), (answers.descriptor,))
-            result = running.encode(self.codec.ENCODER, job, self.tools.library, False, on_picture, launch)
+            tools = replace(self.tools, encoder=self.tools.library)
+            result = running.encode(self.codec, job, tools, progress=on_picture, launch=launch)
         except FprdoError as error:
             failure = error
         finally:

@@ -5,7 +5,7 @@ rounds up.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -137,6 +137,14 @@ def crop_frame(frame: Frame, fmt: VideoFormat) -> Frame:
     """The top left part of `frame` that `fmt` shows, as contiguous planes."""
     return tuple(np.ascontiguousarray(plane[:rows, :columns])
                  for plane, (rows, columns) in zip(frame, fmt.plane_shapes, strict=True))
+
+
+def deepened(frames: Iterable[Frame], fmt: VideoFormat, deeper: VideoFormat) -> Iterator[Frame]:
+    """Frames of format `fmt` at the bit depth of `deeper`, as encoders take them that code more bits than their source
+    has: every sample times 2^(bits more)."""
+    shift = deeper.bit_depth - fmt.bit_depth
+    for frame in frames:
+        yield tuple(plane.astype(deeper.dtype) << shift for plane in frame) if shift else frame
 
 
 def check_frame(frame: Frame, fmt: VideoFormat) -> None:

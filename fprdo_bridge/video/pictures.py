@@ -20,7 +20,7 @@ from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.picture_reader import Samples, read_picture
 
 # What is written: suffix -> Pillow's name and options.
-_WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
+WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}), ".webp": ("WEBP", {"lossless": True}), ".jpg": ("JPEG", {"quality": 95}),
     ".jpeg": ("JPEG", {"quality": 95}), ".tif": ("TIFF", {}), ".tiff": ("TIFF", {}), ".bmp": ("BMP", {}),
     ".ppm": ("PPM", {})}
@@ -99,14 +99,14 @@ def save_picture(path: str | os.PathLike[str], picture: NDArray[Any]) -> None:
         raise FprdoError(f"{path}: a picture to save must be uint8 or uint16, (height, width) or (height, width, 3), "
                          f"not {picture.dtype} {picture.shape}")
     suffix = Path(path).suffix.lower()
-    if suffix not in _WRITTEN:
+    if suffix not in WRITTEN:
         raise FprdoError(f"{path}: unknown picture type {suffix or '(no suffix)'}; "
                          "use .png, .webp, .jpg, .tif, .bmp or .ppm")
     if deep and not holds_16_bits(path):
         raise FprdoError(f"{path}: 16 bits are written as .png or .ppm, not as {suffix}")
     if suffix == ".ppm" and picture.ndim == 2:
         picture = np.repeat(picture[..., None], 3, axis=2)
-    kind, options = _WRITTEN[suffix]
+    kind, options = WRITTEN[suffix]
     if deep:
         data = _png16(picture) if suffix == ".png" else _ppm16(picture)
     else:

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from skimage.transform import resize
 
-from fprdo_bridge import Encoder, encoders, toolchain
-from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge import Encoder, encoders
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.pictures import load_picture, save_picture
@@ -113,11 +113,12 @@ def main() -> None:
         with IdseFile(network) as file:
             weights = file.map(0)
         for encoder in options.encoder:
-            codec, tools, driven = encoders.get(encoder), toolchain.find(encoder), Encoder(encoder)
+            codec, driven = encoders.get(encoder), Encoder(encoder)
+            tools = codec.tools()
             config = codec.config_for("intra", fmt, tools)
             for qp in options.qp:
                 def job(weights: Path | None) -> EncodeJob:
-                    return EncodeJob(source=source, fmt=fmt, frames=1, qp=qp, bitstream=folder / "bitstream", config=(config,),
+                    return EncodeJob(source=source, fmt=fmt, frames=1, rate=Rate("qp", qp), bitstream=folder / "bitstream", config=(config,),
                                      weights=weights, options=codec.weighted_options(IdseOptions()) if weights == network else {})
 
                 def command(weights: Path | None) -> list[str]:

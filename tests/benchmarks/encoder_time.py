@@ -20,9 +20,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from fprdo_bridge import encoders, toolchain
+from fprdo_bridge import encoders
 from fprdo_bridge.cli import arguments
-from fprdo_bridge.encoders.job import EncodeJob
+from fprdo_bridge.encoders.job import EncodeJob, Rate
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import coded_format
 from fprdo_bridge.importance.idse_file import ones, write_idse
@@ -54,7 +54,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = parse_arguments()
-    codec, tools = encoders.get(options.encoder), toolchain.find(options.encoder)
+    codec = encoders.get(options.encoder)
+    tools = codec.tools()
     sequence, settings, idse = arguments.sequence_of(options), arguments.weight_settings_of(options), arguments.idse_options_of(options)
     fmt, count = coded_format(sequence.fmt), -(-sequence.frames // settings.frames_per_map)
     with tempfile.TemporaryDirectory() as name:
@@ -65,13 +66,13 @@ def main() -> None:
         write_weights(sequence, settings, network)
         print(f"{sequence.name} {sequence.fmt}, {sequence.frames} frame{'s' if sequence.frames > 1 else ''}: "
               f"{count} map{'s' if count > 1 else ''} in {time.perf_counter() - start:.1f} s", flush=True)
-        plain = EncodeJob(source=sequence.yuv(folder), fmt=sequence.fmt, frames=sequence.frames, qp=options.qp[0],
-                          bitstream=folder / "coded.bin", config=(arguments.config_of(options, codec, sequence, tools),),
-                          options=dict(options.option), idse=idse, frame_rate=sequence.frame_rate,
-                          rate=options.rate_control)
+        plain = EncodeJob(source=sequence.yuv(folder), fmt=sequence.fmt, frames=sequence.frames,
+                          rate=Rate(options.rate_control, options.qp[0]),
+                          bitstream=folder / "coded.bin", config=(codec.config(options.config, sequence.fmt, tools),),
+                          options=dict(options.option), idse=idse, frame_rate=sequence.frame_rate)
         for qp in options.qp:
-            stock = replace(plain, qp=qp)
-            weighted = replace(stock, weights=network, options=codec.weighted_options(idse) | stock.options)
+            stock = replace(plain, rate=Rate(options.rate_control, qp))
+            weighted = replace(stock, weights=network, options={**codec.weighted_options(idse), **stock.options})
             commands = {"stock": codec.command(stock, tools.stock_encoder),
                         "weights 1.0": codec.command(replace(stock, weights=unit), tools.encoder),
                         "IDSE": codec.command(weighted, tools.encoder)}

@@ -24,7 +24,7 @@ def test_refusals(monkeypatch):
     with pytest.raises(FprdoError, match="give one of them"):
         Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, weights=ones(FMT), provider=lambda picture: ones(FMT))
     tools = toolchain.find("hm")
-    monkeypatch.setattr(toolchain, "find", lambda name: toolchain.Toolchain(
+    monkeypatch.setattr(toolchain, "find", lambda name, title: toolchain.Toolchain(
         tools.version, tools.key, tools.encoder, tools.stock_encoder, tools.config_dir))
     with pytest.raises(FprdoError, match="without a library; run python3 build.py hm"):
         Encoder("hm")

@@ -14,8 +14,9 @@ from clips import clip
 from oracles import random_map
 
 from fprdo_bridge import Encoder, compiled
-from fprdo_bridge.bitstream.decoders import decode_libav
-from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.bitstream.libav import decode_libav
+from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
+from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import save_picture
@@ -31,10 +32,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def from_file(encoder: Encoder, folder: Path, maps, frames, qp: int = 32, idse: IdseOptions = IdseOptions()) -> bytes:
     write_yuv(folder / "source.yuv", frames, FMT)
     write_idse(folder / "maps.idse", maps, FMT, frame_count=len(maps))
-    job = EncodeJob(source=folder / "source.yuv", fmt=FMT, frames=len(frames), qp=qp, bitstream=folder / "file.bin",
+    job = EncodeJob(source=folder / "source.yuv", fmt=FMT, frames=len(frames), rate=Rate("qp", qp), bitstream=folder / "file.bin",
                     config=(encoder.codec.config_for("intra", FMT, encoder.tools),), weights=folder / "maps.idse", idse=idse,
                     options=encoder.codec.weighted_options(idse))
-    return encoder.codec.encode(job, encoder.tools).bitstream.read_bytes()
+    return encode(encoder.codec, job, encoder.tools).bitstream.read_bytes()
 
 
 def test_file_array_and_provider_make_one_bitstream(encoder, tmp_path):

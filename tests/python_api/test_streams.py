@@ -14,7 +14,7 @@ from clips import clip
 from built import optional_tools
 
 from fprdo_bridge import Encoder
-from fprdo_bridge.bitstream.decoders import decode_libav
+from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.session.encoded import Reconstruction
 from fprdo_bridge.video.formats import VideoFormat, first_difference

@@ -1,9 +1,8 @@
 """What HM's encoder and decoder print."""
 
 import re
-from dataclasses import dataclass
 
-from fprdo_bridge.encoders.log import EncodeLog, PictureLog, parse_summary
+from fprdo_bridge.encoders.log import DecodedPicture, EncodeLog, PictureLog, parse_summary
 
 # POC    0 TId: 0 ( I-SLICE, nQP 32 QP 32 )      39912 bits [Y 30.8350 dB    U 31.7779 dB    V 31.5658 dB] [ET     0 ]
 # [L0 ] [L1 ] [MD5:24962aa6...,cda0acb2...,57e391f9...]
@@ -44,21 +43,12 @@ def parse_picture(line: str, planes: int) -> PictureLog | None:
     return _picture(match, planes) if match else None
 
 
-def _picture(match: re.Match, planes: int) -> PictureLog:
+def _picture(match: re.Match[str], planes: int) -> PictureLog:
     # HM prints 999.99 for identical planes, and 0 for the chroma that 4:0:0 does not have.
     psnr = tuple(float("inf") if match[plane] == "999.9900" else float(match[plane]) for plane in "yuv"[:planes])
     return PictureLog(poc=int(match["poc"]), slice_type=match["type"].upper(), qp=int(match["qp"]),
                       bits=int(match["bits"]), psnr=psnr, seconds=int(match["seconds"]), temporal_id=int(match["tid"]),
                       md5=tuple(match["md5"].split(",")) if match["md5"] else ())
-
-
-@dataclass(frozen=True)
-class DecodedPicture:
-    """One picture, as HM's decoder printed it."""
-
-    poc: int
-    md5: tuple[str, ...]      # per plane of the decoded picture; empty if the bitstream has another hash or none
-    verified: bool | None     # whether the hash is that of the bitstream; None if the bitstream has none
 
 
 def parse_decoder_log(text: str) -> tuple[DecodedPicture, ...]:

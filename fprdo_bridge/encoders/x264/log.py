@@ -42,7 +42,7 @@ def parse_picture(line: str, planes: int) -> PictureLog | None:
     return _picture(match, planes, 0) if match else None
 
 
-def _picture(match: re.Match, planes: int, first: int) -> PictureLog:
+def _picture(match: re.Match[str], planes: int, first: int) -> PictureLog:
     # In lossless coding, and there alone, x264 does not compute PSNR though it is told to.
     psnr = tuple(float(match[plane] or "inf") for plane in "yuv"[:planes])
     return PictureLog(poc=first + int(match["poc"]) // 2, slice_type=match["type"], qp=round(float(match["qp"])),

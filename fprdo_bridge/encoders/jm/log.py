@@ -2,7 +2,7 @@
 
 import re
 
-from fprdo_bridge.encoders.log import EncodeLog, PictureLog, parse_summary
+from fprdo_bridge.encoders.log import EncodeLog, PictureLog, parse_notes, parse_summary
 from fprdo_bridge.errors import FprdoError
 
 # Frame     Bit/pic NVB WP QP   Lambda   SnrY    SnrU    SnrV   Time(ms) MET(ms) Frm/Fld   I D L0 L1 RDP Ref
@@ -17,6 +17,7 @@ _SECONDS = re.compile(r"^ Total encoding time for the seq\. +: +(\S+) sec", re.M
 _UNKNOWN = re.compile(r"Parameter Name '([^']*)' not recognized")
 
 _DECODED = re.compile(r"^ Total decoding time : .*\[(\d+) frm/", re.MULTILINE)
+_COMPLAINT = re.compile(r"^(?:warning: |An unintentional loss|Error ).*", re.MULTILINE)
 
 
 def parse_log(text: str) -> EncodeLog:
@@ -37,7 +38,7 @@ def parse_log(text: str) -> EncodeLog:
     bits, seconds = _BITS.search(text), _SECONDS.search(text)
     return EncodeLog(pictures=tuple(_picture(match, planes) for match in _ENCODED.finditer(text)),
                      bytes_written=int(bits[1]) // 8 if bits else None,
-                     seconds=float(seconds[1]) if seconds else None, idse=parse_summary(text))
+                     seconds=float(seconds[1]) if seconds else None, idse=parse_summary(text), notes=parse_notes(text))
 
 
 def parse_picture(line: str, planes: int) -> PictureLog | None:
@@ -46,7 +47,7 @@ def parse_picture(line: str, planes: int) -> PictureLog | None:
     return _picture(match, planes) if match else None
 
 
-def _picture(match: re.Match, planes: int) -> PictureLog:
+def _picture(match: re.Match[str], planes: int) -> PictureLog:
     # JM prints 0.000 for identical planes, and for the chroma that 4:0:0 does not have.
     psnr = tuple(float(match[plane]) or float("inf") for plane in "yuv"[:planes])
     kind = match["type"].strip()
@@ -54,7 +55,13 @@ def _picture(match: re.Match, planes: int) -> PictureLog:
                       bits=int(match["bits"]), psnr=psnr, seconds=int(match["ms"]) / 1000)
 
 
-def parse_decoder_log(text: str) -> int | None:
-    """How many frames JM's decoder says it has decoded; None if it did not come to its end."""
+def parse_decoder_log(text: str) -> int:
+    """How many frames JM's decoder says it has decoded; 0 if it did not come to its end."""
     match = _DECODED.search(text)
-    return int(match[1]) if match else None
+    return int(match[1]) if match else 0
+
+
+def decoder_complaint(text: str) -> str:
+    """What JM's decoder finds wrong with a bitstream; it may go on all the same."""
+    match = _COMPLAINT.search(text)
+    return match[0].strip() if match else ""

@@ -1,0 +1,235 @@
+"""The decoders of a bitstream: the encoders' own, which are stock programs, and libavcodec as an independent second."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+
+from fprdo_bridge import encoders
+from fprdo_bridge.bitstream import libav
+from fprdo_bridge.bitstream.hashes import hashes
+from fprdo_bridge.bitstream.nal_units import Standard, without_padding
+from fprdo_bridge.bitstream.probe import read_bitstream, standard_of
+from fprdo_bridge.encoders.codec import Codec
+from fprdo_bridge.encoders.job import EncodeJob
+from fprdo_bridge.encoders.log import DecodedPicture, DecoderLog
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.files import folder_for, replacing, workspace
+from fprdo_bridge.processes import child
+from fprdo_bridge.toolchain import Toolchain
+from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format, crop_frame, first_difference
+from fprdo_bridge.video.raw import read_yuv, write_yuv
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """What a decoder found.
+
+    Attributes
+    ----------
+    decoder : its title
+    pictures : that it decoded
+    verified : those whose hash is that of the bitstream
+    second : title of a decoder that gave the same pictures, where there was no hash to verify; empty if there was none
+    details : per picture, in decoding order, from decoders that tell
+    """
+
+    decoder: str
+    pictures: int
+    verified: int
+    second: str = ""
+    details: tuple[DecodedPicture, ...] = ()
+
+    def __str__(self) -> str:
+        if self.second:
+            return f"Decoded by {self.decoder} and {self.second}, which agree."
+        if self.verified == self.pictures:
+            return f"Decoded by {self.decoder}, which verified the hash of every picture."
+        if self.verified:
+            return f"Decoded by {self.decoder}, which verified the hashes of {self.verified} of {self.pictures} pictures."
+        return f"Decoded by {self.decoder}; there was no hash to verify."
+
+
+class Decoding:
+    """A bitstream while it is decoded.
+
+    Attributes
+    ----------
+    frames : in output order, one in memory at a time
+    """
+
+    def __init__(self, frames: Iterator[Frame], report: DecodeReport) -> None:
+        self._report, self._count = report, 0
+        self.frames = self._counted(frames)
+
+    def _counted(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            self._count += 1
+            yield frame
+
+    @property
+    def report(self) -> DecodeReport:
+        """What the decoder found, once the frames are through."""
+        return replace(self._report, pictures=self._count, verified=min(self._report.verified, self._count))
+
+
+@contextmanager
+def decoding(bitstream: Path, fmt: VideoFormat, decoder: str | None = None) -> Iterator[Decoding]:
+    """Decode, and check as well as the bitstream allows: by the hashes in it, or else by a second decoder.
+
+    What was cut between two pictures is a shorter bitstream, which is right by itself.
+
+    Parameters
+    ----------
+    bitstream : HEVC or AVC byte stream
+    fmt : of the frames
+    decoder : name of an encoder that brings one, or "libavcodec", which gets a second one where it notices less; None: that of an encoder of the standard which is built, and
+        libavcodec where there is none, or where that cannot read a bitstream whose hashes libavcodec can verify
+
+    Raises
+    ------
+    FprdoError
+        The bitstream is missing, damaged, cut short, or not of format `fmt` (padded by `coded_format`), which may be seen
+        only when its frames are asked for; the decoder is of the other standard or not built.
+    """
+    standard = standard_of(bitstream)
+    found = hashes(bitstream)
+    # libavcodec does not notice that HEVC without hashes was cut short.
+    alone = decoder == libav.TITLE and (standard is Standard.AVC or found.total > 0)
+    codec = None if alone else _own(standard, bitstream, decoder)
+    if found.cut:
+        raise FprdoError(f"{bitstream}: its last picture has lost its hash, so the file was cut short; encode or copy it "
+                         "again")
+    with workspace() as folder:
+        if codec:
+            try:
+                report = decode_own(codec, codec.tools(), bitstream, folder / "decoded.yuv", fmt)
+            except _Unreadable:
+                if decoder or not found.md5 or not libav.supports(fmt, standard):
+                    raise
+                codec = None
+        if codec is None:
+            yield Decoding(libav.decode_libav(bitstream, fmt), DecodeReport(libav.TITLE, 0, found.md5))
+        elif report.verified or not libav.supports(fmt, standard):
+            yield Decoding(read_yuv(folder / "decoded.yuv", fmt), report)
+        else:
+            frames = _agreeing(bitstream, codec.title, read_yuv(folder / "decoded.yuv", fmt),
+                               libav.decode_libav(bitstream, fmt))
+            yield Decoding(frames, replace(report, second=libav.TITLE))
+
+
+def _agreeing(bitstream: Path, title: str, frames: Iterator[Frame], others: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames of a decoder, each compared with libavcodec's."""
+    for number, (frame, other) in enumerate(zip_longest(frames, others)):
+        if frame is None or other is None or first_difference([frame], [other]):
+            raise FprdoError(f"{bitstream}: {title}'s decoder and {libav.TITLE} differ from picture {number} on; it is damaged "
+                             "or cut short, encode or copy it again")
+        yield frame
+
+
+def decode_own(codec: Codec, tools: Toolchain, bitstream: Path, out_yuv: Path, fmt: VideoFormat) -> DecodeReport:
+    """Decode with the stock decoder of an encoder into raw YUV of format `fmt`, in output order.
+
+    HM's checks the hash of every picture. AVC bitstreams carry none, so damage that decodes to something is not noticed by
+    JM's: compare with the reconstruction (video.formats.first_difference).
+
+    Raises
+    ------
+    FprdoError
+        The bitstream is missing, damaged or not of format `fmt` (padded by `coded_format`), or the hash of a picture is not
+        the one that the encoder wrote. Then `out_yuv` is not touched.
+    """
+    data = read_bitstream(bitstream)
+    assert codec.decoder and tools.stock_decoder
+    coded = coded_format(fmt)
+    with replacing(out_yuv) as temporary, workspace(folder_for(out_yuv)) as work:
+        clean = without_padding(data)
+        if clean is data:
+            os.symlink(bitstream.absolute(), work / codec.decoder.BITSTREAM)
+        else:
+            (work / codec.decoder.BITSTREAM).write_bytes(clean)
+        command = codec.decoder.command(tools.stock_decoder)
+        status, output, errors = _run(command, work, codec.name)
+        log = codec.decoder.parse_log(output, errors)
+        if log.complaint:
+            raise FprdoError(f"{bitstream}: {codec.title}'s decoder finds it damaged or cut short ({log.complaint}); encode or "
+                             "copy it again")
+        _check_decoded(bitstream, codec.title, log, status, output, errors, work / codec.decoder.DECODED, coded)
+        write_yuv(temporary, (crop_frame(frame, fmt) for frame in read_yuv(work / codec.decoder.DECODED, coded)), fmt)
+    return DecodeReport(codec.title, log.pictures, sum(picture.verified is True for picture in log.details),
+                        details=log.details)
+
+
+def check_reconstruction(codec: Codec, tools: Toolchain, job: EncodeJob, folder: Path) -> tuple[str, ...]:
+    """Titles of the decoders that know the format, each having given the encoder's reconstruction, sample by sample.
+
+    Parameters
+    ----------
+    job : a finished one, whose bitstream is a byte stream and whose `recon` is raw YUV
+    folder : for what the decoders write
+
+    Raises
+    ------
+    FprdoError
+        A decoder gives something else.
+    """
+    fmt = codec.decoded_format(job)
+    given: dict[str, Iterator[Frame]] = {}
+    if codec.decoder:
+        decode_own(codec, tools, job.bitstream, folder / "decoded.yuv", fmt)
+        given[codec.title] = read_yuv(folder / "decoded.yuv", fmt)
+    if libav.supports(fmt, codec.standard):
+        given[libav.TITLE] = libav.decode_libav(job.bitstream, fmt)
+    for title, frames in given.items():
+        assert job.recon
+        difference = first_difference(frames, read_yuv(job.recon, fmt))
+        if difference:
+            raise FprdoError(f"{job.bitstream.name}: {title} decodes something else than the encoder's reconstruction "
+                             f"({difference}); this is a bug, please report it")
+    return tuple(given)
+
+
+class _Unreadable(FprdoError):
+    """A decoder ended without its pictures; another one may read the bitstream."""
+
+
+def _own(standard: Standard, bitstream: Path, decoder: str | None) -> Codec | None:
+    """The encoder whose own decoder is asked for; without a name, or with libavcodec's, the first one that is built."""
+    if decoder in (None, libav.TITLE):
+        built = [codec for codec in encoders.built() if codec.decoder and codec.standard is standard]
+        return built[0] if built else None
+    codec = encoders.get(decoder)
+    if codec.standard is not standard:
+        others = [name for name in encoders.decoders() if name == libav.TITLE or encoders.get(name).standard is standard]
+        raise FprdoError(f"{bitstream}: is {standard.title}; use --decoder {' or '.join(others)}")
+    return codec
+
+
+def _run(command: list[str], folder: Path, name: str) -> tuple[int, str, str]:
+    with open(folder / "output.txt", "w+b") as output, open(folder / "errors.txt", "w+b") as errors:
+        try:
+            with child(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors) as process:
+                status = process.wait()
+        except OSError as error:
+            raise FprdoError(f"{command[0]}: cannot be run ({error.strerror}); run python3 build.py {name}") from error
+        texts = []
+        for file in (output, errors):
+            file.seek(0)
+            texts.append(file.read().decode("utf-8", "replace"))
+    return status, texts[0], texts[1]
+
+
+def _check_decoded(bitstream: Path, title: str, log: DecoderLog, status: int, output: str, errors: str, decoded: Path,
+                   coded: VideoFormat) -> None:
+    size = decoded.stat().st_size if decoded.exists() else 0
+    if status or not size:
+        last = next((line.strip() for line in reversed((errors + output).split("\n")) if line.strip()), "no message")
+        last = last[max(0, last.find("Assertion ")):]  # without the place in its source
+        raise _Unreadable(f"{bitstream}: {title}'s decoder cannot read it (exit status {status}: {last}); it is damaged or "
+                          "cut short, encode or copy it again")
+    if size != log.pictures * coded.frame_bytes:
+        raise FprdoError(f"{bitstream}: decodes to {size} bytes for {log.pictures} pictures, not {coded}; "
+                         "check size, chroma format and bit depth")
