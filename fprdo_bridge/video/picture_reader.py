@@ -8,6 +8,8 @@ import os
 import re
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import regular_file
+from fprdo_bridge.text import printable
 from fprdo_bridge.video import picture_colour
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -85,10 +88,13 @@ def _read(path: Path) -> LoadedPicture:
     with Image.open(path, formats=_FORMATS) as image:
         if max(image.size) > 65535:
             raise ValueError(f"{image.width}x{image.height}: both sides must be 1 to 65535 samples")
-        if image.format != "TIFF":
+        if image.format == "TIFF":
+            orientation = _orientation(image, notes)
+            with _standard_error_closed():  # libtiff writes its own remarks
+                image.load()  # which turns it
+        else:
             image.load()
-        orientation = _orientation(image, notes)
-        image.load()  # which turns a TIFF, and then says that it is upright
+            orientation = _orientation(image, notes)
         chunks = _png_chunks(path) if image.format == "PNG" else {}
         if getattr(image, "is_animated", False) and image.format != "MPO":
             notes.append("has several pictures; the first one is taken")
@@ -104,7 +110,25 @@ def _read(path: Path) -> LoadedPicture:
     if alpha is not None and alpha.min() < np.iinfo(alpha.dtype).max:
         samples = _on_white(samples, alpha)
         notes.append("is transparent in places; it is composed on white")
-    return LoadedPicture(np.require(samples, requirements=["C", "W"]), tuple(notes), aspect)
+    return LoadedPicture(np.require(samples, requirements=["C", "W"]), tuple(map(printable, notes)), aspect)
+
+
+@contextmanager
+def _standard_error_closed() -> Iterator[None]:
+    """Lose what C code writes to standard error: a damaged picture is told in one line, which is ours."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # nobody listens as it is
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 # ---- samples -------------------------------------------------------------------------------------------------------
