@@ -8,35 +8,44 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fprdo_bridge.video.colour import LUMA_COEFFICIENTS, frame_to_rgb, planes_to_rgb, rgb_to_frame, rgb_to_planes
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.video.colour import LUMA_COEFFICIENTS, frame_to_rgb, planes_to_rgb, rgb_to_frame, rgb_to_planes
 from fprdo_bridge.video.formats import VideoFormat
 
-formats = st.builds(VideoFormat, width=st.integers(1, 11), height=st.integers(1, 11),
-                    chroma=st.sampled_from(["400", "420", "422", "444"]), bit_depth=st.sampled_from([8, 10]),
-                    matrix=st.sampled_from(sorted(LUMA_COEFFICIENTS)), full_range=st.booleans(),
-                    siting=st.sampled_from(["left", "center", "topleft"]))
+formats = st.builds(
+    VideoFormat,
+    width=st.integers(1, 11),
+    height=st.integers(1, 11),
+    chroma=st.sampled_from(["400", "420", "422", "444"]),
+    bit_depth=st.sampled_from([8, 10]),
+    matrix=st.sampled_from(sorted(LUMA_COEFFICIENTS)),
+    full_range=st.booleans(),
+    siting=st.sampled_from(["left", "center", "topleft"]),
+)
 
 
 def flat(rgb: tuple[float, float, float], fmt: VideoFormat) -> torch.Tensor:
     return torch.tensor(rgb, dtype=torch.float64).view(1, 3, 1, 1).expand(1, 3, fmt.height, fmt.width)
 
 
-@pytest.mark.parametrize(("matrix", "full_range", "bit_depth", "rgb", "expected"), [
-    ("bt709", False, 8, (0, 0, 0), (16, 128, 128)),
-    ("bt709", False, 8, (1, 1, 1), (235, 128, 128)),
-    ("bt709", False, 8, (1, 0, 0), (63, 102, 240)),
-    ("bt709", False, 8, (0, 1, 0), (173, 42, 26)),
-    ("bt709", False, 8, (0, 0, 1), (32, 240, 118)),
-    ("bt601", False, 8, (1, 0, 0), (81, 90, 240)),
-    ("bt601", False, 8, (0, 1, 0), (145, 54, 34)),
-    ("bt601", False, 8, (0, 0, 1), (41, 240, 110)),
-    ("bt601", True, 8, (1, 0, 0), (76, 85, 255)),  # JFIF red
-    ("bt601", True, 8, (1, 1, 1), (255, 128, 128)),
-    ("bt709", False, 10, (1, 1, 1), (940, 512, 512)),
-    ("bt2020", False, 10, (1, 0, 0), (294, 387, 960)),
-    ("bt2020", True, 10, (0, 0, 1), (61, 1023, 471)),
-])
+@pytest.mark.parametrize(
+    ("matrix", "full_range", "bit_depth", "rgb", "expected"),
+    [
+        ("bt709", False, 8, (0, 0, 0), (16, 128, 128)),
+        ("bt709", False, 8, (1, 1, 1), (235, 128, 128)),
+        ("bt709", False, 8, (1, 0, 0), (63, 102, 240)),
+        ("bt709", False, 8, (0, 1, 0), (173, 42, 26)),
+        ("bt709", False, 8, (0, 0, 1), (32, 240, 118)),
+        ("bt601", False, 8, (1, 0, 0), (81, 90, 240)),
+        ("bt601", False, 8, (0, 1, 0), (145, 54, 34)),
+        ("bt601", False, 8, (0, 0, 1), (41, 240, 110)),
+        ("bt601", True, 8, (1, 0, 0), (76, 85, 255)),  # JFIF red
+        ("bt601", True, 8, (1, 1, 1), (255, 128, 128)),
+        ("bt709", False, 10, (1, 1, 1), (940, 512, 512)),
+        ("bt2020", False, 10, (1, 0, 0), (294, 387, 960)),
+        ("bt2020", True, 10, (0, 0, 1), (61, 1023, 471)),
+    ],
+)
 def test_known_code_values(matrix, full_range, bit_depth, rgb, expected):
     fmt = VideoFormat(4, 2, matrix=matrix, full_range=full_range, bit_depth=bit_depth)
     frame = rgb_to_frame(flat(rgb, fmt), fmt)
@@ -67,7 +76,7 @@ def test_adjoint_of_rgb_to_planes(fmt, seed):
     x = torch.randn((1, 3, fmt.height, fmt.width), generator=generator, dtype=torch.float64).requires_grad_()
     y = [torch.randn((1, *shape), generator=generator, dtype=torch.float64) for shape in fmt.plane_shapes]
     planes = rgb_to_planes(x, fmt)
-    adjoint, = torch.autograd.grad(planes, x, y)
+    (adjoint,) = torch.autograd.grad(planes, x, y)
     with torch.no_grad():
         offsets = rgb_to_planes(torch.zeros_like(x), fmt)
         left = sum(((plane - offset) * weight).sum() for plane, offset, weight in zip(planes, offsets, y))
@@ -123,15 +132,23 @@ def test_flat_pictures_stay_flat(fmt):
     assert torch.allclose(shown, rgb)
 
 
-@pytest.mark.parametrize(("chroma", "siting", "dx", "dy"), [
-    ("420", "left", 0.0, 0.5), ("420", "center", 0.5, 0.5), ("420", "topleft", 0.0, 0.0),
-    ("422", "left", 0.0, None), ("422", "center", 0.0, None)])
+@pytest.mark.parametrize(
+    ("chroma", "siting", "dx", "dy"),
+    [
+        ("420", "left", 0.0, 0.5),
+        ("420", "center", 0.5, 0.5),
+        ("420", "topleft", 0.0, 0.0),
+        ("422", "left", 0.0, None),
+        ("422", "center", 0.0, None),
+    ],
+)
 @pytest.mark.parametrize(("width", "height"), [(12, 10), (13, 11)])
 def test_chroma_phase(chroma, siting, dx, dy, width, height):
     """A chroma ramp keeps its place: chroma sample i lies at luma position 2 i + d (4:2:2: at every luma row)."""
     fmt = VideoFormat(width, height, chroma=chroma, siting=siting)
-    y, x = torch.meshgrid(torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64),
-                          indexing="ij")
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
+    )
     rows, columns = fmt.plane_shapes[1]
     cy = torch.arange(rows, dtype=torch.float64) * (1 if dy is None else 2) + (dy or 0)
     cx = torch.arange(columns, dtype=torch.float64) * 2 + dx
@@ -202,8 +219,9 @@ def test_every_format_differs():
     """No argument is ignored: each combination gives planes of its own (siting matters to 4:2:0 alone)."""
     rgb = torch.rand((1, 3, 6, 6), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     seen = []
-    for chroma, matrix, full_range, siting in itertools.product(("420", "444"), LUMA_COEFFICIENTS, (False, True),
-                                                                ("left", "center", "topleft")):
+    for chroma, matrix, full_range, siting in itertools.product(
+        ("420", "444"), LUMA_COEFFICIENTS, (False, True), ("left", "center", "topleft")
+    ):
         if chroma == "444" and siting != "left":
             continue
         fmt = VideoFormat(6, 6, chroma, matrix=matrix, full_range=full_range, siting=siting)

@@ -9,8 +9,13 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat, check_frame, coded_format, crop_frame, first_difference, pad_frame
 from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
 
-formats = st.builds(VideoFormat, width=st.integers(1, 40), height=st.integers(1, 40),
-                    chroma=st.sampled_from(["400", "420", "422", "444"]), bit_depth=st.integers(8, 16))
+formats = st.builds(
+    VideoFormat,
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    chroma=st.sampled_from(["400", "420", "422", "444"]),
+    bit_depth=st.integers(8, 16),
+)
 
 
 def noise(fmt: VideoFormat, seed: int) -> tuple[np.ndarray, ...]:
@@ -20,9 +25,16 @@ def noise(fmt: VideoFormat, seed: int) -> tuple[np.ndarray, ...]:
 
 # ---- formats -----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("chroma, chroma_shape, samples", [
-    ("400", None, 97 * 65), ("420", (33, 49), 97 * 65 + 2 * 33 * 49),
-    ("422", (65, 49), 97 * 65 + 2 * 65 * 49), ("444", (65, 97), 3 * 97 * 65)])
+
+@pytest.mark.parametrize(
+    "chroma, chroma_shape, samples",
+    [
+        ("400", None, 97 * 65),
+        ("420", (33, 49), 97 * 65 + 2 * 33 * 49),
+        ("422", (65, 49), 97 * 65 + 2 * 65 * 49),
+        ("444", (65, 97), 3 * 97 * 65),
+    ],
+)
 def test_odd_sizes_round_chroma_up(chroma, chroma_shape, samples):
     fmt = VideoFormat(97, 65, chroma)
     assert fmt.plane_shapes == ((65, 97), *([chroma_shape] * 2 if chroma_shape else []))
@@ -38,13 +50,20 @@ def test_coded_size_is_a_multiple_of_the_cropping_unit(chroma, size):
     assert coded_format(coded) == coded
 
 
-@pytest.mark.parametrize("arguments, named", [
-    (dict(width=0, height=4), "0x4"), (dict(width=4, height=65536), "4x65536"),
-    (dict(width=4, height=4, bit_depth=7), "bit depth 7"), (dict(width=4, height=4, bit_depth=17), "bit depth 17"),
-    (dict(width=4, height=4, chroma="411"), "'411'"), (dict(width=4, height=4, matrix="rgb"), "'rgb'"),
-    (dict(width=4, height=4, siting="top"), "'top'"),
-    (dict(width=4, height=4, aspect=(0, 1)), "sample aspect ratio 0:1"),
-    (dict(width=4, height=4, aspect=(1, 65536)), "sample aspect ratio 1:65536")])
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (dict(width=0, height=4), "0x4"),
+        (dict(width=4, height=65536), "4x65536"),
+        (dict(width=4, height=4, bit_depth=7), "bit depth 7"),
+        (dict(width=4, height=4, bit_depth=17), "bit depth 17"),
+        (dict(width=4, height=4, chroma="411"), "'411'"),
+        (dict(width=4, height=4, matrix="rgb"), "'rgb'"),
+        (dict(width=4, height=4, siting="top"), "'top'"),
+        (dict(width=4, height=4, aspect=(0, 1)), "sample aspect ratio 0:1"),
+        (dict(width=4, height=4, aspect=(1, 65536)), "sample aspect ratio 1:65536"),
+    ],
+)
 def test_impossible_formats_are_refused(arguments, named):
     with pytest.raises(FprdoError, match=named):
         VideoFormat(**arguments)
@@ -64,6 +83,7 @@ def test_chroma_sample_loc_type(siting, code):
 
 # ---- raw YUV -------------------------------------------------------------------------------------------------------
 
+
 @settings(max_examples=40, deadline=None)
 @given(fmt=formats, count=st.integers(1, 4), seed=st.integers(0, 2**32 - 1), data=st.data())
 def test_yuv_round_trip(tmp_path_factory, fmt, count, seed, data):
@@ -74,7 +94,7 @@ def test_yuv_round_trip(tmp_path_factory, fmt, count, seed, data):
     assert count_frames(path, fmt) == count
     start = data.draw(st.integers(0, count - 1))
     length = data.draw(st.integers(1, count - start))
-    assert first_difference(read_yuv(path, fmt, start, length), frames[start:start + length]) is None
+    assert first_difference(read_yuv(path, fmt, start, length), frames[start : start + length]) is None
     for frame in read_yuv(path, fmt, start):
         check_frame(frame, fmt)
 
@@ -135,9 +155,14 @@ def test_samples_beyond_the_bit_depth(tmp_path):
         list(read_yuv(tmp_path / "a.yuv", shallow))
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (lambda frame: frame[:2], "are not a"), (lambda frame: (frame[0][:-1], *frame[1:]), "are not a"),
-    (lambda frame: (frame[0].astype(np.uint16), *frame[1:]), "uint16")])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda frame: frame[:2], "are not a"),
+        (lambda frame: (frame[0][:-1], *frame[1:]), "are not a"),
+        (lambda frame: (frame[0].astype(np.uint16), *frame[1:]), "uint16"),
+    ],
+)
 def test_a_wrong_frame_leaves_no_file(tmp_path, spoil, message):
     fmt = VideoFormat(6, 4)
     frame = noise(fmt, 1)

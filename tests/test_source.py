@@ -25,17 +25,35 @@ def frames_of(count: int) -> list[tuple[np.ndarray, ...]]:
 
 # ---- names ---------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("origin, name", [
-    ("/home/me/photo", "photo"), ("photo", "photo"), ("a/b.c/photo", "photo"), ("/data/photo.png", "photo"),
-    ("clip_416x240.yuv", "clip_416x240"), ("../x/Clip.Y4M", "Clip"), ("photo.tar", "photo.tar"),
-    ("photo.v2.png", "photo.v2"), ("/data/photo.v2", "photo.v2"), (".png", ".png"), (".hidden.png", ".hidden"),
-    ("a:b", "a:b"), ("/tmp/c:d.webp", "c:d"), ("skimage:astronaut", "astronaut"), ("photo/", "photo"), ("two words.jpg", "two words")])
+
+@pytest.mark.parametrize(
+    "origin, name",
+    [
+        ("/home/me/photo", "photo"),
+        ("photo", "photo"),
+        ("a/b.c/photo", "photo"),
+        ("/data/photo.png", "photo"),
+        ("clip_416x240.yuv", "clip_416x240"),
+        ("../x/Clip.Y4M", "Clip"),
+        ("photo.tar", "photo.tar"),
+        ("photo.v2.png", "photo.v2"),
+        ("/data/photo.v2", "photo.v2"),
+        (".png", ".png"),
+        (".hidden.png", ".hidden"),
+        ("a:b", "a:b"),
+        ("/tmp/c:d.webp", "c:d"),
+        ("skimage:astronaut", "astronaut"),
+        ("photo/", "photo"),
+        ("two words.jpg", "two words"),
+    ],
+)
 def test_name_is_the_last_part(origin, name):
     assert source_name(origin) == name
 
 
-@pytest.mark.parametrize("origin", ["", "/", ".", "..", "a/..", "skimage:", "skimage:/etc/passwd", "skimage:..",
-                                    "skimage:a/b", "a\0b"])
+@pytest.mark.parametrize(
+    "origin", ["", "/", ".", "..", "a/..", "skimage:", "skimage:/etc/passwd", "skimage:..", "skimage:a/b", "a\0b"]
+)
 def test_what_gives_no_name(origin):
     with pytest.raises(FprdoError, match="is not the name of a source") as error:
         open_source(origin)
@@ -56,6 +74,7 @@ def test_a_source_is_written_into_the_folder_alone(tmp_path):
 
 
 # ---- skip ----------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(params=["clip_16x8.yuv", "clip.y4m"])
 def clip(request, tmp_path) -> str:
@@ -84,13 +103,18 @@ def test_skip(clip, tmp_path, skip, frames):
     assert (source.sha256() == open_source(clip).sha256()) == (skip == 0 and frames is None)
 
 
-@pytest.mark.parametrize("asked, message", [
-    (dict(skip=-1), "the first -1 frames cannot be left out; use --skip 0 or more"),
-    (dict(skip=5), "has 5 frames, the first 5 are left out; use --skip 0 to 4"),
-    (dict(skip=7, frames=1), "has 5 frames, the first 7 are left out; use --skip 0 to 4"),
-    (dict(skip=3, frames=3), "has 5 frames, 3 asked for after the first 3; use --frames 1 to 2"),
-    (dict(frames=6), "has 5 frames, 6 asked for; use --frames 1 to 5"),
-    (dict(frames=0), "0 frames asked for; use --frames 1 or more"), (dict(frames=-1), "-1 frames asked for")])
+@pytest.mark.parametrize(
+    "asked, message",
+    [
+        (dict(skip=-1), "the first -1 frames cannot be left out; use --skip 0 or more"),
+        (dict(skip=5), "has 5 frames, the first 5 are left out; use --skip 0 to 4"),
+        (dict(skip=7, frames=1), "has 5 frames, the first 7 are left out; use --skip 0 to 4"),
+        (dict(skip=3, frames=3), "has 5 frames, 3 asked for after the first 3; use --frames 1 to 2"),
+        (dict(frames=6), "has 5 frames, 6 asked for; use --frames 1 to 5"),
+        (dict(frames=0), "0 frames asked for; use --frames 1 or more"),
+        (dict(frames=-1), "-1 frames asked for"),
+    ],
+)
 def test_frames_that_are_not_there(clip, asked, message):
     with pytest.raises(FprdoError, match=message) as error:
         open_source(clip, **asked)
@@ -105,6 +129,7 @@ def test_a_picture_has_nothing_to_skip(tmp_path):
 
 
 # ---- aspect, frame rate --------------------------------------------------------------------------------------------
+
 
 def test_aspect_is_not_part_of_the_hash(tmp_path):
     """Weights of the same samples fit, however wide these are shown."""
@@ -137,9 +162,16 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, monkeyp
     os.symlink(f"loop{suffix}", f"loop{suffix}")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"socket{suffix}")
-        for name, kind in (("pipe", "is a pipe"), ("folder", "is a folder"), ("device", "is a device"),
-                           ("link", "is a pipe"), ("socket", "is a socket"), ("dangling", "no such"),
-                           ("loop", "cannot be read"), ("gone", "no such")):
+        for name, kind in (
+            ("pipe", "is a pipe"),
+            ("folder", "is a folder"),
+            ("device", "is a device"),
+            ("link", "is a pipe"),
+            ("socket", "is a socket"),
+            ("dangling", "no such"),
+            ("loop", "cannot be read"),
+            ("gone", "no such"),
+        ):
             with pytest.raises(FprdoError, match=f"{name}{suffix}: .*{kind}") as error:
                 open_source(f"{name}{suffix}")
             assert "\n" not in str(error.value)
@@ -154,8 +186,10 @@ def test_standard_input(tmp_path, monkeypatch):
     assert open_source("./-").name == "-"
 
 
-@pytest.mark.parametrize("name", ["a\ud800.png", "a\ud800_16x8.yuv", "a\ud800.y4m", 300 * "a" + ".png",
-                                  300 * "a" + "_16x8.yuv", 300 * "a" + ".y4m"])
+@pytest.mark.parametrize(
+    "name",
+    ["a\ud800.png", "a\ud800_16x8.yuv", "a\ud800.y4m", 300 * "a" + ".png", 300 * "a" + "_16x8.yuv", 300 * "a" + ".y4m"],
+)
 def test_text_that_names_no_file(name):
     with pytest.raises(FprdoError, match="is no file name|cannot be read"):
         open_source(name)

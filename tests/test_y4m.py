@@ -16,8 +16,10 @@ from fprdo_bridge.video.y4m import count_frames, read_header, write_y4m
 
 def frames_of(fmt: VideoFormat, count: int) -> list[tuple[np.ndarray, ...]]:
     rng = np.random.default_rng(fmt.width)
-    return [tuple(rng.integers(0, fmt.max_value + 1, shape).astype(fmt.dtype) for shape in fmt.plane_shapes)
-            for _ in range(count)]
+    return [
+        tuple(rng.integers(0, fmt.max_value + 1, shape).astype(fmt.dtype) for shape in fmt.plane_shapes)
+        for _ in range(count)
+    ]
 
 
 def write(path, header: str, frames) -> None:
@@ -25,16 +27,26 @@ def write(path, header: str, frames) -> None:
     path.write_bytes(header.encode() + b"".join(data))
 
 
-@pytest.mark.parametrize("space, fmt", [
-    ("C420jpeg", VideoFormat(37, 23, siting="center")),
-    ("C420mpeg2 XCOLORRANGE=FULL", VideoFormat(37, 23, full_range=True)),
-    ("", VideoFormat(37, 23, siting="center")), ("C420p10", VideoFormat(38, 22, bit_depth=10, siting="left")),
-    ("C420", VideoFormat(37, 23, siting="center")), ("C420paldv", VideoFormat(37, 23, siting="topleft")),
-    ("C420p16 XCOLORRANGE=LIMITED", VideoFormat(37, 23, bit_depth=16)), ("Cmono12", VideoFormat(37, 23, "400", 12)),
-    ("XYSCSS=444", VideoFormat(37, 23, "444")), ("C420mpeg2 XYSCSS=420MPEG2", VideoFormat(37, 23)),
-    ("XYSCSS=420JPEG", VideoFormat(37, 23, siting="center")), ("XYSCSS=422P10", VideoFormat(37, 23, "422", 10)),
-    ("C422p10", VideoFormat(38, 23, "422", 10)), ("C444", VideoFormat(37, 23, "444")),
-    ("Cmono", VideoFormat(37, 23, "400"))])
+@pytest.mark.parametrize(
+    "space, fmt",
+    [
+        ("C420jpeg", VideoFormat(37, 23, siting="center")),
+        ("C420mpeg2 XCOLORRANGE=FULL", VideoFormat(37, 23, full_range=True)),
+        ("", VideoFormat(37, 23, siting="center")),
+        ("C420p10", VideoFormat(38, 22, bit_depth=10, siting="left")),
+        ("C420", VideoFormat(37, 23, siting="center")),
+        ("C420paldv", VideoFormat(37, 23, siting="topleft")),
+        ("C420p16 XCOLORRANGE=LIMITED", VideoFormat(37, 23, bit_depth=16)),
+        ("Cmono12", VideoFormat(37, 23, "400", 12)),
+        ("XYSCSS=444", VideoFormat(37, 23, "444")),
+        ("C420mpeg2 XYSCSS=420MPEG2", VideoFormat(37, 23)),
+        ("XYSCSS=420JPEG", VideoFormat(37, 23, siting="center")),
+        ("XYSCSS=422P10", VideoFormat(37, 23, "422", 10)),
+        ("C422p10", VideoFormat(38, 23, "422", 10)),
+        ("C444", VideoFormat(37, 23, "444")),
+        ("Cmono", VideoFormat(37, 23, "400")),
+    ],
+)
 def test_samples_and_format(tmp_path, space, fmt):
     frames = frames_of(fmt, 3)
     path = tmp_path / "clip.y4m"
@@ -62,26 +74,37 @@ def test_what_libavformat_writes(tmp_path):
     assert first_difference(sequence.read(), frames) is None
 
 
-@pytest.mark.parametrize("header, data, line", [
-    ("YUV4MPEG2 W8 H8 It\n", b"", "is interlaced"),
-    ("YUV4MPEG2 W8 H8 C411\n", b"", "chroma format C411 is not supported"),
-    ("YUV4MPEG3 W8 H8\n", b"", "not a YUV4MPEG2 file"), ("YUV4MPEG2 W8\n", b"", "damaged header"),
-    ("YUV4MPEG2 W8 H8\n", b"", "holds no frame"), ("YUV4MPEG2 W8 Height\n", b"", "damaged header"),
-    ("YUV4MPEG2 W8 H8 F-30:1\n", b"", "damaged header"), ("YUV4MPEG2 W0 H8\n", b"", "bad.y4m: picture size 0x8: both"),
-    ("YUV4MPEG2 W8 H8 " + 2000 * "X" + "\n", b"", "not a YUV4MPEG2 file"), ("", b"", "not a YUV4MPEG2 file"),
-    ("YUV4MPEG2 W8 H8 Ib\n", b"", "is interlaced"), ("YUV4MPEG2 W8 H8 Im\n", b"", "is interlaced"),
-    ("YUV4MPEG2 W8 H8 F25\n", b"", "damaged header"), ("YUV4MPEG2 W8 H8 W16\n", b"", "damaged header"),
-    ("YUV4MPEG2 W8 H8 A1\n", b"", "damaged header"), ("YUV4MPEG2 W8 H8 A-1:1\n", b"", "damaged header"),
-    ("YUV4MPEG2 W8 H8 A70000:1\n", b"", "bad.y4m: sample aspect ratio 70000:1: both"),
-    ("YUV4MPEG2 W8 H8 C\n", b"", "chroma format C is not supported"),
-    ("YUV4MPEG2 W8 H8 XYSCSS=411\n", b"", "chroma format C411 is not supported"),
-    ("YUV4MPEG2 W8 H8 XCOLORRANGE=WIDE\n", b"", "colour range XCOLORRANGE=WIDE is not known"),
-    ("YUV4MPEG2 W8 H8 C444alpha\n", b"", "chroma format C444alpha is not supported"),
-    ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(96) + b"FRA", "ends inside frame 1"),
-    ("YUV4MPEG2 W8 H8\n", b"FRAMED\n" + bytes(96), "ends inside frame 0, or is damaged there; copy it again"),
-    ("YUV4MPEG2 W8 H8\n", b"FRAME" + bytes(2000), "ends inside frame 0"),
-    ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(95), "ends inside frame 0"),
-    ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(96) + b"FRUME\n" + bytes(96), "ends inside frame 1")])
+@pytest.mark.parametrize(
+    "header, data, line",
+    [
+        ("YUV4MPEG2 W8 H8 It\n", b"", "is interlaced"),
+        ("YUV4MPEG2 W8 H8 C411\n", b"", "chroma format C411 is not supported"),
+        ("YUV4MPEG3 W8 H8\n", b"", "not a YUV4MPEG2 file"),
+        ("YUV4MPEG2 W8\n", b"", "damaged header"),
+        ("YUV4MPEG2 W8 H8\n", b"", "holds no frame"),
+        ("YUV4MPEG2 W8 Height\n", b"", "damaged header"),
+        ("YUV4MPEG2 W8 H8 F-30:1\n", b"", "damaged header"),
+        ("YUV4MPEG2 W0 H8\n", b"", "bad.y4m: picture size 0x8: both"),
+        ("YUV4MPEG2 W8 H8 " + 2000 * "X" + "\n", b"", "not a YUV4MPEG2 file"),
+        ("", b"", "not a YUV4MPEG2 file"),
+        ("YUV4MPEG2 W8 H8 Ib\n", b"", "is interlaced"),
+        ("YUV4MPEG2 W8 H8 Im\n", b"", "is interlaced"),
+        ("YUV4MPEG2 W8 H8 F25\n", b"", "damaged header"),
+        ("YUV4MPEG2 W8 H8 W16\n", b"", "damaged header"),
+        ("YUV4MPEG2 W8 H8 A1\n", b"", "damaged header"),
+        ("YUV4MPEG2 W8 H8 A-1:1\n", b"", "damaged header"),
+        ("YUV4MPEG2 W8 H8 A70000:1\n", b"", "bad.y4m: sample aspect ratio 70000:1: both"),
+        ("YUV4MPEG2 W8 H8 C\n", b"", "chroma format C is not supported"),
+        ("YUV4MPEG2 W8 H8 XYSCSS=411\n", b"", "chroma format C411 is not supported"),
+        ("YUV4MPEG2 W8 H8 XCOLORRANGE=WIDE\n", b"", "colour range XCOLORRANGE=WIDE is not known"),
+        ("YUV4MPEG2 W8 H8 C444alpha\n", b"", "chroma format C444alpha is not supported"),
+        ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(96) + b"FRA", "ends inside frame 1"),
+        ("YUV4MPEG2 W8 H8\n", b"FRAMED\n" + bytes(96), "ends inside frame 0, or is damaged there; copy it again"),
+        ("YUV4MPEG2 W8 H8\n", b"FRAME" + bytes(2000), "ends inside frame 0"),
+        ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(95), "ends inside frame 0"),
+        ("YUV4MPEG2 W8 H8\n", b"FRAME\n" + bytes(96) + b"FRUME\n" + bytes(96), "ends inside frame 1"),
+    ],
+)
 def test_what_cannot_be_read(tmp_path, header, data, line):
     path = tmp_path / "bad.y4m"
     path.write_bytes(header.encode() + data)
@@ -101,8 +124,10 @@ def test_what_it_is_not(tmp_path):
         read_header(tmp_path / "absent.y4m")
 
 
-@pytest.mark.parametrize("words, aspect", [("A128:117", (128, 117)), ("A256:234", (128, 117)), ("A1:1", (1, 1)),
-                                           ("A0:0", None), ("A0:1", None), ("", None)])
+@pytest.mark.parametrize(
+    "words, aspect",
+    [("A128:117", (128, 117)), ("A256:234", (128, 117)), ("A1:1", (1, 1)), ("A0:0", None), ("A0:1", None), ("", None)],
+)
 def test_sample_aspect_ratio(tmp_path, words, aspect):
     path = tmp_path / "clip.y4m"
     write(path, f"YUV4MPEG2 W16 H16 {words}\n", frames_of(VideoFormat(16, 16), 1))
@@ -126,12 +151,22 @@ def test_cut_after_the_frames_that_are_asked_for(tmp_path):
 
 # ---- out -----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("fmt, space", [
-    (VideoFormat(37, 23), "420mpeg2"), (VideoFormat(37, 23, siting="center"), "420jpeg"),
-    (VideoFormat(37, 23, siting="topleft"), "420paldv"), (VideoFormat(37, 23, "422", full_range=True), "422"),
-    (VideoFormat(37, 23, "444", aspect=(128, 117)), "444"), (VideoFormat(37, 23, "400"), "mono"),
-    (VideoFormat(37, 23, bit_depth=10), "420p10"), (VideoFormat(37, 23, "422", 12), "422p12"),
-    (VideoFormat(37, 23, "444", 16), "444p16"), (VideoFormat(37, 23, "400", 10), "mono10")])
+
+@pytest.mark.parametrize(
+    "fmt, space",
+    [
+        (VideoFormat(37, 23), "420mpeg2"),
+        (VideoFormat(37, 23, siting="center"), "420jpeg"),
+        (VideoFormat(37, 23, siting="topleft"), "420paldv"),
+        (VideoFormat(37, 23, "422", full_range=True), "422"),
+        (VideoFormat(37, 23, "444", aspect=(128, 117)), "444"),
+        (VideoFormat(37, 23, "400"), "mono"),
+        (VideoFormat(37, 23, bit_depth=10), "420p10"),
+        (VideoFormat(37, 23, "422", 12), "422p12"),
+        (VideoFormat(37, 23, "444", 16), "444p16"),
+        (VideoFormat(37, 23, "400", 10), "mono10"),
+    ],
+)
 def test_what_is_written_is_read(tmp_path, fmt, space):
     frames = frames_of(fmt, 3)
     path = tmp_path / "clip.y4m"
@@ -147,10 +182,16 @@ def test_what_is_written_is_read(tmp_path, fmt, space):
     assert open_source(str(path)).frame_rate == 25
 
 
-@pytest.mark.parametrize("fmt, pixels", [
-    (VideoFormat(38, 22), "yuv420p"), (VideoFormat(38, 22, bit_depth=10), "yuv420p10le"),
-    (VideoFormat(38, 22, "422"), "yuv422p"),
-    (VideoFormat(38, 22, "444", 12), "yuv444p12le"), (VideoFormat(38, 22, "400"), "gray")])
+@pytest.mark.parametrize(
+    "fmt, pixels",
+    [
+        (VideoFormat(38, 22), "yuv420p"),
+        (VideoFormat(38, 22, bit_depth=10), "yuv420p10le"),
+        (VideoFormat(38, 22, "422"), "yuv422p"),
+        (VideoFormat(38, 22, "444", 12), "yuv444p12le"),
+        (VideoFormat(38, 22, "400"), "gray"),
+    ],
+)
 def test_libavformat_reads_what_is_written(tmp_path, fmt, pixels):
     frames = frames_of(fmt, 2)
     write_y4m(tmp_path / "clip.y4m", frames, replace(fmt, aspect=(128, 117)), 50)
@@ -161,7 +202,7 @@ def test_libavformat_reads_what_is_written(tmp_path, fmt, pixels):
         for picture, frame in zip(file.decode(stream), frames, strict=True):
             for plane, samples in zip(picture.planes, frame, strict=True):
                 lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-                used = lines[:, :samples.shape[1] * samples.itemsize]
+                used = lines[:, : samples.shape[1] * samples.itemsize]
                 assert np.array_equal(used.copy().view(samples.dtype), samples)
 
 

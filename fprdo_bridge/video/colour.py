@@ -96,8 +96,10 @@ def rgb_to_planes(rgb: Tensor, fmt: VideoFormat) -> list[Tensor]:
     kr, kb = LUMA_COEFFICIENTS[fmt.matrix]
     offset, scale, chroma_offset, chroma_scale = _quantisation(fmt)
     if rgb.ndim != 4 or rgb.shape[1:] != (3, fmt.height, fmt.width):
-        raise FprdoError(f"RGB of shape {tuple(rgb.shape)} given for a {fmt.width}x{fmt.height} format: "
-                         f"pass (n, 3, {fmt.height}, {fmt.width})")
+        raise FprdoError(
+            f"RGB of shape {tuple(rgb.shape)} given for a {fmt.width}x{fmt.height} format: "
+            f"pass (n, 3, {fmt.height}, {fmt.width})"
+        )
     red, green, blue = rgb.unbind(1)
     luma = kr * red + (1 - kr - kb) * green + kb * blue
     planes = [luma * scale + offset]
@@ -140,8 +142,10 @@ def _quantisation(fmt: VideoFormat) -> tuple[float, float, float, float]:
 def _batched(planes: Sequence[Tensor], fmt: VideoFormat) -> list[Tensor]:
     shapes = fmt.plane_shapes
     if len(planes) != len(shapes) or any(p.ndim not in (2, 3) or p.shape[-2:] != s for p, s in zip(planes, shapes)):
-        raise FprdoError(f"planes of shapes {[tuple(p.shape) for p in planes]} given for {fmt.width}x{fmt.height} "
-                         f"{fmt.chroma}: pass planes of shapes {list(shapes)}")
+        raise FprdoError(
+            f"planes of shapes {[tuple(p.shape) for p in planes]} given for {fmt.width}x{fmt.height} "
+            f"{fmt.chroma}: pass planes of shapes {list(shapes)}"
+        )
     return [plane if plane.ndim == 3 else plane.unsqueeze(0) for plane in planes]
 
 
@@ -192,4 +196,7 @@ def _halve(x: Tensor, midway: bool) -> Tensor:
     # Tap t of output i reads input 2i - 1 + t, from -1 to 2 (count - 1) - 1 + len(taps) - 1.
     missing = 2 * (count - 1) + len(taps) - 1 - x.shape[-1]
     x = torch.cat((x[..., :1], x, x[..., -1:].expand(*x.shape[:-1], missing)), dim=-1)
-    return sum(tap * x[..., t:t + 2 * count - 1:2] for t, tap in enumerate(taps))
+    result = taps[0] * x[..., : 2 * count - 1 : 2]
+    for t, tap in enumerate(taps[1:], 1):
+        result = result + tap * x[..., t : t + 2 * count - 1 : 2]
+    return result

@@ -62,9 +62,11 @@ class VideoFormat:
             raise FprdoError(f"picture size {self.width}x{self.height}: both sides must be 1 to 65535 luma samples")
         if not 8 <= self.bit_depth <= 16:
             raise FprdoError(f"bit depth {self.bit_depth}: use 8 to 16")
-        for what, value, allowed in (("chroma format", self.chroma, tuple(_SUBSAMPLING)),
-                                     ("colour matrix", self.matrix, ("bt601", "bt709", "bt2020")),
-                                     ("chroma siting", self.siting, SITINGS)):
+        for what, value, allowed in (
+            ("chroma format", self.chroma, tuple(_SUBSAMPLING)),
+            ("colour matrix", self.matrix, ("bt601", "bt709", "bt2020")),
+            ("chroma siting", self.siting, SITINGS),
+        ):
             if value not in allowed:
                 raise FprdoError(f"{what} {value!r}: use one of {', '.join(allowed)}")
         if self.aspect is not None and not all(1 <= side <= 65535 for side in self.aspect):
@@ -129,14 +131,18 @@ def coded_format(fmt: VideoFormat) -> VideoFormat:
 def pad_frame(frame: Frame, fmt: VideoFormat, coded: VideoFormat) -> Frame:
     """`frame` of format `fmt` grown to the size of `coded`, the last column and row repeated."""
     check_frame(frame, fmt)
-    return tuple(np.pad(plane, ((0, rows - plane.shape[0]), (0, columns - plane.shape[1])), mode="edge")
-                 for plane, (rows, columns) in zip(frame, coded.plane_shapes, strict=True))
+    return tuple(
+        np.pad(plane, ((0, rows - plane.shape[0]), (0, columns - plane.shape[1])), mode="edge")
+        for plane, (rows, columns) in zip(frame, coded.plane_shapes, strict=True)
+    )
 
 
 def crop_frame(frame: Frame, fmt: VideoFormat) -> Frame:
     """The top left part of `frame` that `fmt` shows, as contiguous planes."""
-    return tuple(np.ascontiguousarray(plane[:rows, :columns])
-                 for plane, (rows, columns) in zip(frame, fmt.plane_shapes, strict=True))
+    return tuple(
+        np.ascontiguousarray(plane[:rows, :columns])
+        for plane, (rows, columns) in zip(frame, fmt.plane_shapes, strict=True)
+    )
 
 
 def deepened(frames: Iterable[Frame], fmt: VideoFormat, deeper: VideoFormat) -> Iterator[Frame]:
@@ -162,15 +168,16 @@ def check_frame(frame: Frame, fmt: VideoFormat) -> None:
 def first_difference(frames_a: Iterable[Frame], frames_b: Iterable[Frame]) -> str | None:
     """None if both give the same frames, sample by sample; else where they part, such as "picture 2, Cb, row 7, column
     31: 129 and 128", or which of the two ends first."""
-    ended = object()
-    for index, (a, b) in enumerate(itertools.zip_longest(frames_a, frames_b, fillvalue=ended)):
-        if a is ended or b is ended:
-            return f"the {'first' if a is ended else 'second'} ends before picture {index}"
-        for name, plane_a, plane_b in itertools.zip_longest(("Y", "Cb", "Cr")[:max(len(a), len(b))], a, b):
+    for index, (a, b) in enumerate(itertools.zip_longest(frames_a, frames_b)):
+        if a is None or b is None:
+            return f"the {'first' if a is None else 'second'} ends before picture {index}"
+        for name, plane_a, plane_b in itertools.zip_longest(("Y", "Cb", "Cr")[: max(len(a), len(b))], a, b):
             if plane_a is None or plane_b is None or plane_a.shape != plane_b.shape:
                 return f"picture {index}: plane {name} is missing or of another size"
             if not np.array_equal(plane_a, plane_b):
                 row, column = np.argwhere(plane_a != plane_b)[0]
-                return (f"picture {index}, {name}, row {row}, column {column}: "
-                        f"{plane_a[row, column]} and {plane_b[row, column]}")
+                return (
+                    f"picture {index}, {name}, row {row}, column {column}: "
+                    f"{plane_a[row, column]} and {plane_b[row, column]}"
+                )
     return None

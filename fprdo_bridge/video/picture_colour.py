@@ -21,9 +21,13 @@ _D50 = np.array([0.9642, 1.0, 0.8249])  # ICC.1 clause 7.2.16
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _D65 = (0.3127, 0.3290)
 # x and y of red, green and blue by ColourPrimaries of ITU-T H.273 table 2, where white is D65.
-_PRIMARIES = {1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)), 5: ((0.640, 0.330), (0.290, 0.600), (0.150, 0.060)),
-              6: ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070)), 9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
-              12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))}
+_PRIMARIES = {
+    1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
+    5: ((0.640, 0.330), (0.290, 0.600), (0.150, 0.060)),
+    6: ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070)),
+    9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
+    12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+}
 _ROWS = 256  # rows that are converted at a time
 
 
@@ -45,8 +49,9 @@ def srgb_encode(light: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055)
 
 
-def from_primaries(primaries: tuple[tuple[float, float], ...], white: tuple[float, float] = _D65,
-                   curve: Curve = srgb_decode) -> RgbSpace:
+def from_primaries(
+    primaries: tuple[tuple[float, float], ...], white: tuple[float, float] = _D65, curve: Curve = srgb_decode
+) -> RgbSpace:
     """The space of given chromaticities x, y (red, green, blue), adapted to D50 by Bradford's matrix.
 
     Raises
@@ -54,6 +59,7 @@ def from_primaries(primaries: tuple[tuple[float, float], ...], white: tuple[floa
     ValueError
         The chromaticities span no space.
     """
+
     def xyz(point: tuple[float, float]) -> NDArray[np.float64]:
         x, y = point
         if y <= 0:
@@ -110,14 +116,23 @@ def space_of_cicp(code_points: bytes) -> RgbSpace:
     primaries, transfer, matrix, full_range = code_points
     if transfer in (16, 18):
         raise ValueError("high dynamic range (PQ or HLG)")
-    curve = {1: srgb_decode, 6: srgb_decode, 13: srgb_decode, 14: srgb_decode, 15: srgb_decode, 4: power(2.2),
-             5: power(2.8), 8: power(1.0)}.get(transfer)
+    curve = {
+        1: srgb_decode,
+        6: srgb_decode,
+        13: srgb_decode,
+        14: srgb_decode,
+        15: srgb_decode,
+        4: power(2.2),
+        5: power(2.8),
+        8: power(1.0),
+    }.get(transfer)
     if primaries not in _PRIMARIES or curve is None or matrix != 0 or full_range != 1:
         raise ValueError(f"code points {primaries}/{transfer}/{matrix}/{full_range}")
     return from_primaries(_PRIMARIES[primaries], curve=curve)
 
 
 # ---- ICC profiles --------------------------------------------------------------------------------------------------
+
 
 def icc_space(profile: bytes) -> RgbSpace | None:
     """The space of an ICC profile of curves and a matrix, or of one curve for grey; None for a profile of tables.
@@ -157,8 +172,8 @@ def _icc_tags(profile: bytes) -> dict[str, bytes]:
     (count,) = struct.unpack(">I", profile[128:132])
     tags = {}
     for index in range(min(count, 1000)):
-        name, offset, size = struct.unpack(">4sII", profile[132 + 12 * index:144 + 12 * index])
-        tags[name.decode("latin-1")] = profile[offset:offset + size]
+        name, offset, size = struct.unpack(">4sII", profile[132 + 12 * index : 144 + 12 * index])
+        tags[name.decode("latin-1")] = profile[offset : offset + size]
     return tags
 
 
@@ -166,7 +181,7 @@ def _icc_curve(tag: bytes) -> Curve:
     """A curve of type curv or para (ICC.1 clauses 10.6 and 10.18)."""
     if tag[:4] == b"curv":
         (count,) = struct.unpack(">I", tag[8:12])
-        table = np.array(struct.unpack(f">{count}H", tag[12:12 + 2 * count]), float)
+        table = np.array(struct.unpack(f">{count}H", tag[12 : 12 + 2 * count]), float)
         if count == 0:
             return power(1.0)
         if count == 1:
@@ -176,7 +191,7 @@ def _icc_curve(tag: bytes) -> Curve:
         raise ValueError(f"curve of type {tag[:4]!r}")
     (kind,) = struct.unpack(">H", tag[8:10])
     count = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}[kind]
-    values = [value / 65536 for value in struct.unpack(f">{count}i", tag[12:12 + 4 * count])]
+    values = [value / 65536 for value in struct.unpack(f">{count}i", tag[12 : 12 + 4 * count])]
     g, a, b, c, d, e, f = values + [0.0] * (7 - count)
     if kind == 0:
         return power(g)
@@ -186,6 +201,7 @@ def _icc_curve(tag: bytes) -> Curve:
 
 
 # ---- conversion ----------------------------------------------------------------------------------------------------
+
 
 def is_srgb(space: RgbSpace) -> bool:
     """Whether conversion to sRGB changes no 8-bit code value by three quarters or more: profiles of sRGB differ so."""
@@ -199,8 +215,8 @@ def to_srgb(samples: NDArray[np.uint8] | NDArray[np.uint16], space: RgbSpace) ->
     largest = np.iinfo(samples.dtype).max
     result = np.empty_like(samples)
     for top in range(0, len(samples), _ROWS):
-        part = samples[top:top + _ROWS] / largest
-        result[top:top + _ROWS] = np.floor(_converted(part, space) * largest + 0.5)
+        part = samples[top : top + _ROWS] / largest
+        result[top : top + _ROWS] = np.floor(_converted(part, space) * largest + 0.5)
     return result
 
 
@@ -219,9 +235,13 @@ def by_littlecms(image: Image.Image, profile: bytes) -> Image.Image:
         LittleCMS cannot use the profile for these samples.
     """
     converted = ImageCms.profileToProfile(
-        image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"),
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC, outputMode="RGB",
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION)
+        image,
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
     if converted is None:
         raise ValueError("no conversion")
     return converted

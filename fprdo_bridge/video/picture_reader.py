@@ -76,11 +76,14 @@ def read_picture(name: str | os.PathLike[str]) -> LoadedPicture:
             warnings.simplefilter("ignore")  # Pillow's remarks on large or slightly damaged pictures
             return _read(path)
     except UnidentifiedImageError:
-        raise FprdoError(f"{name}: not a readable picture, as it is none of PNG, JPEG, WebP, TIFF, BMP, PPM and GIF; "
-                         "convert it to PNG, or give raw samples the suffix .yuv") from None
+        raise FprdoError(
+            f"{name}: not a readable picture, as it is none of PNG, JPEG, WebP, TIFF, BMP, PPM and GIF; "
+            "convert it to PNG, or give raw samples the suffix .yuv"
+        ) from None
     except Exception as error:  # Pillow raises nearly everything, depending on the format and the place of the damage
-        raise FprdoError(f"{name}: not a readable picture ({_one_line(error)}); "
-                         "give a PNG, JPEG or WebP file") from error
+        raise FprdoError(
+            f"{name}: not a readable picture ({_one_line(error)}); give a PNG, JPEG or WebP file"
+        ) from error
 
 
 def _read(path: Path) -> LoadedPicture:
@@ -132,6 +135,7 @@ def _standard_error_closed() -> Iterator[None]:
 
 
 # ---- samples -------------------------------------------------------------------------------------------------------
+
 
 def _has_16_bits(image: Image.Image, path: Path) -> bool:
     """Whether the file holds 16 bits per sample; ValueError for other depths above 8."""
@@ -189,11 +193,11 @@ def _deep_samples(image: Image.Image, path: Path, orientation: int) -> tuple[Sam
             shallow = _turned(shallow, orientation)
         shallow = shallow.reshape(*shallow.shape[:2], -1)
         own = deep[..., [0, 0, 0, 1]] if deep.shape[2] == 2 else deep  # Pillow repeats grey beside alpha
-        own = own[..., :shallow.shape[2]]
+        own = own[..., : shallow.shape[2]]
         if not np.array_equal(own if image.mode in _GREY16 else own >> 8, shallow):
             raise ValueError("16-bit samples of a kind that is not read here")
     alpha = deep[..., -1] if deep.shape[2] in (2, 4) else None
-    colour = deep[..., :deep.shape[2] - (alpha is not None)]
+    colour = deep[..., : deep.shape[2] - (alpha is not None)]
     return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else colour, alpha
 
 
@@ -208,7 +212,7 @@ def _by_libavcodec(data: bytes, codec: str) -> NDArray[np.uint16]:
     if channels is None:
         raise ValueError(f"samples of libavcodec's format {name}")
     plane = frame.planes[0]
-    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:frame.height, :2 * channels * frame.width]
+    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : 2 * channels * frame.width]
     stored = np.dtype(">u2" if name.endswith("be") else "<u2")
     return lines.copy().view(stored).reshape(frame.height, frame.width, channels).astype(np.uint16)
 
@@ -239,12 +243,12 @@ def _on_white(samples: Samples, alpha: Samples) -> Samples:
 
 # ---- what the file says --------------------------------------------------------------------------------------------
 
+
 def _orientation(image: Image.Image, notes: list[str]) -> int:
     """1 to 8, as EXIF counts them. Notes a colour space that only EXIF data name."""
     try:
         exif = image.getexif()
-        adobe = (exif.get_ifd(_EXIF).get(_COLOUR_SPACE) == 2
-                 or exif.get_ifd(_INTEROPERABILITY).get(1) in ("R03", b"R03"))
+        adobe = exif.get_ifd(_EXIF).get(_COLOUR_SPACE) == 2 or exif.get_ifd(_INTEROPERABILITY).get(1) in ("R03", b"R03")
         if adobe and not image.info.get("icc_profile"):
             notes.append("is Adobe RGB by its EXIF data, but has no profile; its colours are taken as sRGB")
         orientation = exif.get(_ORIENTATION, 1)
@@ -315,8 +319,9 @@ def _srgb(samples: Samples, image: Image.Image, chunks: dict[bytes, bytes], note
             if space is None:
                 return _by_table(samples, profile, model, name, notes)
         except Exception as error:  # whatever a damaged profile leads to
-            notes.append(f"has a colour profile that cannot be used ({_one_line(error)}); "
-                         "its colours are taken as sRGB")
+            notes.append(
+                f"has a colour profile that cannot be used ({_one_line(error)}); its colours are taken as sRGB"
+            )
             return samples
     elif "srgb" not in info and ("gamma" in info or "chromaticity" in info):
         try:
@@ -335,12 +340,14 @@ def _by_table(samples: Samples, profile: bytes, model: str, name: str, notes: li
     image = Image.fromarray(np.ascontiguousarray(eight[..., 0] if model == "GRAY" else eight))
     converted = np.asarray(picture_colour.by_littlecms(image, profile))
     lost = "" if samples.dtype == np.uint8 else "; 8 of its 16 bits are kept"
-    notes.append(f"is converted to sRGB by its profile {name}, relative colorimetric with black point compensation"
-                 f"{lost}")
+    notes.append(
+        f"is converted to sRGB by its profile {name}, relative colorimetric with black point compensation{lost}"
+    )
     return converted
 
 
 # ---- scikit-image --------------------------------------------------------------------------------------------------
+
 
 def _skimage_picture(name: str) -> NDArray[np.uint8]:
     import skimage.data
@@ -351,10 +358,15 @@ def _skimage_picture(name: str) -> NDArray[np.uint8]:
     try:
         picture = maker() if maker else None
     except Exception as error:  # whatever a download raises
-        raise FprdoError(f"{SKIMAGE_PREFIX}{name}: not available here ({_one_line(error)}); "
-                         "astronaut, chelsea, coffee and rocket come with scikit-image") from error
-    if (isinstance(picture, np.ndarray) and picture.dtype == np.uint8
-            and (picture.ndim == 2 or picture.ndim == 3 and picture.shape[2] in (3, 4))):
+        raise FprdoError(
+            f"{SKIMAGE_PREFIX}{name}: not available here ({_one_line(error)}); "
+            "astronaut, chelsea, coffee and rocket come with scikit-image"
+        ) from error
+    if (
+        isinstance(picture, np.ndarray)
+        and picture.dtype == np.uint8
+        and (picture.ndim == 2 or picture.ndim == 3 and picture.shape[2] in (3, 4))
+    ):
         samples, alpha = _samples(Image.fromarray(picture), [])
         return np.array(samples if alpha is None else _on_white(samples, alpha), np.uint8)
     raise FprdoError(f"{SKIMAGE_PREFIX}{name}: scikit-image has no such 8-bit picture; try skimage:astronaut")

@@ -21,9 +21,15 @@ from fprdo_bridge.video.picture_reader import Samples, read_picture
 
 # What is written: suffix -> Pillow's name and options.
 WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
-    ".png": ("PNG", {}), ".webp": ("WEBP", {"lossless": True}), ".jpg": ("JPEG", {"quality": 95}),
-    ".jpeg": ("JPEG", {"quality": 95}), ".tif": ("TIFF", {}), ".tiff": ("TIFF", {}), ".bmp": ("BMP", {}),
-    ".ppm": ("PPM", {})}
+    ".png": ("PNG", {}),
+    ".webp": ("WEBP", {"lossless": True}),
+    ".jpg": ("JPEG", {"quality": 95}),
+    ".jpeg": ("JPEG", {"quality": 95}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
+    ".bmp": ("BMP", {}),
+    ".ppm": ("PPM", {}),
+}
 
 
 def load_picture(name: str | os.PathLike[str]) -> Samples:
@@ -96,12 +102,15 @@ def save_picture(path: str | os.PathLike[str], picture: NDArray[Any]) -> None:
     """
     deep = picture.dtype == np.uint16
     if picture.dtype not in (np.uint8, np.uint16) or picture.ndim != 2 and picture.shape[2:] != (3,):
-        raise FprdoError(f"{path}: a picture to save must be uint8 or uint16, (height, width) or (height, width, 3), "
-                         f"not {picture.dtype} {picture.shape}")
+        raise FprdoError(
+            f"{path}: a picture to save must be uint8 or uint16, (height, width) or (height, width, 3), "
+            f"not {picture.dtype} {picture.shape}"
+        )
     suffix = Path(path).suffix.lower()
     if suffix not in WRITTEN:
-        raise FprdoError(f"{path}: unknown picture type {suffix or '(no suffix)'}; "
-                         "use .png, .webp, .jpg, .tif, .bmp or .ppm")
+        raise FprdoError(
+            f"{path}: unknown picture type {suffix or '(no suffix)'}; use .png, .webp, .jpg, .tif, .bmp or .ppm"
+        )
     if deep and not holds_16_bits(path):
         raise FprdoError(f"{path}: 16 bits are written as .png or .ppm, not as {suffix}")
     if suffix == ".ppm" and picture.ndim == 2:
@@ -131,8 +140,12 @@ def _png16(picture: NDArray[Any]) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 16, 2 if picture.ndim == 3 else 0, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body.tobytes()))
-            + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(body.tobytes()))
+        + chunk(b"IEND", b"")
+    )
 
 
 def _ppm16(picture: NDArray[Any]) -> bytes:

@@ -24,13 +24,16 @@ def count_frames(path: str | os.PathLike[str], fmt: VideoFormat) -> int:
     """
     size = regular_file(path).stat().st_size
     if size == 0 or size % fmt.frame_bytes:
-        raise FprdoError(f"{path}: {size} bytes are not a whole number of {fmt} frames of {fmt.frame_bytes} bytes; "
-                         "check size, chroma format and bit depth")
+        raise FprdoError(
+            f"{path}: {size} bytes are not a whole number of {fmt} frames of {fmt.frame_bytes} bytes; "
+            "check size, chroma format and bit depth"
+        )
     return size // fmt.frame_bytes
 
 
-def read_yuv(path: str | os.PathLike[str], fmt: VideoFormat, start: int = 0, count: int | None = None,
-             layout: RawLayout = PLANAR) -> Iterator[Frame]:
+def read_yuv(
+    path: str | os.PathLike[str], fmt: VideoFormat, start: int = 0, count: int | None = None, layout: RawLayout = PLANAR
+) -> Iterator[Frame]:
     """Frames `start` to `start + count - 1` of a raw file, all from `start` on if `count` is None.
 
     One frame is in memory at a time. The file and the range are checked before the first frame is asked for.

@@ -51,8 +51,10 @@ def planes_of(data: bytes, fmt: VideoFormat, layout: RawLayout = PLANAR) -> Fram
     if layout.high_bits:
         shift = 16 - fmt.bit_depth
         if (samples & ((1 << shift) - 1)).any():
-            raise FprdoError(f"the lower {shift} bits of its samples are not 0, so they do not hold {fmt.bit_depth} "
-                             "bits in the upper ones")
+            raise FprdoError(
+                f"the lower {shift} bits of its samples are not 0, so they do not hold {fmt.bit_depth} "
+                "bits in the upper ones"
+            )
         samples >>= shift
     if layout.order in PACKINGS:
         pixels = samples.reshape(fmt.height, fmt.width // 2, 4)
@@ -75,8 +77,9 @@ def planes_of(data: bytes, fmt: VideoFormat, layout: RawLayout = PLANAR) -> Fram
 def check_layout(fmt: VideoFormat, layout: RawLayout, path: str | os.PathLike[str]) -> None:
     """Raise FprdoError, which names the file `path`, where frames of `fmt` cannot lie so."""
     if layout.order in PACKINGS and (fmt.chroma != "422" or fmt.width % 2):
-        raise FprdoError(f"{path}: {layout.order.upper()} packs two pixels of 4:2:2, {fmt} given; "
-                         "use 4:2:2 of even width")
+        raise FprdoError(
+            f"{path}: {layout.order.upper()} packs two pixels of 4:2:2, {fmt} given; use 4:2:2 of even width"
+        )
     if layout.high_bits and fmt.bit_depth == 8:
         raise FprdoError(f"{path}: samples in the upper bits of two bytes have more than 8 bits, {fmt} given")
 

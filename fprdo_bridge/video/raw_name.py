@@ -22,28 +22,49 @@ _PAIRS, _SWAPPED_PAIRS = RawLayout("semiplanar"), RawLayout("semiplanar", cr_fir
 
 # Words of one meaning -> chroma format, bit depth, layout. P010 and its like may be followed by le or be.
 _FORMATS: dict[str, tuple[str, int, RawLayout]] = {
-    "i420": ("420", 8, PLANAR), "iyuv": ("420", 8, PLANAR), "i422": ("422", 8, PLANAR), "y42b": ("422", 8, PLANAR),
-    "i444": ("444", 8, PLANAR), "y444": ("444", 8, PLANAR), "i400": ("400", 8, PLANAR), "y800": ("400", 8, PLANAR),
-    "y8": ("400", 8, PLANAR), "y16": ("400", 16, PLANAR),
-    "yv12": ("420", 8, _SWAPPED), "yv16": ("422", 8, _SWAPPED), "yv24": ("444", 8, _SWAPPED),
-    "nv12": ("420", 8, _PAIRS), "nv16": ("422", 8, _PAIRS), "nv24": ("444", 8, _PAIRS), "nv20": ("422", 10, _PAIRS),
-    "nv21": ("420", 8, _SWAPPED_PAIRS), "nv61": ("422", 8, _SWAPPED_PAIRS), "nv42": ("444", 8, _SWAPPED_PAIRS),
+    "i420": ("420", 8, PLANAR),
+    "iyuv": ("420", 8, PLANAR),
+    "i422": ("422", 8, PLANAR),
+    "y42b": ("422", 8, PLANAR),
+    "i444": ("444", 8, PLANAR),
+    "y444": ("444", 8, PLANAR),
+    "i400": ("400", 8, PLANAR),
+    "y800": ("400", 8, PLANAR),
+    "y8": ("400", 8, PLANAR),
+    "y16": ("400", 16, PLANAR),
+    "yv12": ("420", 8, _SWAPPED),
+    "yv16": ("422", 8, _SWAPPED),
+    "yv24": ("444", 8, _SWAPPED),
+    "nv12": ("420", 8, _PAIRS),
+    "nv16": ("422", 8, _PAIRS),
+    "nv24": ("444", 8, _PAIRS),
+    "nv20": ("422", 10, _PAIRS),
+    "nv21": ("420", 8, _SWAPPED_PAIRS),
+    "nv61": ("422", 8, _SWAPPED_PAIRS),
+    "nv42": ("444", 8, _SWAPPED_PAIRS),
     **{word: ("422", 8, RawLayout("yuyv")) for word in ("yuyv", "yuy2", "yunv", "yuyv422")},
     **{word: ("422", 8, RawLayout("uyvy")) for word in ("uyvy", "uynv", "y422", "2vuy", "uyvy422")},
     **{word: ("422", 8, RawLayout("yvyu")) for word in ("yvyu", "yvyu422")},
     **{word: ("422", 8, RawLayout("vyuy")) for word in ("vyuy", "vyuy422")},
-    **{f"{family}{code}{depth}": (chroma, depth, layout)
-       for family, layout in (("i", PLANAR), ("p", RawLayout("semiplanar", high_bits=True)))
-       for code, chroma in (("0", "420"), ("2", "422"), ("4", "444")) for depth in (10, 12, 16)},
+    **{
+        f"{family}{code}{depth}": (chroma, depth, layout)
+        for family, layout in (("i", PLANAR), ("p", RawLayout("semiplanar", high_bits=True)))
+        for code, chroma in (("0", "420"), ("2", "422"), ("4", "444"))
+        for depth in (10, 12, 16)
+    },
     **{f"y2{depth}": ("422", depth, RawLayout("yuyv", high_bits=True)) for depth in (10, 12, 16)},
 }
 _MATRICES = {
     **dict.fromkeys(("bt601", "rec601", "smpte170m", "bt470bg"), "bt601"),
     **dict.fromkeys(("bt709", "rec709"), "bt709"),
-    **dict.fromkeys(("bt2020", "bt2020nc", "bt2020ncl", "rec2020", "ct2020"), "bt2020")}
+    **dict.fromkeys(("bt2020", "bt2020nc", "bt2020ncl", "rec2020", "ct2020"), "bt2020"),
+}
 _RANGES = {"fullrange": True, "limitedrange": False, "videorange": False, "narrowrange": False}
-_ORDERS = {"planar": ("planar",), "semiplanar": ("semiplanar",),
-           **dict.fromkeys(("packed", "interleaved"), ("yuyv", "uyvy", "yvyu", "vyuy"))}
+_ORDERS = {
+    "planar": ("planar",),
+    "semiplanar": ("semiplanar",),
+    **dict.fromkeys(("packed", "interleaved"), ("yuyv", "uyvy", "yvyu", "vyuy")),
+}
 
 _CONVERT = "convert it to planar Y'CbCr, such as yuv420p or yuv444p10le"
 # Words that are refused, what they mean, and the remedy. The last row is what looks like a pixel format but is unknown.
@@ -53,24 +74,35 @@ _REFUSED = [
     (r"bayer\w*", "a colour filter array", _CONVERT),
     (r"yuva\w*|ayuv\w*|vuya\w*|vuyx\w*", "an alpha plane", _CONVERT),
     (r"interlaced|tff|bff|uvi|(?:480|576|720|1080)i\d*|(?:25|30|50|60)i", "fields", "convert it to progressive frames"),
-    (r"pq|hlg|hdr|hdr10\w*|(?:smpte)?(?:st)?2084|b67|(?:bt|rec)2100\w*|dovi", "an HDR transfer function",
-     "convert it to SDR, or take the word out of the name to code the samples as if they were"),
+    (
+        r"pq|hlg|hdr|hdr10\w*|(?:smpte)?(?:st)?2084|b67|(?:bt|rec)2100\w*|dovi",
+        "an HDR transfer function",
+        "convert it to SDR, or take the word out of the name to code the samples as if they were",
+    ),
     (r"(?:bt|rec)2020cl?", "constant luminance", "convert it to BT.2020 non-constant luminance"),
     (r"tiled|msb", "a layout that is not read here", _CONVERT),
-    (r"(?:yuv|yvu|yuy|uyv|yvy|vyu|ycbcr|ycrcb)\w+|nv\d\d\w*|yv\d\d\w*|[pi][024]1\d\w*|p1[0-6](?:le|be)?|y[24]1\d\w*"
-     r"|v(?:210|216|308|408|410)\w*|xv\d\d\w*|y41[1bp]|4(?:10|11|40)p\w*|gr[ae]yf?\d+\w*"
-     r"|4[024][024](?:p\d+\w*|1\d[lb]e)",
-     "an unknown pixel format", _CONVERT)]
+    (
+        r"(?:yuv|yvu|yuy|uyv|yvy|vyu|ycbcr|ycrcb)\w+|nv\d\d\w*|yv\d\d\w*|[pi][024]1\d\w*|p1[0-6](?:le|be)?|y[24]1\d\w*"
+        r"|v(?:210|216|308|408|410)\w*|xv\d\d\w*|y41[1bp]|4(?:10|11|40)p\w*|gr[ae]yf?\d+\w*"
+        r"|4[024][024](?:p\d+\w*|1\d[lb]e)",
+        "an unknown pixel format",
+        _CONVERT,
+    ),
+]
 
 _LARGEST_RATE = 480
-_FPS = re.compile(r"(?<![\dx.])(\d+(?:\.\d+)?)[-_ ]?(?:fps|hz)(?![a-z\d])"
-                  r"|(?<![a-z\d])fps[-_ ]?(\d+(?:\.\d+)?)(?![a-z\d])")
+_FPS = re.compile(
+    r"(?<![\dx.])(\d+(?:\.\d+)?)[-_ ]?(?:fps|hz)(?![a-z\d])"
+    r"|(?<![a-z\d])fps[-_ ]?(\d+(?:\.\d+)?)(?![a-z\d])"
+)
 _BITS = re.compile(r"(?<![\d.])(\d+)[-_ ]?(?:bits?|bpc)(le|be)?(?![a-z])")
 _SIZE = re.compile(r"(?<!\d)([1-9]\d*)x([1-9]\d*)(?!\d)(i\d*(?![a-z\d]))?")
 # What may follow a size: _50, p50, p_50, _29.97, _50hz, and with a depth _60_10 and _60_10b. The rate of _50.420
 # ends before the point.
-_AFTER_SIZE = re.compile(r"p?[-_. ]?([1-9]\d*(?:\.(?!4[024][024](?!\d))\d{1,3})?)(?:p|hz)?(?![a-z\d])"
-                         r"(?:[-_. ](8|9|1[0-6])b?(?![a-z\d]))?")
+_AFTER_SIZE = re.compile(
+    r"p?[-_. ]?([1-9]\d*(?:\.(?!4[024][024](?!\d))\d{1,3})?)(?:p|hz)?(?![a-z\d])"
+    r"(?:[-_. ](8|9|1[0-6])b?(?![a-z\d]))?"
+)
 _LARGEST_BARE_RATE = 240  # a larger number after a size counts frames, or is a chroma format
 
 
@@ -124,8 +156,11 @@ def read_name(path: str | os.PathLike[str], bit_depth: int | None = None) -> Raw
         if match[3]:
             _refuse("interlaced", facts, match[0])
         after = _AFTER_SIZE.match(lower, match.end())
-        if (after is None or Fraction(after[1]) > _LARGEST_BARE_RATE
-                or any(start <= after.start(1) < end for start, end in spent)):
+        if (
+            after is None
+            or Fraction(after[1]) > _LARGEST_BARE_RATE
+            or any(start <= after.start(1) < end for start, end in spent)
+        ):
             continue
         spent.append(after.span())
         if after[2]:
@@ -144,8 +179,11 @@ def read_name(path: str | os.PathLike[str], bit_depth: int | None = None) -> Raw
                 _understand(part.lower(), facts, in_title)
     if alone is not None:
         _resolve(alone, facts, bit_depth)
-    return RawName(tuple(dict.fromkeys((int(match[1]), int(match[2])) for match in sizes)), _layout(facts),
-                   *map(facts.get, ("chroma", "bit_depth", "matrix", "full_range", "siting", "frame_rate")))
+    return RawName(
+        tuple(dict.fromkeys((int(match[1]), int(match[2])) for match in sizes)),
+        _layout(facts),
+        *map(facts.get, ("chroma", "bit_depth", "matrix", "full_range", "siting", "frame_rate")),
+    )
 
 
 def rate_in_name(path: str | os.PathLike[str]) -> Fraction | None:
@@ -180,8 +218,10 @@ class _Facts:
 
     def rate(self, value: Fraction, word: str) -> None:
         if not 0 < value <= _LARGEST_RATE:
-            raise FprdoError(f"{self.path}: {word.strip('-_. ')} in its name is no frame rate; write 1fps to "
-                             f"{_LARGEST_RATE}fps, or take it out and use --frame-rate")
+            raise FprdoError(
+                f"{self.path}: {word.strip('-_. ')} in its name is no frame rate; write 1fps to "
+                f"{_LARGEST_RATE}fps, or take it out and use --frame-rate"
+            )
         self.say("frame_rate", value, word)
 
     def contradiction(self, one: str, other: str) -> FprdoError:
@@ -257,8 +297,10 @@ def _resolve(number: int, facts: _Facts, bit_depth: int | None) -> None:
     elif facts.get("frame_rate") is not None or bit_depth == number or number == 8:
         facts.say("bit_depth", number, str(number))
     else:
-        raise FprdoError(f"{facts.path}: {number} in its name may be the frame rate or the bit depth; "
-                         f"give --bit-depth, or write {number}fps or {number}bit in the name")
+        raise FprdoError(
+            f"{facts.path}: {number} in its name may be the frame rate or the bit depth; "
+            f"give --bit-depth, or write {number}fps or {number}bit in the name"
+        )
 
 
 def _layout(facts: _Facts) -> RawLayout:
@@ -267,6 +309,8 @@ def _layout(facts: _Facts) -> RawLayout:
     if orders and layout.order not in orders:
         if facts.get("layout"):
             raise facts.contradiction(facts.word("layout"), facts.word("orders"))
-        raise FprdoError(f"{facts.path}: {facts.word('orders')} in its name does not say in which order samples lie; "
-                         "write a word such as nv12, yuyv or uyvy, or convert it to planar samples")
+        raise FprdoError(
+            f"{facts.path}: {facts.word('orders')} in its name does not say in which order samples lie; "
+            "write a word such as nv12, yuyv or uyvy, or convert it to planar samples"
+        )
     return replace(layout, big_endian=bool(facts.get("big_endian")))

@@ -33,8 +33,9 @@ class FormatRequest:
         """That it be this very format; None: nothing was said."""
         if fmt is None:
             return cls()
-        return cls((fmt.width, fmt.height), fmt.chroma, fmt.bit_depth, fmt.matrix, fmt.full_range, fmt.siting,
-                   fmt.aspect)
+        return cls(
+            (fmt.width, fmt.height), fmt.chroma, fmt.bit_depth, fmt.matrix, fmt.full_range, fmt.siting, fmt.aspect
+        )
 
     def apply(self, fmt: VideoFormat) -> VideoFormat:
         """`fmt` with what was asked for; FprdoError if the result is no format."""
@@ -100,8 +101,13 @@ class Source:
         return digest.hexdigest()
 
 
-def open_source(origin: str, request: FormatRequest = FormatRequest(), frames: int | None = None,
-                frame_rate: Fraction | None = None, skip: int = 0) -> Source:
+def open_source(
+    origin: str,
+    request: FormatRequest = FormatRequest(),
+    frames: int | None = None,
+    frame_rate: Fraction | None = None,
+    skip: int = 0,
+) -> Source:
     """A picture (PNG, JPEG, WebP, `skimage:NAME`) converted to Y'CbCr, a raw .yuv file or a .y4m file.
 
     Parameters
@@ -133,21 +139,23 @@ def open_source(origin: str, request: FormatRequest = FormatRequest(), frames: i
         header = y4m.read_header(origin)
         fmt = request.apply(header.fmt)
         if str(fmt) != str(header.fmt):  # size, chroma format and bit depth
-            raise FprdoError(f"{origin}: holds {header.fmt}, not {fmt}; "
-                             "leave size, chroma format and bit depth out for a .y4m file")
+            raise FprdoError(
+                f"{origin}: holds {header.fmt}, not {fmt}; leave size, chroma format and bit depth out for a .y4m file"
+            )
         rate = frame_rate or header.frame_rate or rate_in_name(origin)
         available = y4m.count_frames(origin, None if frames is None else skip + frames)
     else:
         return _open_picture(origin, name, request, frames, frame_rate, skip)
     if skip >= available:
-        raise FprdoError(f"{origin}: has {available} frames, the first {skip} are left out; "
-                         f"use --skip 0 to {available - 1}")
+        raise FprdoError(
+            f"{origin}: has {available} frames, the first {skip} are left out; use --skip 0 to {available - 1}"
+        )
     if frames is not None and skip + frames > available:
         after = f" after the first {skip}" if skip else ""
-        raise FprdoError(f"{origin}: has {available} frames, {frames} asked for{after}; "
-                         f"use --frames 1 to {available - skip}")
-    return Source(name, origin, fmt, frames or available - skip, rate or Fraction(30), skip=skip,
-                  layout=layout)
+        raise FprdoError(
+            f"{origin}: has {available} frames, {frames} asked for{after}; use --frames 1 to {available - skip}"
+        )
+    return Source(name, origin, fmt, frames or available - skip, rate or Fraction(30), skip=skip, layout=layout)
 
 
 def source_name(origin: str) -> str:
@@ -174,35 +182,51 @@ def _raw_format(origin: str, request: FormatRequest) -> tuple[VideoFormat, RawLa
     """Format, layout and frame rate of a raw file: what the user says, else what its name says, else the default."""
     said = read_name(origin, request.bit_depth)
     if request.size is None and len(said.sizes) != 1:
-        raise FprdoError(f"{origin}: the name says {'more than one' if said.sizes else 'no'} picture size "
-                         "(like clip_416x240.yuv); give the size explicitly")
-    named = {what: value for what in ("chroma", "bit_depth", "matrix", "full_range", "siting")
-             if (value := getattr(said, what)) is not None}
+        raise FprdoError(
+            f"{origin}: the name says {'more than one' if said.sizes else 'no'} picture size "
+            "(like clip_416x240.yuv); give the size explicitly"
+        )
+    named = {
+        what: value
+        for what in ("chroma", "bit_depth", "matrix", "full_range", "siting")
+        if (value := getattr(said, what)) is not None
+    }
     try:
         fmt = request.apply(VideoFormat(*(request.size or said.sizes[0]), **named))
         layout = said.layout if fmt.bit_depth > 8 else replace(said.layout, big_endian=False)
     except FprdoError as error:
         raise FprdoError(f"{origin}: {error}") from None
     if layout != PLANAR:
-        for option, asked, own in (("--chroma", request.chroma, said.chroma),
-                                   ("--bit-depth", request.bit_depth, said.bit_depth)):
+        for option, asked, own in (
+            ("--chroma", request.chroma, said.chroma),
+            ("--bit-depth", request.bit_depth, said.bit_depth),
+        ):
             if asked is not None and own is not None and asked != own:
                 raise FprdoError(f"{origin}: its name says a layout of {own}, {option} {asked}; leave one of them out")
     check_layout(fmt, layout, origin)
     return fmt, layout, said.frame_rate
 
 
-def _open_picture(origin: str, name: str, request: FormatRequest, frames: int | None, frame_rate: Fraction | None,
-                  skip: int) -> Source:
+def _open_picture(
+    origin: str, name: str, request: FormatRequest, frames: int | None, frame_rate: Fraction | None, skip: int
+) -> Source:
     loaded = read_picture(origin)
     height, width = loaded.rgb.shape[:2]
     if request.size not in (None, (width, height)):
-        raise FprdoError(f"{origin}: is {width}x{height}, not {request.size[0]}x{request.size[1]}; "
-                         "leave --size out for a picture")
+        raise FprdoError(
+            f"{origin}: is {width}x{height}, not {request.size[0]}x{request.size[1]}; leave --size out for a picture"
+        )
     if frames not in (None, 1):
         raise FprdoError(f"{origin}: a picture is 1 frame, {frames} asked for; leave --frames out")
     if skip:
         raise FprdoError(f"{origin}: a picture is 1 frame, the first {skip} are left out; leave --skip out")
     fmt = request.apply(VideoFormat(width, height, aspect=loaded.aspect))
-    return Source(name, origin, fmt, 1, frame_rate or rate_in_name(origin) or Fraction(30),
-                  picture_to_frame(loaded.rgb, fmt), notes=tuple(f"{origin}: {note}" for note in loaded.notes))
+    return Source(
+        name,
+        origin,
+        fmt,
+        1,
+        frame_rate or rate_in_name(origin) or Fraction(30),
+        picture_to_frame(loaded.rgb, fmt),
+        notes=tuple(f"{origin}: {note}" for note in loaded.notes),
+    )

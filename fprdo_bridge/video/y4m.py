@@ -15,8 +15,15 @@ from fprdo_bridge.video.raw_layout import planes_of, write_planes
 _LONGEST_LINE = 1024
 # C parameter -> chroma format, siting. Programs write "420jpeg" for 8 bits and leave the siting of deeper samples out,
 # which lie as those of MPEG-2 and its successors do. What a file leaves open altogether is 420jpeg.
-_CHROMA = {"420": ("420", "center"), "420jpeg": ("420", "center"), "420mpeg2": ("420", "left"),
-           "420paldv": ("420", "topleft"), "422": ("422", "left"), "444": ("444", "left"), "mono": ("400", "left")}
+_CHROMA = {
+    "420": ("420", "center"),
+    "420jpeg": ("420", "center"),
+    "420mpeg2": ("420", "left"),
+    "420paldv": ("420", "topleft"),
+    "422": ("422", "left"),
+    "444": ("444", "left"),
+    "mono": ("400", "left"),
+}
 _SITING_WORDS = {"center": "jpeg", "left": "mpeg2", "topleft": "paldv"}
 _DEPTHS = (8, 9, 10, 12, 14, 16)
 
@@ -71,8 +78,9 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     space = values.get("C", values.get("XYSCSS", "420jpeg").lower())  # the older of two ways to say it
     match = re.fullmatch(r"(420jpeg|420mpeg2|420paldv|420|422|444|mono)(?:p?(9|10|12|14|16))?", space)
     if not match:
-        raise FprdoError(f"{path}: chroma format C{space} is not supported; "
-                         "convert it to C420mpeg2, C422, C444 or Cmono")
+        raise FprdoError(
+            f"{path}: chroma format C{space} is not supported; convert it to C420mpeg2, C422, C444 or Cmono"
+        )
     depth = int(match[2] or 8)
     chroma, siting = _CHROMA[match[1]]
     if match[1] == "420" and depth > 8:
@@ -128,8 +136,10 @@ def read_frames(path: str | os.PathLike[str], fmt: VideoFormat, count: int, skip
                 file.seek(offset)
                 frame = planes_of(file.read(fmt.frame_bytes), fmt)
                 if any(plane.max() > fmt.max_value for plane in frame):
-                    raise FprdoError(f"{path}: frame {number} has samples of more than the {fmt.bit_depth} bits that "
-                                     "the header promises; convert it again")
+                    raise FprdoError(
+                        f"{path}: frame {number} has samples of more than the {fmt.bit_depth} bits that "
+                        "the header promises; convert it again"
+                    )
                 yield frame
     except OSError as error:
         raise FprdoError(f"{path}: cannot be read ({error.strerror})") from error
@@ -182,8 +192,10 @@ def write_y4m(path: str | os.PathLike[str], frames: Iterable[Frame], fmt: VideoF
     else:
         space = fmt.chroma + (f"p{depth}" if depth else "")
     aspect = fmt.aspect or (0, 0)
-    header = (f"YUV4MPEG2 W{fmt.width} H{fmt.height} F{rate.numerator}:{rate.denominator} Ip A{aspect[0]}:{aspect[1]} "
-              f"C{space} XCOLORRANGE={'FULL' if fmt.full_range else 'LIMITED'}\n")
+    header = (
+        f"YUV4MPEG2 W{fmt.width} H{fmt.height} F{rate.numerator}:{rate.denominator} Ip A{aspect[0]}:{aspect[1]} "
+        f"C{space} XCOLORRANGE={'FULL' if fmt.full_range else 'LIMITED'}\n"
+    )
     count = 0
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(header.encode("ascii"))

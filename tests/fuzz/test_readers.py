@@ -10,6 +10,7 @@ A failure names its seed; the file stays in pytest's temporary folder.
 import io
 import os
 import random
+import re
 import signal
 import struct
 import time
@@ -31,6 +32,14 @@ from fprdo_bridge.video.y4m import write_y4m
 
 SECONDS = float(os.environ.get("FPRDO_FUZZ_SECONDS", 0))
 FIRST_SEED = int(os.environ.get("FPRDO_FUZZ_SEED", 0))
+
+
+Y4M_WORDS = b"""W6 W0 W-1 W65536 W99999999999 W H4 H Hx F25:1 F0:0 F1:0 F-1:2 F9:9:9 Ip It I? I A1:1 A0:0 A9:x
+    C420 C420p10 C422 C444 Cmono C420paldv C411 C C444alpha XYSCSS=422 XCOLORRANGE=FULL XCOLORRANGE= X YUV4MPEG2"""
+RAW_WORDS = """8x6 16x4 0x3 7x5 99999999999x2 x 8x6i 30fps 29.97fps 0fps 1e9fps fps60 50 60 8 10 12 300 10bit 10-bit 8b
+    99bit 1bit 12b 420 422 444 400 411 4:2:0 4:4:4 yuv420p yuv420p10le yuv444p16be yuvj422p gray gray10le nv12 nv21 nv16
+    p010 p010be p210 y210 yuyv uyvy yv12 i420 i010 be le big-endian packed planar semi-planar gbrp rgb v210 bt709 bt2020
+    full-range pq 1080i 50i tff clip crop final to be or not"""
 
 
 def seeds(count: int) -> Iterator[random.Random]:
@@ -231,10 +240,7 @@ def test_y4m(tmp_path):
         )
         assert read(path) == 3
         files.append(path.read_bytes())
-    words = (
-        b"W6 W0 W-1 W65536 W99999999999 W H4 H Hx F25:1 F0:0 F1:0 F-1:2 F9:9:9 Ip It I? I A1:1 A0:0 A9:x C420 C420p10 C422"
-        b" C444 Cmono C420paldv C411 C C444alpha XYSCSS=422 XCOLORRANGE=FULL XCOLORRANGE= X YUV4MPEG2".split()
-    )
+    words = re.findall(rb"\S+", Y4M_WORDS)
     readable = 0
     for rng in seeds(2000):
         data = rng.choice(files)
@@ -254,10 +260,7 @@ def test_y4m(tmp_path):
 
 
 def test_raw_names(tmp_path):
-    words = """8x6 16x4 0x3 7x5 99999999999x2 x 30fps 29.97fps 0fps 1e9fps fps60 50 60 8 10 12 300 10bit 10-bit 8b 99bit 1bit 12b
-        420 422 444 400 411 4:2:0 4:4:4 yuv420p yuv420p10le yuv444p16be yuvj422p gray gray10le nv12 nv21 nv16 p010 p010be p210 y210
-        yuyv uyvy yv12 i420 i010 be le big-endian packed planar semi-planar gbrp rgb v210 bt709 bt2020 full-range pq 1080i 50i tff
-        8x6i clip crop final to be or not""".split()
+    words = re.findall(r"\S+", RAW_WORDS)
     letters = "abYZ09_-. ²³٣９x×é\u200b\udcff:\n\t\x1b"
     readable = 0
     for rng in seeds(3000):
