@@ -30,6 +30,7 @@ from fprdo_bridge.video.formats import VideoFormat, check_frame
 from fprdo_bridge.video.source import FormatRequest, open_source
 from fprdo_bridge.video.y4m import write_y4m
 
+pytestmark = pytest.mark.slow
 SECONDS = float(os.environ.get("FPRDO_FUZZ_SECONDS", 0))
 FIRST_SEED = int(os.environ.get("FPRDO_FUZZ_SEED", 0))
 
