@@ -8,7 +8,7 @@ class Server:
     """Serves `pages`: path -> (status, body, Content-Length to claim if not the true one)."""
 
     def __init__(self) -> None:
-        self.pages: dict[str, tuple[int, bytes, int | None]] = {}
+        self.pages: dict[str, tuple[int, bytes, int | str | None]] = {}
         pages = self.pages
 
         class Handler(BaseHTTPRequestHandler):

@@ -130,6 +130,22 @@ def test_bad_answers_of_upstream(tmp_path, server, page, why):
     assert project.cached() == []
 
 
+def test_answer_without_an_end_is_broken_off(tmp_path, server, monkeypatch):
+    project = Project(tmp_path / "project", (f"{server.url}/toy.tar.gz",))
+    server.pages["/toy.tar.gz"] = (200, bytes(1 << 20), None)
+    monkeypatch.setattr(project.sources, "MOST_BYTES", 1 << 18)
+    with pytest.raises(project.sources.NoSource, match=r"toy\.tar\.gz sends more than 0 MB"):
+        project.sources.obtain_source(project.pin())
+    assert project.cached() == []
+
+
+def test_answer_of_unknown_length_is_taken(tmp_path, server):
+    project = Project(tmp_path / "project", (f"{server.url}/toy.tar.gz",))
+    server.pages["/toy.tar.gz"] = (200, project.archive.read_bytes(), "unknown")
+    done = project.run("fetch", PATH="")
+    assert done.returncode == 0, done.stderr
+
+
 def test_upstream_with_other_content_is_refused(tmp_path, server):
     project = Project(tmp_path / "project", (f"{server.url}/toy.tar.gz",))
     other = tmp_path / "other.tar.gz"
