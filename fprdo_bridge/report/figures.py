@@ -15,6 +15,8 @@ from fprdo_bridge.text import printable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_TYPES = ("png", "jpg", "jpeg", "webp", "tif", "tiff", "svg", "pdf", "eps")  # need no program besides matplotlib
+
 # Keyword arguments of a text that shows a name: a pair of $ is no mathematics, and a backslash no TeX.
 LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
 
@@ -33,7 +35,7 @@ def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
     from matplotlib.figure import Figure
 
     suffix = path.suffix.lower().lstrip(".") or "png"
-    if suffix not in FigureCanvasAgg.get_supported_filetypes():
+    if suffix not in _TYPES:
         raise FprdoError(f"{path}: unknown picture type .{suffix}; use .png, .webp, .svg or .pdf")
     with matplotlib.rc_context(dict(matplotlib.rcParamsDefault) | {"backend": "agg"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
