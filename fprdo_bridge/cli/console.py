@@ -8,6 +8,8 @@ from fprdo_bridge.text import printable
 
 MISTAKE = 2  # exit status after one line that says what is wrong
 
+_LONGEST = 2500  # characters of a message: enough for an encoder's command line
+
 _lost: list[str] = []  # why results could not be written
 
 
@@ -30,7 +32,9 @@ def say(line: str) -> None:
 
 
 def fail(message: str) -> int:
-    """Say what is wrong in one line; returns the exit status."""
+    """Say what is wrong in one line; returns the exit status. The middle of a very long line is left out."""
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST * 3 // 4]} ... {message[-_LONGEST // 4:]}"
     say(f"fprdo: error: {message}")
     return MISTAKE
 
