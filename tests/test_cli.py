@@ -224,6 +224,22 @@ def test_show(fprdo, here):
     assert fprdo("show", "odd.idse", "odd.png").status == 0  # weights of 98x66
 
 
+@pytest.mark.parametrize("words", ["encode other.png -o o.bin -q 40 --weights even.idse", "show even.idse other.png -o o.png"])
+def test_weights_of_another_picture(fprdo, here, words):
+    """Of the same size they are refused, unless the user says that they are meant."""
+    save_picture("other.png", load_picture("skimage:astronaut")[30:94, 150:230])
+    said = fprdo(*words.split())
+    assert said.status == 2 and said.out == "" and len(said.err.splitlines()) == 1
+    assert said.err.startswith("fprdo: error: even.idse: the weights of even were computed from another picture than frame 0 "
+                               "of other.png; compute its own (fprdo weights), or say --force-weights")
+    assert not list(here.glob("o.*"))
+    assert fprdo(*words.split(), "--force-weights").status == 0
+    shutil.copy("even.png", "other.png")
+    assert fprdo(*words.split()).err == ""
+    said = fprdo(*words.split(), "--matrix", "bt601")
+    assert said.status == 0 and len(said.err.splitlines()) == 1 and "matrix bt709, not bt601" in said.err
+
+
 def test_show_a_frame_of_a_sequence(fprdo, tmp_path):
     fmt = VideoFormat(64, 48)
     write_yuv("clip_64x48.yuv", clip(fmt, 2), fmt)
@@ -361,11 +377,69 @@ def test_a_line_break_in_a_name(fprdo, here, words):
     assert said.status == 2 and said.err.startswith("fprdo: error: ") and len(said.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", ["show pipe.idse", "encode even.png -o o.bin -q 32 --weights pipe.idse"])
-def test_a_pipe_holds_no_weights(fprdo, here, words):
-    os.mkfifo("pipe.idse")
+@pytest.mark.parametrize("words", [
+    "show pipe.idse", "encode even.png -o o.bin -q 32 --weights pipe.idse", "weights pipe.png", "weights pipe.y4m",
+    "weights pipe_16x16.yuv", "encode pipe -o o.bin -q 32 --plain", "show even.idse pipe.webp", "decode pipe.bin -o o.yuv",
+    "compare even.png pipe.png -o cmp", "encode even.png -o o.bin -q 32 --plain --config pipe.cfg",
+    "compare even.png -o cmp --config pipe.cfg", "compare even.png -o cmp --config pipe.cfg --encoder x264"])
+def test_pipes_are_refused_and_not_waited_for(fprdo, here, x264_tools, words):
+    for name in ("pipe", "pipe.idse", "pipe.png", "pipe.y4m", "pipe_16x16.yuv", "pipe.webp", "pipe.bin", "pipe.cfg"):
+        os.mkfifo(name)
+    before = files(here)
     said = fprdo(*words.split())
-    assert said.status == 2 and said.out == "" and said.err.startswith("fprdo: error: pipe.idse: is no regular file")
+    assert said.status == 2 and said.out == "" and len(said.err.splitlines()) == 1
+    assert said.err.startswith("fprdo: error: pipe") and ("is a pipe" in said.err or "is no regular file" in said.err)
+    assert files(here) == before
+
+
+def test_a_plug_in_of_the_current_folder(here, x264_tools):
+    """The installed program finds it as python -m does, for weights and for judges; it hides nothing that is installed."""
+    (here / "net.py").write_text("import torch\ndef make(): return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())\n")
+    (here / "numpy.py").write_text("raise SystemExit('the wrong numpy')\n")
+    program = Path(sys.executable).with_name("fprdo")
+    for words in ("weights even.png -o w.idse --probes 1 --extractor net:make --layer 0",
+                  "weights even.png -o w.idse --probes 1 --extractor net:make:0,1",
+                  "encode even.png -o o.264 -q 30 --encoder x264 --probes 1 --extractor net:make:0",
+                  "compare even.png -o cmp --encoder x264 --probes 1 --extractor net:make:0 --measure net:make:0,1 "
+                  "--measure net:make:1 --maps 0"):
+        run = subprocess.run([program, *words.split()], cwd=here, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+    assert "features net:make:0,1   features net:make:1   PSNR Y" in run.stdout
+    header = (here / "cmp" / "results.csv").read_text().splitlines()[0]
+    assert '"feature_distance_net:make:0,1",feature_distance_net:make:1' in header
+
+
+def test_quality_with_a_fraction(fprdo, here, x264_tools):
+    """Constant rate factor 27.5 is one; as QP or bit rate it is none."""
+    x264 = ("--encoder", "x264", "--plain", "-o", "o.264")
+    said = fprdo("encode", "even.png", *x264, "-q", "27.5", "--rate-control", "crf")
+    assert said.status == 0 and "--crf 27.5 " in Path("o.264.log").read_text().splitlines()[0]
+    for words, message in ((("-q", "27.5"), "QP 27.5: "),
+                           (("-q", "400.5", "--rate-control", "abr"), "400.5"), (("-q", "1e300"), "'1e300' is too large")):
+        said = fprdo("encode", "even.png", *x264, *words)
+        assert said.status == 2 and message in said.err and len(said.err.splitlines()) == 1
+    assert fprdo("encode", "even.png", *x264, "-q", "27.0").status == 0
+    said = fprdo("compare", "even.png", "-o", "cmp", "--encoder", "x264", "--probes", 1, "-q", 22.5, 27, 32, 37,
+                 "--rate-control", "crf", "--maps", 0, "--curves", 0)
+    assert said.status == 0 and [line.split()[1] for line in said.out.splitlines()[2:6]] == ["22.5", "27", "32", "37"]
+    assert (here / "cmp" / "bitstreams" / "even-idse-qp22.5.bin").exists()
+
+
+@pytest.mark.parametrize("words", ["weights a\0b.png", "weights even.png -o a\0b", "encode even.png -o o -q 30 --option a=\0",
+                                   "weights even.png --extractor a:\0", "show even.idse --frame \0", "\0", "--\0=1"])
+def test_a_nul_character(fprdo, here, words):
+    said = fprdo(*words.split(" "))
+    assert said.status == 2 and said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith("fprdo: error: ") and "holds a NUL character; leave it out" in said.err
+
+
+@pytest.mark.parametrize("option", ["--probes", "--seed", "--frames", "--skip", "--bit-depth", "--frames-per-map",
+                                    "--size", "--frame-rate", "--jitter"])
+@pytest.mark.parametrize("value", ["1" + 400 * "0", 5000 * "9", "nan", "-inf", "1e400", ""])
+def test_numbers_beyond_all_ranges(fprdo, here, option, value):
+    said = fprdo("weights", "even.png", f"{option}={value}")
+    assert said.status == 2 and said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith(f"fprdo: error: argument {option}") and len(said.err) < 300
 
 
 def test_nobody_reads_standard_error(here):
@@ -453,10 +527,10 @@ MISTAKES = [
     ("weights", "the following arguments are required: source"),
     ("unweighted even.png", "invalid choice: 'unweighted'"),
     ("weights even.png --quiet", "unrecognized arguments: --quiet"),
-    (ENCODE + " --weights text.idse", "text.idse: not an .idse weight file; make the map again"),
+    (ENCODE + " --weights text.idse", "text.idse: not an .idse weight file: write one with fprdo weights"),
     (ENCODE + " --weights cut.idse", "cut.idse: truncated"),
     (ENCODE + " --weights flipped.idse", "flipped.idse: wrong checksum of map 0 of 1"),
-    (ENCODE + " --weights future.idse", "future.idse: .idse version 2, this encoder reads version 1"),
+    (ENCODE + " --weights future.idse", "future.idse: .idse version 2, this fprdo reads version 1"),
     (ENCODE + " --weights odd.idse", "odd.idse: weights for 98x66, the pictures are 80x64"),
     (ENCODE + " --chroma 444", "even.idse: weights for 4:2:0, the pictures are coded as 4:4:4"),
     (ENCODE + " --weights gone.idse", "gone.idse: no such file"),
@@ -489,7 +563,7 @@ MISTAKES = [
     ("decode text.bin -o d.yuv", "text.bin: no HEVC or AVC bitstream"),
     ("decode even.idse -o d.yuv", "even.idse: no HEVC or AVC bitstream"),
     ("decode gone.bin -o d.yuv", "gone.bin: no such bitstream"),
-    ("decode folder -o d.yuv", "folder: no such bitstream"),
+    ("decode folder -o d.yuv", "folder: is a folder; give a regular file"),
     ("show text.idse", "text.idse: not an .idse weight file"),
     ("show flipped.idse", "flipped.idse: damaged .idse file, map 0 has checksum"),
     ("show gone.idse", "gone.idse: cannot be read"),

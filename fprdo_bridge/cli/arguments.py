@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 
 from fprdo_bridge.cli import console
+from fprdo_bridge.cli import console
 from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
 from fprdo_bridge.encoders import ENCODERS
 from fprdo_bridge.encoders.job import RATE_KINDS, IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
-from fprdo_bridge.video.formats import SITINGS
+from fprdo_bridge.video.formats import SITINGS, coded_format
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
 SOURCE_HELP = "picture (PNG, JPEG, WebP), .y4m or raw .yuv file, or skimage:NAME"
@@ -110,6 +111,31 @@ def idse_options_of(options: argparse.Namespace) -> IdseOptions:
     """The settings of add_idse_arguments()."""
     given = {name: getattr(options, name) for name in vars(IdseOptions()) if getattr(options, name) is not None}
     return IdseOptions(**given)
+
+
+def check_weights(weights: Path, source: Source, force: bool) -> None:
+    """Refuse weights of other pictures; say so where that cannot be told. Nothing is looked at if the user insists.
+
+    Weights of another size or chroma format are left to whoever uses them, whose message says more.
+    """
+    from fprdo_bridge.importance.idse_file import IdseFile
+    from fprdo_bridge.importance.source_check import check_source
+
+    if force:
+        return
+    coded = coded_format(source.fmt)
+    with IdseFile(weights) as file:
+        layout = file.layout
+        if (layout.width, layout.height, layout.chroma) == (coded.width, coded.height, coded.chroma):
+            remark = check_source(file, source)
+            if remark:
+                console.say(remark)
+
+
+def add_force_argument(parser: argparse.ArgumentParser) -> None:
+    """The user's word that weights of other pictures are meant."""
+    parser.add_argument("--force-weights", action="store_true",
+                        help="use the weights though they were computed from other pictures")
 
 
 def keep_inputs(outputs: list[Path | None], inputs: list[str | Path | None]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import add_format_arguments, format_request_of, keep_inputs
 from fprdo_bridge.encoders import decoders
-from fprdo_bridge.files import workspace
+from fprdo_bridge.files import regular_file, workspace
 from fprdo_bridge.text import printable
 from fprdo_bridge.video.output import check_output, write_frames
 
@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> None:
     from fprdo_bridge.bitstream.probe import probe
     from fprdo_bridge.encoders.decoding import decoding
 
+    regular_file(options.bitstream, "no such bitstream")
     keep_inputs([options.output], [options.bitstream])
     check_output(options.output, 1)
     with workspace() as folder, byte_stream(options.bitstream, folder) as bitstream:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fprdo_bridge import encoders
 from fprdo_bridge.cli import console
-from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_format_arguments, add_idse_arguments,
-                                        add_weight_arguments, idse_options_of, keep_inputs, sequence_of,
-                                        weight_settings_of)
+from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_force_argument, add_format_arguments,
+                                        add_idse_arguments, add_weight_arguments, check_weights, idse_options_of,
+                                        keep_inputs, sequence_of, weight_settings_of)
 from fprdo_bridge.cli.values import rate_value
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.job import EncodeJob, Rate
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="bitstream, or an .mp4 or .mkv file with it; its log goes beside it")
     parser.add_argument("-q", "--qp", type=rate_value, required=True, help="quantisation parameter of the slices")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".idse file (default: computed)")
+    add_force_argument(parser)
     parser.add_argument("--plain", action="store_true", help="without weights: the stock encoder's bitstream")
     parser.add_argument("--recon", type=Path, metavar="FILE", help="the encoder's reconstruction: .yuv, .y4m or a picture")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -59,6 +60,8 @@ def run(options: argparse.Namespace) -> None:
                         config=(config,), options={**own, **dict(options.option)}, weights=options.weights, idse=idse,
                         frame_rate=sequence.frame_rate, title=sequence.origin)
         check(codec, job)
+        if options.weights:
+            check_weights(options.weights, sequence, options.force_weights)
         if not options.plain and job.weights is None:
             job = replace(job, weights=folder / "weights.idse")
             write_weights(sequence, weight_settings_of(options), job.weights,

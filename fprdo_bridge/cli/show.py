@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from fprdo_bridge.cli import console
-from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_format_arguments, add_idse_arguments, idse_options_of, keep_inputs,
-                                        sequence_of)
+from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_force_argument, add_format_arguments, add_idse_arguments,
+                                        check_weights, idse_options_of, keep_inputs, sequence_of)
 from fprdo_bridge.cli.values import whole
 from fprdo_bridge.text import printable
 
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help=f"the picture it was computed on: {SOURCE_HELP}")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE",
                         help="PNG to write (default: map-NAME.png beside NAME.idse)")
+    add_force_argument(parser)
     parser.add_argument("--frame", type=whole, default=0, metavar="N", help="frame of a sequence (default 0)")
     parser.add_argument("--block", type=whole, choices=(8, 16, 32, 64), default=32,
                         help="quantisation group (default 32)")
@@ -35,5 +36,7 @@ def run(options: argparse.Namespace) -> None:
     sequence = sequence_of(options) if options.source else None
     path = options.output or options.weights.with_name(f"map-{options.weights.stem}.png")
     keep_inputs([path], [options.source, options.weights])
+    if sequence:
+        check_weights(options.weights, sequence, options.force_weights)
     draw_weight_file(options.weights, idse_options_of(options), sequence, path, options.frame, options.block)
     console.result(printable(str(path)))
