@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
-from fprdo_bridge.cli import console
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
 from fprdo_bridge.encoders import ENCODERS
@@ -138,8 +138,9 @@ def add_force_argument(parser: argparse.ArgumentParser) -> None:
                         help="use the weights though they were computed from other pictures")
 
 
-def keep_inputs(outputs: list[Path | None], inputs: list[str | Path | None]) -> None:
+def keep_inputs(outputs: Iterable[Path | None], inputs: Iterable[str | Path | None]) -> None:
     """Refuse to write over a file that is read."""
-    for output in filter(None, outputs):
-        if output.exists() and any(Path(name).exists() and output.samefile(name) for name in filter(None, inputs)):
+    read = [Path(name) for name in inputs if name is not None]
+    for output in outputs:
+        if output is not None and output.exists() and any(path.exists() and output.samefile(path) for path in read):
             raise FprdoError(f"{output}: is read by this command; give the output another name")

@@ -85,7 +85,7 @@ def program() -> NoReturn:
     try:
         status = main()
     except SystemExit as end:  # of argparse: a wrong command line, or help
-        status = end.code or console.finish()
+        status = int(end.code or console.finish())
     if status == STOPPED:
         # At once: threads may still wait for an encoder, and Python would end itself by SIGINT where a compiled module
         # was interrupted.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fprdo_bridge.ctc import metrics
@@ -124,7 +124,7 @@ def mean_rate(rates: Iterable[BdRate]) -> tuple[float | None, int]:
     return (sum(values) / len(values), len(values)) if values else (None, 0)
 
 
-def _bd_rate(points: list[Point], quality, judge: str = "") -> BdRate:
+def _bd_rate(points: list[Point], quality: Callable[[Point], float], judge: str = "") -> BdRate:
     for point in points:
         if judge in point.unmeasured:
             return BdRate(None, point.unmeasured[judge])

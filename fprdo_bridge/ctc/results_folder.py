@@ -69,7 +69,7 @@ class ResultsFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if os.fstat(self._marker.fileno()).st_size == 0:  # nothing was claimed
+        if os.fstat(self._file.fileno()).st_size == 0:  # nothing was claimed
             (self.path / MARKER).unlink(missing_ok=True)
         self._stack.close()
         self._remove_made()
@@ -90,12 +90,12 @@ class ResultsFolder:
         for name in new:
             self._check_free(name)
         lines = [json.dumps(name) for name in new]
-        if os.fstat(self._marker.fileno()).st_size == 0:
+        if os.fstat(self._file.fileno()).st_size == 0:
             lines = [_FIRST, *(json.dumps(name) for name in sorted(self._ours)), *lines]
         if lines:
             try:
-                self._marker.write("".join(line + "\n" for line in lines))
-                self._marker.flush()
+                self._file.write("".join(line + "\n" for line in lines))
+                self._file.flush()
             except OSError as error:
                 raise FprdoError(f"{self.path / MARKER}: cannot be written ({error.strerror}); "
                                  "check that the disk has room") from None
@@ -113,6 +113,12 @@ class ResultsFolder:
     def ours(self) -> frozenset[str]:
         """Names of the files that are ours, there or to be."""
         return frozenset(self._ours)
+
+    @property
+    def _file(self) -> IO[str]:
+        if self._marker is None:
+            raise RuntimeError("a ResultsFolder is a context; enter it first")
+        return self._marker
 
     def _check_free(self, name: str) -> None:
         for part in (*reversed(Path(name).parents[:-1]), Path(name)):
@@ -146,22 +152,22 @@ class ResultsFolder:
             marker.close()
 
     def _read_marker(self) -> set[str]:
-        self._marker.seek(0)
-        first, *lines = self._marker.read().split("\n")
+        self._file.seek(0)
+        first, *lines = self._file.read().split("\n")
         if not first and not lines:
             names = _files_without_marker(self.path)
             self._old = bool(names)
             return names
         version = _VERSION.fullmatch(first)
         if not version and _FIRST.startswith(first) and not lines:  # a run was killed while it wrote this
-            self._marker.truncate(0)
+            self._file.truncate(0)
             return set()
         if not version:
             raise FprdoError(f"{self.path / MARKER}: is not of fprdo; choose another output folder")
         if version[1] != "1":
             raise FprdoError(f"{self.path}: holds results of a later version of fprdo; choose another output folder")
         if lines and lines[-1]:  # killed in the middle of a line
-            self._marker.write("\n")
+            self._file.write("\n")
         names = set()
         for line in lines:
             with suppress(ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from fprdo_bridge.ctc.points import MODES, BdRate, Point, bd_rates
@@ -33,7 +34,8 @@ def draw_curves(path: Path, points: list[Point], judge: str) -> None:
         The file cannot be written.
     """
     rates = bd_rates(points, judge)
-    rows = ((f"feature quality, dB\n({literal(judge, 40)})", lambda p: p.quality(judge)), ("PSNR Y, dB", lambda p: p.psnr[0]))
+    rows: tuple[tuple[str, Callable[[Point], float]], ...] = (
+        (f"feature quality, dB\n({literal(judge, 40)})", lambda p: p.quality(judge)), ("PSNR Y, dB", lambda p: p.psnr[0]))
     with figure(path, max(5.0, 3.5 * len(rates)), 6.4) as page:
         axes = page.subplots(2, len(rates), squeeze=False)
         for column, name in enumerate(rates):

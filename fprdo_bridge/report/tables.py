@@ -84,7 +84,7 @@ def to_json(points: list[Point], settings: CompareSettings) -> str:
         pictures.append(vars(point) | {
             "psnr": [value if math.isfinite(value) else None for value in point.psnr],
             "distance": {judge: value if math.isfinite(value) else None for judge, value in point.distance.items()}})
-    rates: dict[str, dict[str, object]] = {}
+    rates: dict[str, dict[str, dict[str, object]]] = {}
     means: dict[str, dict[str, object]] = {}
     for judge in settings.judges:
         table = bd_rates(points, judge)
