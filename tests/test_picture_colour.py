@@ -1,6 +1,5 @@
 """Colours of picture files: profiles and chunks become sRGB, and what cannot be used is told."""
 
-import io
 import struct
 import zlib
 
@@ -292,11 +291,12 @@ def test_adobe_rgb_by_exif_alone(tmp_path, rgb):
     )
 
 
-def test_damaged_exif_is_told(tmp_path, rgb):
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
-    (tmp_path / "a.png").write_bytes(buffer.getvalue())
-    assert np.array_equal(read_picture(tmp_path / "a.png").rgb, rgb)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_damaged_exif_is_told(tmp_path, rgb, kind):
+    Image.fromarray(rgb).save(tmp_path / "a", kind, exif=b"Exif\0\0garbage", lossless=True)
+    picture = read_picture(tmp_path / "a")
+    assert np.array_equal(picture.rgb, rgb)
+    assert picture.notes == ("has damaged EXIF data; it is taken as upright",)
 
 
 # ---- the space itself ----------------------------------------------------------------------------------------------

@@ -24,9 +24,12 @@ _PAIRS, _SWAPPED_PAIRS = RawLayout("semiplanar"), RawLayout("semiplanar", cr_fir
 _FORMATS: dict[str, tuple[str, int, RawLayout]] = {
     "i420": ("420", 8, PLANAR),
     "iyuv": ("420", 8, PLANAR),
+    "yu12": ("420", 8, PLANAR),
     "i422": ("422", 8, PLANAR),
+    "yu16": ("422", 8, PLANAR),
     "y42b": ("422", 8, PLANAR),
     "i444": ("444", 8, PLANAR),
+    "yu24": ("444", 8, PLANAR),
     "y444": ("444", 8, PLANAR),
     "i400": ("400", 8, PLANAR),
     "y800": ("400", 8, PLANAR),
@@ -73,7 +76,11 @@ _REFUSED = [
     (r"xyz\d+(?:le|be)?", "XYZ samples", _CONVERT),
     (r"bayer\w*", "a colour filter array", _CONVERT),
     (r"yuva\w*|ayuv\w*|vuya\w*|vuyx\w*", "an alpha plane", _CONVERT),
-    (r"interlaced|tff|bff|uvi|(?:480|576|720|1080)i\d*|(?:25|30|50|60)i", "fields", "convert it to progressive frames"),
+    (
+        r"interlaced|tff|bff|uvi|(?:480|576|720|1080)i\d*|(?:25|30|50|60|4[024][024])i",
+        "fields",
+        "convert it to progressive frames",
+    ),
     (
         r"pq|hlg|hdr|hdr10\w*|(?:smpte)?(?:st)?2084|b67|(?:bt|rec)2100\w*|dovi",
         "an HDR transfer function",
@@ -82,9 +89,9 @@ _REFUSED = [
     (r"(?:bt|rec)2020cl?", "constant luminance", "convert it to BT.2020 non-constant luminance"),
     (r"tiled|msb", "a layout that is not read here", _CONVERT),
     (
-        r"(?:yuv|yvu|yuy|uyv|yvy|vyu|ycbcr|ycrcb)\w+|nv\d\d\w*|yv\d\d\w*|[pi][024]1\d\w*|p1[0-6](?:le|be)?|y[24]1\d\w*"
+        r"(?:yuv|yvu|yuy|uyv|yvy|vyu|ycbcr|ycrcb)\w+|nv\d\d\w*|yv\d\d\w*|[pi][024]1\d\w*|p1[0-6](?:le|be)?|y[24]?1\d\w*"
         r"|v(?:210|216|308|408|410)\w*|xv\d\d\w*|y41[1bp]|4(?:10|11|40)p\w*|gr[ae]yf?\d+\w*"
-        r"|4[024][024](?:p\d+\w*|1\d[lb]e)",
+        r"|4[024][024](?:p\d+\w*|sp\w*|1\d[lb]e)|yu\d\d\w*|imc[1-4]",
         "an unknown pixel format",
         _CONVERT,
     ),
@@ -246,9 +253,11 @@ def _understand(word: str, facts: _Facts, in_title: bool) -> bool:
         facts.say("bit_depth", depth, word)
         facts.say("layout", layout, word)
         facts.byte_order(order, word)
-    elif match := re.fullmatch(r"(yuvj?|yvu|ycbcr|)(400|420|422|444)(p|jpeg|mpeg2|paldv|)(8|9|1[0-6]|)(le|be|)", word):
+    elif match := re.fullmatch(
+        r"(yuvj?|yvu|ycbcr|p|)(400|420|422|444)(p|jpeg|mpeg2|paldv|)(8|9|1[0-6]|)(le|be|)", word
+    ):
         family, chroma, kind, bits, order = match.groups()
-        if not family and (bits or order) and kind != "p":
+        if not family and bits and kind != "p":
             return _refuse(word, facts)
         facts.say("chroma", chroma, word)
         if kind == "p" or family == "yvu":
@@ -260,7 +269,7 @@ def _understand(word: str, facts: _Facts, in_title: bool) -> bool:
         if bits:
             facts.say("bit_depth", int(bits), word)
         facts.byte_order(order, word)
-    elif match := re.fullmatch(r"(?:gr[ae]y(?:scale)?|mono(?:chrome)?)(8|9|1[0-6]|)(le|be|)", word):
+    elif match := re.fullmatch(r"(?:gr[ae]y(?:scale)?|mono(?:chrome)?|luma|yonly)(8|9|1[0-6]|)(le|be|)", word):
         facts.say("chroma", "400", word)
         if match[1]:
             facts.say("bit_depth", int(match[1]), word)
