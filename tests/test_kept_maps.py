@@ -13,6 +13,7 @@ import torch
 from networks import tiny_extractor
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.extractors import Extractor
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.raw import write_yuv
@@ -146,8 +147,10 @@ def test_other_settings_and_damage_are_not_reused(clip, out, extractor):
 
 
 def test_a_run_that_fails_at_once_leaves_nothing(clip, out):
-    with pytest.raises(FprdoError, match="probes 0"):
-        write_weights(clip, WeightSettings(probes=0), out, tiny_extractor())
+    blind = Extractor("blind", torch.nn.Sequential(torch.nn.Flatten(0), torch.nn.ReLU()), ["1"])
+    blind._network.module[0].forward = lambda rgb: rgb.detach()
+    with pytest.raises(FprdoError, match="has no derivative"):
+        write_weights(clip, SETTINGS, out, blind)
     assert list(out.parent.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 """From frames to a weight file: sharing of maps, resuming, progress."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,24 @@ def test_other_settings_do_not_reuse_kept_maps(clip, tmp_path, extractor):
     assert len(shares) == 6
 
 
-def test_bad_settings_are_said():
-    with pytest.raises(FprdoError, match="0 frames per map"):
-        WeightSettings(frames_per_map=0)
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"frames_per_map": 0}, "0 frames per map: use 1 or more"),
+        ({"frames_per_map": 1.0}, "frames per map 1.0: give a whole number"),
+        ({"probes": 0}, "probes 0: use at least 1"),
+        ({"probes": "16"}, "probes '16': give a whole number"),
+        ({"probes": True}, "probes True: give a whole number"),
+        ({"signs_per_noise": -1}, "signs per noise -1: use at least 1"),
+        ({"seed": -1}, "seed -1: use 0 to"),
+        ({"seed": 1 << 63}, "seed 9223372036854775808: use 0 to"),
+        ({"seed": 0.5}, "seed 0.5: use 0 to"),
+        ({"jitter": math.nan}, "jitter nan: use a standard deviation"),
+        ({"jitter": math.inf}, "jitter inf: use a"),
+        ({"jitter": -1.0}, "jitter -1.0: use a"),
+        ({"jitter": None}, "jitter None: use a"),
+    ],
+)
+def test_bad_settings_are_said(setting, message):
+    with pytest.raises(FprdoError, match=f"^{message}"):
+        WeightSettings(**setting)

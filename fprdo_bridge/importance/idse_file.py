@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import reprlib
 import struct
 import zlib
 from collections import Counter
@@ -30,6 +29,7 @@ from fprdo_bridge.importance.weight_map import (
     is_gain,
     ones,
 )
+from fprdo_bridge.values import shown
 from fprdo_bridge.video.formats import VideoFormat
 
 __all__ = ["ONE", "TRANSFORM_SIZES", "IdseFile", "Layout", "Record", "WeightMap", "fill_record", "ones", "write_idse"]
@@ -79,7 +79,7 @@ def write_idse(
     layout = Layout.of(fmt, transform_sizes)
     for what, number in (("frames", frame_count), ("frames per map", frames_per_map)):
         if isinstance(number, bool) or not isinstance(number, Integral) or not 1 <= number <= _LARGEST_COUNT:
-            raise FprdoError(f"{path}: {number!r} {what}: both must be at least 1, whole and below 2^32")
+            raise FprdoError(f"{path}: {shown(number)} {what}: both must be at least 1, whole and below 2^32")
     if not isinstance(maps, Iterable):
         raise FprdoError(f"{path}: {type(maps).__name__} where the maps should be: give a sequence of WeightMap")
     map_count = -(-frame_count // frames_per_map)
@@ -317,7 +317,7 @@ def _as_path(path: str | os.PathLike[str]) -> Path:
             return Path(text)
     except TypeError:
         pass
-    raise FprdoError(f"weight file {path!r}: is no file name: give a str or a Path")
+    raise FprdoError(f"weight file {shown(path)}: is no file name: give a str or a Path")
 
 
 def _record_values(one: WeightMap | Record, buffer: np.ndarray, layout: Layout, where: str) -> np.ndarray:
@@ -361,5 +361,5 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"key {reprlib.repr(twice)} stands twice")
+        raise ValueError(f"key {shown(twice)} stands twice")
     return found

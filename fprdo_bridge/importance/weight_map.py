@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -11,7 +10,8 @@ from numbers import Integral, Real
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.native import _quantise
+from fprdo_bridge.native._quantise import quantise_blocks, quantise_plane
+from fprdo_bridge.values import shown
 from fprdo_bridge.video.formats import VideoFormat
 
 FRACTION_BITS = 8
@@ -54,10 +54,10 @@ class WeightMap:
         for n, group in self.shapes.items():
             if not isinstance(group, (tuple, list)):
                 raise FprdoError(
-                    f"weight map: shapes of {n!r} are {type(group).__name__}; give a tuple, one entry per component"
+                    f"weight map: shapes of {shown(n)} are {type(group).__name__}; give a tuple, one per component"
                 )
         if not all(map(is_gain, self.plane_gain)):
-            raise FprdoError(f"weight map: plane_gain {reprlib.repr(self.plane_gain)}; give numbers of 0 or more")
+            raise FprdoError(f"weight map: plane_gain {shown(self.plane_gain)}; give numbers of 0 or more")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ class Layout:
         if not isinstance(fmt, VideoFormat):
             raise FprdoError(f"format of weights: {type(fmt).__name__} given; give a VideoFormat")
         if not isinstance(transform_sizes, Iterable):
-            raise FprdoError(f"transform sizes {transform_sizes!r}: give some of {TRANSFORM_SIZES}, or () for none")
+            raise FprdoError(
+                f"transform sizes {shown(transform_sizes)}: give some of {TRANSFORM_SIZES}, or () for none"
+            )
         return cls(fmt.width, fmt.height, fmt.chroma, tuple(sorted({_known_size(n) for n in transform_sizes})))
 
     def arrays(self) -> list[tuple[int, tuple[int, int]]]:
@@ -165,7 +167,7 @@ def fill_record(record: np.ndarray, weight_map: WeightMap, layout: Layout, where
                     f"{where}: {name} is {got}, {target.shape} expected: compute the map for this format, in "
                     "floating point"
                 )
-            if not (_quantise.quantise_blocks(weights, n, target) if n else _quantise.quantise_plane(weights, target)):
+            if not (quantise_blocks(weights, n, target) if n else quantise_plane(weights, target)):
                 raise FprdoError(
                     f"{where}: {name} has NaN, infinite or negative weights: make them finite and at least 0"
                 )
@@ -193,5 +195,5 @@ def is_gain(value: object) -> bool:
 
 def _known_size(size: object) -> int:
     if isinstance(size, bool) or not isinstance(size, Integral) or size not in TRANSFORM_SIZES:
-        raise FprdoError(f"transform size {size!r}: use some of {', '.join(map(str, TRANSFORM_SIZES))}")
+        raise FprdoError(f"transform size {shown(size)}: use some of {', '.join(map(str, TRANSFORM_SIZES))}")
     return int(size)
