@@ -161,7 +161,7 @@ def test_a_folder_of_others_is_left_alone(clip, out, extractor, tmp_path, what):
     kept = out.with_name(".clip.idse.maps")
     mine = tmp_path / "mine"
     mine.mkdir()
-    (mine / "0123456789abcdef-0.idse").write_text("a user's")
+    (mine / "0.idse").write_text("a user's")
     (mine / ".fprdo-maps").write_text("a user's")
     if what.startswith("link"):
         kept.symlink_to(mine if what == "link" else tmp_path / "nowhere")
@@ -169,7 +169,7 @@ def test_a_folder_of_others_is_left_alone(clip, out, extractor, tmp_path, what):
         kept.write_text("a user's")
     else:
         kept.mkdir()
-        (kept / "0123456789abcdef-0.idse").write_text("a user's")
+        (kept / "0.idse").write_text("a user's")
         if what == "mark of others":
             (kept / ".fprdo-maps").write_text("a user's")
         elif what == "mark is a link":
@@ -252,7 +252,7 @@ def test_the_command_after_kill_9(clip, out, tmp_path):
     }
     run = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
     kept = out.with_name(".clip.idse.maps")
-    while run.poll() is None and not list(kept.glob("*-0.idse")):
+    while run.poll() is None and not list(kept.glob("0.idse")):
         time.sleep(0.001)
     run.kill()
     assert run.wait() == -signal.SIGKILL, "it was through before it could be killed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import struct
 import zlib
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.files import regular_file, replacing
+from fprdo_bridge.files import replacing
 from fprdo_bridge.importance.weight_map import (
     ALIGNMENT,
     FRACTION_BITS,
@@ -146,9 +147,11 @@ class IdseFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = regular_file(_as_path(path))  # opening a pipe would wait for its writer
+        self.path = _as_path(path)
         self._file: BinaryIO | None = None
         try:
+            if not stat.S_ISREG(self.path.stat().st_mode):  # opening a pipe would wait for its writer
+                raise FprdoError(f"{self.path}: is no regular file: name an .idse file")
             self._file = open(self.path, "rb", buffering=0)
             self._read_front(self._file, os.fstat(self._file.fileno()).st_size)
         except BaseException as error:

@@ -20,7 +20,7 @@ from fprdo_bridge.video.formats import VideoFormat
 
 _MARK = ".fprdo-maps"
 _MARK_TEXT = b"maps of an unfinished weight file; fprdo removes this folder when the file is complete\n"
-_PART = re.compile(r"[0-9a-f]{16}-\d+\.idse")
+_OURS = re.compile(r"\d+\.idse|[0-9a-f]{64}\.key")  # a map; what the maps were computed from
 
 
 class KeptMaps:
@@ -33,7 +33,7 @@ class KeptMaps:
     Parameters
     ----------
     path : the weight file to be
-    key : hash of all that decides the maps, hexadecimal
+    key : SHA-256 of all that decides the maps, in hexadecimal
     fmt : format of the maps
     transform_sizes : of the maps' shapes
 
@@ -45,17 +45,18 @@ class KeptMaps:
 
     def __init__(self, path: Path, key: str, fmt: VideoFormat, transform_sizes: tuple[int, ...]):
         self.folder = _folder_of(path)
-        self._path, self._key = path, key[:16]
+        self._path, self._key = path, f"{key}.key"
         self._fmt, self._layout = fmt, Layout.of(fmt, transform_sizes)
         self._mark: BinaryIO | None = None
 
     def __enter__(self) -> KeptMaps:
         try:
             self._mark = _take(self.folder, self._path)
-            for part in _parts(self.folder):
-                if not part.name.startswith(f"{self._key}-"):
-                    part.unlink()
             sweep(self.folder)
+            if not (self.folder / self._key).exists():
+                for entry in _ours(self.folder):
+                    entry.unlink()
+                (self.folder / self._key).touch()
         except OSError as error:
             raise FprdoError(
                 f"{self._path}: the folder {self.folder} for its maps cannot be written "
@@ -66,7 +67,7 @@ class KeptMaps:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None or not any(_parts(self.folder)):
+        if kind is None or not any(entry.suffix == ".idse" for entry in _ours(self.folder)):
             _remove(self.folder)
         if self._mark is not None:
             self._mark.close()
@@ -87,7 +88,7 @@ class KeptMaps:
             return file.record(0)
 
     def _part(self, number: int) -> Path:
-        return self.folder / f"{self._key}-{number}.idse"
+        return self.folder / f"{number}.idse"
 
 
 def discard(path: Path) -> None:
@@ -104,9 +105,10 @@ def _folder_of(path: Path) -> Path:
     return folder_for(path) / f".{name[:200]}.maps"
 
 
-def _parts(folder: Path) -> list[Path]:
+def _ours(folder: Path) -> list[Path]:
+    """What we wrote there, but for the mark."""
     with suppress(OSError):
-        return [entry for entry in folder.iterdir() if _PART.fullmatch(entry.name)]
+        return [entry for entry in folder.iterdir() if _OURS.fullmatch(entry.name)]
     return []
 
 
@@ -162,9 +164,9 @@ def _no_link(path: str, flags: int) -> int:
 
 def _remove(folder: Path) -> None:
     """Remove what we wrote, the mark last, and the folder if nothing else lies in it."""
-    for part in _parts(folder):
+    for entry in _ours(folder):
         with suppress(OSError):
-            part.unlink()
+            entry.unlink()
     for left in folder.glob(".fprdo-*"):  # of a part that was being written
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
