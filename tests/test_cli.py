@@ -170,6 +170,19 @@ def test_raw_video_of_ten_bits(fprdo, tmp_path):
         assert (weights.map_count, weights.frame_count, weights.frames_per_map) == (1, 3, 3)
 
 
+def test_scales_and_layers_of_an_extractor(fprdo, here):
+    """The form NAME[@SCALES][:LAYERS], and probes that share a forward pass, stand in the metadata."""
+    words = ("weights", "even.png", "-o", "w.idse", "--extractor", "lite0@32,full:_blocks.2", "--signs-per-noise", 2, *FAST)
+    assert fprdo(*words).status == 0
+    with IdseFile("w.idse") as weights:
+        extractor = weights.metadata["extractor"]
+        assert (extractor["name"], extractor["layers"], extractor["scales"]) == ("efficientnet_lite0", ["_blocks.2"], [32, "full"])
+        assert weights.metadata["signs_per_noise"] == 2
+    for wrong, says in (("lite0@9", "scale '9'"), ("lite0:x", "no layer 'x'"), ("lite0:_fc --layer _fc", "layers are named there and")):
+        said = fprdo(*f"weights even.png --extractor {wrong}".split())
+        assert said.status == 2 and says in said.err and len(said.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("chroma", ["400", "444"])
 def test_pictures_in_other_chroma_formats(fprdo, here, chroma):
     """These can be cropped to odd sizes."""

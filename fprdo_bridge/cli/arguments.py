@@ -40,11 +40,13 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
     default = WeightSettings()
     group = parser.add_argument_group("weights (how they are computed)")
     group.add_argument("--extractor", default=default.extractor, metavar="NAME",
-                       help=f"network: {default.extractor} (default), efficientnet_lite1, efficientnet_lite2 or your own as "
-                       "module:callable, see docs/extractors.md")
+                       help="network: lite0 (default), lite1, lite2 or your own as module:callable; then @SCALES at which it "
+                       "looks, like lite0@224, and :LAYERS, see docs/extractors.md")
     group.add_argument("--layer", action="append", metavar="NAME", help="feature map to preserve, repeatable")
     group.add_argument("--probes", type=whole, default=default.probes, metavar="K",
                        help=f"Jacobian sketches per map (default {default.probes})")
+    group.add_argument("--signs-per-noise", type=whole, default=default.signs_per_noise, metavar="N",
+                       help="sketches that share a noise and a forward pass; more are faster (default 1)")
     group.add_argument("--seed", type=whole, default=default.seed, metavar="N", help="of the sketches (default 0)")
     group.add_argument("--jitter", type=number, default=default.jitter, metavar="SIGMA",
                        help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})")
@@ -104,7 +106,7 @@ def format_request_of(options: argparse.Namespace) -> FormatRequest:
 def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
     """The settings of add_weight_arguments()."""
     return WeightSettings(options.extractor, tuple(options.layer) if options.layer else None, options.probes,
-                          options.seed, options.jitter, options.frames_per_map)
+                          options.seed, options.jitter, options.frames_per_map, options.signs_per_noise)
 
 
 def idse_options_of(options: argparse.Namespace) -> IdseOptions:
