@@ -230,7 +230,7 @@ def test_plug_ins(plug_in):
     )
     assert load_extractor("plugged:extractor").name == "mine"
     for spec, layers, message in [
-        ("plugged:module", None, "is a module: name its layers .its parts are 0, 1"),
+        ("plugged:module", None, "is a module: name its layers .its parts are 0, 1., like plugged:module:0"),
         ("plugged:module", ["2"], "no layer '2'"),
         ("plugged:extractor:1", None, "chooses its layers and scales itself"),
         ("plugged:extractor@32", None, "chooses its layers and scales itself"),
@@ -307,6 +307,7 @@ def test_what_a_plug_in_raises_is_said_in_one_line(tmp_path, monkeypatch):
         extractor(torch.zeros(1, 3, 4, 8))
 
 
+@pytest.mark.slow
 def test_plug_ins_in_the_current_folder(tmp_path):
     """Found by an installed command, with their neighbours; what is installed comes first."""
     (tmp_path / "mine.py").write_text("import neighbour\ndef network():\n    return neighbour.make()\n")
