@@ -81,7 +81,6 @@ def run_in_child(act, kill_at: int | None = None) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_kill_9_in_front_of_every_operation_on_files(clip, out, extractor):
     """The next run makes the same file, and nothing else is left; maps that were finished are not computed again."""
     write_weights(clip, SETTINGS, out, extractor)
@@ -233,7 +232,6 @@ def test_links_devices_and_long_names(clip, out, extractor, tmp_path):
     assert Path("/dev/null").is_char_device() and not Path("/dev/.null.maps").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_the_command_after_kill_9(clip, out, tmp_path):
     """fprdo weights, killed when its first map is there; the second run goes on."""
