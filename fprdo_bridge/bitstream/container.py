@@ -1,8 +1,7 @@
 """Bitstreams in .mp4 and .mkv files: packed and unpacked without coding anything again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fprdo_bridge.bitstream.nal_units import Standard
 from fprdo_bridge.bitstream.probe import standard_of
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.video.pictures import WRITTEN
 
 _FORMATS = {".mp4": "mp4", ".mkv": "matroska"}  # libavformat's names
 _OTHERS = (".3gp", ".asf", ".avi", ".f4v", ".flv", ".gif", ".ivf", ".m2ts", ".m4v", ".mov", ".mpeg", ".mpg", ".mts", ".mxf",
@@ -32,11 +32,12 @@ def check_suffix(path: Path) -> None:
     Raises
     ------
     FprdoError
-        It is that of another container.
+        It is that of another container, of a picture or of samples.
     """
-    if path.suffix.lower() in _OTHERS:
-        raise FprdoError(f"{path}: {path.suffix} files are not written here; use {' or '.join(_FORMATS)}, or another suffix "
-                         "for a plain byte stream")
+    suffix = path.suffix.lower()
+    if suffix in _OTHERS or suffix in WRITTEN or suffix in (".yuv", ".y4m"):
+        raise FprdoError(f"{path}: a bitstream is not written as {path.suffix}; use {' or '.join(_FORMATS)}, or another "
+                         "suffix, such as .bin, for a plain byte stream")
 
 
 def mux(bitstream: Path, path: Path, fmt: VideoFormat, frame_rate: Fraction, order: Sequence[int]) -> None:
@@ -116,4 +117,7 @@ def byte_stream(path: Path, folder: Path) -> Iterator[Path]:
     except (av.error.FFmpegError, IndexError) as error:
         reason = getattr(error, "strerror", None) or "no video"
         raise FprdoError(f"{path}: cannot be read ({reason}); it is damaged or no {path.suffix} file") from error
-    yield unpacked
+    try:
+        yield unpacked
+    except FprdoError as error:  # it names the file that the user does not know
+        raise FprdoError(str(error).replace(str(unpacked), str(path))) from error

@@ -27,7 +27,7 @@ RULES = (
          harmless=("0",)),
     Rule("IDSEWeightFile IDSETau IDSEPower IDSEClip IDSERdoq IDSEQpMap IDSEQpMapClip IDSESao IDSEDecisions",
          options.WEIGHTS, ours=True),
-    Rule("help c", "is no setting of an encode; leave it out"),
+    Rule("help", "is no setting of an encode; leave it out"),
 )
 
 INPUT_FILES = (

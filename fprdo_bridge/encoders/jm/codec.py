@@ -91,6 +91,8 @@ class _Jm(Codec):
         if not source <= depth <= self.max_bit_depth:
             raise wanted.refused(f"does not fit: JM codes this source with {source} to {self.max_bit_depth} bits; give one of "
                                  "them, or another --bit-depth of a picture")
+        if depth != source > 8:
+            raise wanted.refused("does not fit: JM 19.1 adds bits to 8-bit sources only; leave it out")
         chroma = settings.get("OutputBitDepthChroma")
         if chroma and not (chroma.config and rescale.value == "0") and chroma.value != str(depth):
             raise chroma.refused(f"does not fit: luma has {depth} bits, and both have the same here; leave it out")

@@ -6,7 +6,7 @@ from fprdo_bridge.encoders.options import InputFile, Rule
 RULES = (
     Rule("InputFile OutputFile ReconFile", options.FILES, ours=True),
     Rule("InputHeaderLength MultiSourceData", options.FILES, harmless=("0",)),
-    Rule("InputFile2 InputFile3", options.FILES, harmless=("",)),
+    Rule("InputFile3", options.FILES, harmless=("",)),
     Rule("NumberOfViews", "would code a second view, which has no file here; leave it out", harmless=("1",)),
     Rule("TraceFile StatsFile LeakyBucketParamFile", options.MORE_FILES, ours=True),
     Rule("SP_output SP2_FRAMES SI_FRAMES", options.MORE_FILES, harmless=("0",)),
