@@ -1,7 +1,7 @@
 """Inputs are regular files. Outputs appear whole or not at all, and what a killed run leaves is swept by the next one.
 
-Everything temporary lies in a folder `.fprdo-XXXXXXXX`, which holds a file `.owner`. A run locks that file as long as it
-lives. A folder whose lock is free belongs to nobody: its run was killed.
+Everything temporary lies in a folder `.fprdo-XXXXXXXX`, which holds a file `.owner`. A run locks that file as long as
+it lives. A folder whose lock is free belongs to nobody: its run was killed.
 """
 
 import errno
@@ -24,8 +24,13 @@ _OWNER_TEXT = "temporary folder of fprdo; the next run removes it when this file
 _LINKS = 40  # symbolic links in a row, as many as Linux follows
 
 _swept: set[tuple[int, int]] = set()  # device and inode of the folders that this process has looked through
-_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
-          stat.S_IFBLK: "a device"}
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def regular_file(path: str | os.PathLike[str], missing: str = "cannot be read (no such file)") -> Path:
@@ -87,8 +92,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                     temporary.chmod(stat.S_IMODE(final.stat().st_mode))
                 os.replace(temporary, final)
     except OSError as error:
-        raise FprdoError(f"{path}: cannot be written ({error.strerror or error}); "
-                         "check that the folder is writable and the disk has room") from error
+        raise FprdoError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "check that the folder is writable and the disk has room"
+        ) from error
 
 
 @contextmanager
@@ -127,7 +134,8 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
 
 
 def folder_for(path: str | os.PathLike[str]) -> Path:
-    """Where the temporary files of an output belong: on the same disk, or the system's temporary folder for a stream."""
+    """Where the temporary files of an output belong: on the same disk, or the system's temporary folder for a
+    stream."""
     return Path(tempfile.gettempdir()) if is_stream(path) else _through_links(Path(path)).parent
 
 

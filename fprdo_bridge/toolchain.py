@@ -20,12 +20,12 @@ class Toolchain:
     """One built encoder with its stock twin. All paths are absolute."""
 
     version: str
-    key: str                # names sources and patches; equal keys mean equal programs
-    encoder: Path           # patched
-    stock_encoder: Path     # from the untouched tree
-    config_dir: Path        # the stock tree's cfg/
+    key: str  # names sources and patches; equal keys mean equal programs
+    encoder: Path  # patched
+    stock_encoder: Path  # from the untouched tree
+    config_dir: Path  # the stock tree's cfg/
     stock_decoder: Path | None = None  # from the untouched tree, if the encoder brings one
-    library: Path | None = None        # patched, with one entry, where the encoder can be called in process
+    library: Path | None = None  # patched, with one entry, where the encoder can be called in process
 
 
 def find(name: str, title: str = "") -> Toolchain:

@@ -1,5 +1,5 @@
-"""Options of the encoders themselves: those that would move what is coded are refused, by every name that they have and in
-configuration files too; what a user asks for wins over what the package adds."""
+"""Options of the encoders themselves: those that would move what is coded are refused, by every name that they have
+and in configuration files too; what a user asks for wins over what the package adds."""
 
 import subprocess
 from dataclasses import replace
@@ -28,8 +28,12 @@ from fprdo_bridge.ctc.metrics import sequence_psnr
 from fprdo_bridge.toolchain import Toolchain
 
 CODECS = [encoders.get(name) for name in encoders.ENCODERS]
-RULES = [pytest.param(codec, name, rule, id=f"{codec.name}-{name}")
-         for codec in CODECS for rule in codec.rules for name in rule.names.split()]
+RULES = [
+    pytest.param(codec, name, rule, id=f"{codec.name}-{name}")
+    for codec in CODECS
+    for rule in codec.rules
+    for name in rule.names.split()
+]
 FMT = VideoFormat(64, 64)
 
 
@@ -43,6 +47,7 @@ def job_for(codec: Codec, folder: Path, tools: dict[str, Toolchain], **arguments
 
 
 # ---- refusals --------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("codec, name, rule", RULES)
 def test_every_rule_refuses_and_says_what_to_do(tmp_path, tools_of, codec: Codec, name: str, rule: Rule):
@@ -77,13 +82,36 @@ def test_the_tables_hold_names_that_the_encoder_knows(tools_of, codec: Codec):
     assert unknown == ({"InternalBitDepth"} if codec is JM else set())
 
 
-@pytest.mark.parametrize("codec, option, full", [
-    (HM, "fs", "FrameSkip"), (HM, "-fs", "FrameSkip"), (HM, "ts", "TemporalSubsampleRatio"), (HM, "f", "FramesToBeEncoded"),
-    (HM, "q", "QP"), (HM, "b", "BitstreamFile"), (HM, "o", "ReconFile"), (HM, "fr", "FrameRate"), (HM, "wdt", "SourceWidth"),
-    (JM, "startframe", "StartFrame"), (JM, "FRAMESKIP", "FrameSkip"), (JM, "qpislice", "QPISlice"),
-    (X264, "see", "seek"), (X264, "frames", "frames"), (X264, "mux", "muxer"), (X264, "dump", "dump-yuv"), (X264, "vf", "vf"),
-    (X264, "video-f", "video-filter"), (X264, "crop", "crop-rect"), (X264, "bitr", "bitrate"), (X264, "crf", "crf"),
-    (X264, "out-", "out-"), (X264, "fp", "fps"), (X264, "stdo", "stdout"), (X264, "tcfile-i", "tcfile-in")])
+@pytest.mark.parametrize(
+    "codec, option, full",
+    [
+        (HM, "fs", "FrameSkip"),
+        (HM, "-fs", "FrameSkip"),
+        (HM, "ts", "TemporalSubsampleRatio"),
+        (HM, "f", "FramesToBeEncoded"),
+        (HM, "q", "QP"),
+        (HM, "b", "BitstreamFile"),
+        (HM, "o", "ReconFile"),
+        (HM, "fr", "FrameRate"),
+        (HM, "wdt", "SourceWidth"),
+        (JM, "startframe", "StartFrame"),
+        (JM, "FRAMESKIP", "FrameSkip"),
+        (JM, "qpislice", "QPISlice"),
+        (X264, "see", "seek"),
+        (X264, "frames", "frames"),
+        (X264, "mux", "muxer"),
+        (X264, "dump", "dump-yuv"),
+        (X264, "vf", "vf"),
+        (X264, "video-f", "video-filter"),
+        (X264, "crop", "crop-rect"),
+        (X264, "bitr", "bitrate"),
+        (X264, "crf", "crf"),
+        (X264, "out-", "out-"),
+        (X264, "fp", "fps"),
+        (X264, "stdo", "stdout"),
+        (X264, "tcfile-i", "tcfile-in"),
+    ],
+)
 def test_short_names_and_beginnings_are_those_options(codec: Codec, option: str, full: str):
     assert codec.full_name(option) == full
 
@@ -94,9 +122,18 @@ def test_beginnings_of_several_options_stay_what_they_are(option):
     assert X264.full_name(option) == option
 
 
-@pytest.mark.parametrize("codec, line", [
-    (HM, "FrameSkip : 2   # of the test"), (HM, "TemporalSubsampleRatio: 8"), (HM, "ConfWinRight :16"),
-    (JM, "startframe = 1"), (JM, 'FrameSkip="1"  # quoted' .replace('="', ' = "')), (X264, "seek = 2"), (X264, "frame=1")])
+@pytest.mark.parametrize(
+    "codec, line",
+    [
+        (HM, "FrameSkip : 2   # of the test"),
+        (HM, "TemporalSubsampleRatio: 8"),
+        (HM, "ConfWinRight :16"),
+        (JM, "startframe = 1"),
+        (JM, 'FrameSkip="1"  # quoted'.replace('="', ' = "')),
+        (X264, "seek = 2"),
+        (X264, "frame=1"),
+    ],
+)
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte-order-mark"])
 def test_configuration_files_get_the_same_look(tmp_path, tools_of, codec: Codec, line: str, mark: str):
     (tmp_path / "mine.cfg").write_text(f"{mark}{line}\n", encoding="utf-8")
@@ -118,16 +155,20 @@ def test_a_byte_order_mark_is_skipped(tmp_path, tools_of, codec: Codec):
     assert encode(codec, replace(job, config=(marked,)), tools_of[codec.name]).bitstream.read_bytes() == plain
 
 
-@pytest.mark.parametrize("codec, option", [
-    (HM, "dQPFile"), (HM, "SEIFGCExternalMask"), (JM, "QmatrixFile"), (X264, "cqmfile")], ids=str)
+@pytest.mark.parametrize(
+    "codec, option", [(HM, "dQPFile"), (HM, "SEIFGCExternalMask"), (JM, "QmatrixFile"), (X264, "cqmfile")], ids=str
+)
 def test_input_files_must_be_there(tmp_path, tools_of, codec: Codec, option: str):
     options = {option: "gone.txt"} | ({"ScalingMatrixPresentFlag": "1"} if codec is JM else {})
     job = job_for(codec, tmp_path, tools_of, options=options)
     with pytest.raises(FprdoError, match=f"{option}=gone.txt names no file that is there; check the name"):
         check(codec, job)
     (tmp_path / "mine.cfg").write_text(f"{option} {':' if codec is HM else '='} matrix.txt\n")
-    relative = replace(job, config=(*job.config, tmp_path / "mine.cfg"),
-                       options={name: value for name, value in options.items() if name != option})
+    relative = replace(
+        job,
+        config=(*job.config, tmp_path / "mine.cfg"),
+        options={name: value for name, value in options.items() if name != option},
+    )
     with pytest.raises(FprdoError, match=f"mine.cfg: {option}=matrix.txt names a file; give its whole path"):
         check(codec, relative)
 
@@ -143,8 +184,13 @@ def test_input_files_are_found_from_the_folder_of_the_user(tmp_path, tools_of, m
     assert encode(HM, replace(job, options={"m": "steep.txt"}), tools_of["hm"]).bitstream.read_bytes() != plain
 
 
-@pytest.mark.parametrize("option, message", [
-    ({"no-mbtree": "2"}, "no-mbtree=2: no-mbtree takes no value"), ({"keyint": ""}, "keyint: give a value, like keyint=VALUE")])
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ({"no-mbtree": "2"}, "no-mbtree=2: no-mbtree takes no value"),
+        ({"keyint": ""}, "keyint: give a value, like keyint=VALUE"),
+    ],
+)
 def test_values_of_x264_are_not_taken_for_its_source(tmp_path, tools_of, option, message):
     with pytest.raises(FprdoError, match=message):
         check(X264, job_for(X264, tmp_path, tools_of, options=option))
@@ -152,10 +198,12 @@ def test_values_of_x264_are_not_taken_for_its_source(tmp_path, tools_of, option,
 
 # ---- what a user asks for wins ---------------------------------------------------------------------------------------
 
+
 def test_short_names_are_supported_where_they_are_not_refused(tmp_path, tools_of):
     job = job_for(HM, tmp_path, tools_of, options={"sr": "16", "-ip": "1", "SAO": "0"})
-    assert [word for word in HM.command(job, Path("hm")) if word.startswith(("--SearchRange", "--IntraPeriod", "--SAO"))] == [
-        "--SearchRange=16", "--IntraPeriod=1", "--SAO=0"]
+    assert [
+        word for word in HM.command(job, Path("hm")) if word.startswith(("--SearchRange", "--IntraPeriod", "--SAO"))
+    ] == ["--SearchRange=16", "--IntraPeriod=1", "--SAO=0"]
     encode(HM, job, tools_of["hm"])
 
 
@@ -164,8 +212,25 @@ def test_the_users_option_wins_in_weighted_encodes(tmp_path, tools_of, monkeypat
     job = job_for(HM, tmp_path, tools_of)
     weights = write_maps(tmp_path / "w.idse", [random_map(FMT, 1)], FMT)
     for given, depth in (("MaxCuDQPDepth=2", "2"), ("SAO=1", "1")):
-        assert cli.main(["encode", str(job.source), "--size", "64x64", "-o", "o.bin", "-q", "32", "--weights", str(weights),
-                         "--option", given]) == 0, capsys.readouterr().err
+        assert (
+            cli.main(
+                [
+                    "encode",
+                    str(job.source),
+                    "--size",
+                    "64x64",
+                    "-o",
+                    "o.bin",
+                    "-q",
+                    "32",
+                    "--weights",
+                    str(weights),
+                    "--option",
+                    given,
+                ]
+            )
+            == 0
+        ), capsys.readouterr().err
         words = [word for word in logged_command(Path("o.bin.log")) if word.startswith("--MaxCuDQPDepth=")]
         assert words == [f"--MaxCuDQPDepth={depth}"]
 
@@ -182,10 +247,19 @@ def test_the_word_for_a_coding_structure_wins_over_a_file_of_that_name(tmp_path,
 
 # ---- rates -----------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("kind, value, message", [
-    ("vbr", 1, "rate control 'vbr': use one of qp, crf, abr"), ("qp", 27.5, "QP 27.5: give a whole number"),
-    ("qp", True, "QP True"), ("abr", 99.5, "bit rate 99.5: give a whole number"), ("crf", "27", "CRF '27': give a number"),
-    ("crf", float("nan"), "CRF nan"), ("qp", np.float64(3), "QP")])
+
+@pytest.mark.parametrize(
+    "kind, value, message",
+    [
+        ("vbr", 1, "rate control 'vbr': use one of qp, crf, abr"),
+        ("qp", 27.5, "QP 27.5: give a whole number"),
+        ("qp", True, "QP True"),
+        ("abr", 99.5, "bit rate 99.5: give a whole number"),
+        ("crf", "27", "CRF '27': give a number"),
+        ("crf", float("nan"), "CRF nan"),
+        ("qp", np.float64(3), "QP"),
+    ],
+)
 def test_rates_that_are_none(kind, value, message):
     with pytest.raises(FprdoError, match=message):
         Rate(kind, value)
@@ -193,7 +267,11 @@ def test_rates_that_are_none(kind, value, message):
 
 def test_rates_are_called_by_their_kind(tmp_path):
     assert [str(Rate(kind, value)) for kind, value in (("qp", 32), ("crf", 27.5), ("crf", 27.0), ("abr", 400))] == [
-        "QP 32", "CRF 27.5", "CRF 27", "400 kbit/s"]
+        "QP 32",
+        "CRF 27.5",
+        "CRF 27",
+        "400 kbit/s",
+    ]
     job = EncodeJob(tmp_path / "s.yuv", FMT, 1, Rate("crf", 27.5), tmp_path / "o.264", ())
     words = X264.command(job, Path("x264"))
     assert words[words.index("--crf") + 1] == "27.5"
@@ -209,6 +287,7 @@ def test_rates_that_an_encoder_does_not_have(tmp_path, tools_of, codec: Codec):
 
 # ---- comparisons -----------------------------------------------------------------------------------------------------
 
+
 def test_compared_encodes_decide_the_same_on_every_machine(tmp_path, tools_of):
     job = job_for(X264, tmp_path, tools_of)
     assert "--cpu-independent" not in X264.command(job, Path("x264"))
@@ -217,16 +296,27 @@ def test_compared_encodes_decide_the_same_on_every_machine(tmp_path, tools_of):
         assert ("--cpu-independent" in X264.command(compared, Path("x264"))) == given
         assert any("--cpu-independent" in line for line in X264.remarks(compared)) == (options == {})
     assert HM.command(replace(job_for(HM, tmp_path, tools_of), portable=True), Path("hm")) == HM.command(
-        job_for(HM, tmp_path, tools_of), Path("hm"))
+        job_for(HM, tmp_path, tools_of), Path("hm")
+    )
 
 
 # ---- more bits than the source has -----------------------------------------------------------------------------------
 
-DEEPER = [pytest.param(codec, fmt, depth, kind, id=f"{codec.name}-{fmt}-{depth}-{kind}") for codec, fmt, depth, kind in (
-    (HM, VideoFormat(96, 64), 10, "intra"), (HM, VideoFormat(97, 65), 12, "lowdelay"), (HM, VideoFormat(64, 64, "400"), 10, "intra"),
-    (HM, VideoFormat(64, 48, "444", 10), 12, "intra"), (HM, VideoFormat(64, 48, "420", 9), 10, "randomaccess"),
-    (JM, VideoFormat(96, 64), 10, "intra"), (JM, VideoFormat(64, 65), 9, "lowdelay"), (JM, VideoFormat(64, 64, "400"), 10, "intra"),
-    (JM, VideoFormat(64, 48, "422"), 12, "intra"), (JM, VideoFormat(64, 48, "444"), 14, "randomaccess"))]
+DEEPER = [
+    pytest.param(codec, fmt, depth, kind, id=f"{codec.name}-{fmt}-{depth}-{kind}")
+    for codec, fmt, depth, kind in (
+        (HM, VideoFormat(96, 64), 10, "intra"),
+        (HM, VideoFormat(97, 65), 12, "lowdelay"),
+        (HM, VideoFormat(64, 64, "400"), 10, "intra"),
+        (HM, VideoFormat(64, 48, "444", 10), 12, "intra"),
+        (HM, VideoFormat(64, 48, "420", 9), 10, "randomaccess"),
+        (JM, VideoFormat(96, 64), 10, "intra"),
+        (JM, VideoFormat(64, 65), 9, "lowdelay"),
+        (JM, VideoFormat(64, 64, "400"), 10, "intra"),
+        (JM, VideoFormat(64, 48, "422"), 12, "intra"),
+        (JM, VideoFormat(64, 48, "444"), 14, "randomaccess"),
+    )
+]
 
 
 def deeper(codec: Codec, depth: int) -> dict[str, str]:
@@ -236,38 +326,69 @@ def deeper(codec: Codec, depth: int) -> dict[str, str]:
 @pytest.mark.parametrize("codec, fmt, depth, kind", DEEPER)
 def test_more_bits_than_the_source_has(tmp_path, tools_of, codec: Codec, fmt: VideoFormat, depth: int, kind: str):
     """The stock bitstream where weights say nothing; decoders agree; the log's PSNR is that of these pictures."""
-    tools, coded = tools_of[codec.name], replace(fmt, width=fmt.width + fmt.width % 2, height=fmt.height + fmt.height % 2)
+    tools, coded = (
+        tools_of[codec.name],
+        replace(fmt, width=fmt.width + fmt.width % 2, height=fmt.height + fmt.height % 2),
+    )
     job = make_job(tmp_path, fmt, tools, codec=codec, kind=kind, frames=2, options=deeper(codec, depth))
     maps = {"ones": [ones(coded)] * 2, "random": [random_map(coded, seed) for seed in range(2)]}
-    results = {"stock": encode(codec, job, tools, stock=True), "absent": encode(codec, replace(
-        job, bitstream=tmp_path / "absent.bin", recon=None), tools)}
-    results |= {name: encode(codec, replace(job, bitstream=tmp_path / f"{name}.bin", recon=tmp_path / f"{name}.yuv",
-                                            weights=write_maps(tmp_path / f"{name}.idse", planes, coded),
-                                            idse=IdseOptions(tau=0)), tools) for name, planes in maps.items()}
+    results = {
+        "stock": encode(codec, job, tools, stock=True),
+        "absent": encode(codec, replace(job, bitstream=tmp_path / "absent.bin", recon=None), tools),
+    }
+    results |= {
+        name: encode(
+            codec,
+            replace(
+                job,
+                bitstream=tmp_path / f"{name}.bin",
+                recon=tmp_path / f"{name}.yuv",
+                weights=write_maps(tmp_path / f"{name}.idse", planes, coded),
+                idse=IdseOptions(tau=0),
+            ),
+            tools,
+        )
+        for name, planes in maps.items()
+    }
     bitstreams = {name: result.bitstream.read_bytes() for name, result in results.items()}
     assert bitstreams["stock"] == bitstreams["absent"] == bitstreams["ones"] != bitstreams["random"]
     assert results["random"].log.idse.unweighted == 0
     decoded = results["stock"].fmt
     assert decoded == replace(fmt, bit_depth=depth)
     assert check_reconstruction(codec, tools, job, tmp_path) == (codec.title, "libavcodec")
-    assert check_reconstruction(codec, tools, replace(job, bitstream=tmp_path / "random.bin", recon=tmp_path / "random.yuv"),
-                                tmp_path) == (codec.title, "libavcodec")
+    assert check_reconstruction(
+        codec, tools, replace(job, bitstream=tmp_path / "random.bin", recon=tmp_path / "random.yuv"), tmp_path
+    ) == (codec.title, "libavcodec")
     psnr = sequence_psnr(zip(deepened(clip(fmt, 2), fmt, decoded), read_yuv(job.recon, decoded)), decoded)
     assert all(value > 28 for value in psnr)
     if codec is HM and fmt.width % 2 == 0:  # HM counts the padding
         assert results["stock"].log.psnr == pytest.approx(psnr, abs=1e-4)
 
 
-@pytest.mark.parametrize("codec, option, message", [
-    (HM, {"InternalBitDepth": "8"}, "InternalBitDepth=8 does not fit: HM codes this source with 10 to 12 bits"),
-    (HM, {"InternalBitDepth": "13"}, "InternalBitDepth=13 does not fit"), (HM, {"InternalBitDepth": "ten"}, "InternalBitDepth=ten"),
-    (HM, {"InternalBitDepthC": "12"}, "InternalBitDepthC=12 does not fit: it can only be 10 here"),
-    (HM, {"MSBExtendedBitDepth": "12"}, "MSBExtendedBitDepth=12"), (HM, {"InputBitDepthC": "8"}, "InputBitDepthC=8"),
-    (JM, {"OutputBitDepthLuma": "8"}, "OutputBitDepthLuma=8 does not fit: JM codes this source with 10 to 14 bits"),
-    (JM, {"OutputBitDepthLuma": "10", "OutputBitDepthChroma": "12"}, "OutputBitDepthChroma=12 does not fit: luma has 10"),
-    (JM, {"outputbitdepthluma": "12"}, "OutputBitDepthLuma=12 does not fit: JM 19.1 adds bits to 8-bit sources only"),
-    (JM, {"InternalBitDepth": "12"}, "InternalBitDepth=12 is HM's word; JM's is OutputBitDepthLuma"),
-    (X264, {"output-depth": "8"}, "output-depth=8 is that of the source")])
+@pytest.mark.parametrize(
+    "codec, option, message",
+    [
+        (HM, {"InternalBitDepth": "8"}, "InternalBitDepth=8 does not fit: HM codes this source with 10 to 12 bits"),
+        (HM, {"InternalBitDepth": "13"}, "InternalBitDepth=13 does not fit"),
+        (HM, {"InternalBitDepth": "ten"}, "InternalBitDepth=ten"),
+        (HM, {"InternalBitDepthC": "12"}, "InternalBitDepthC=12 does not fit: it can only be 10 here"),
+        (HM, {"MSBExtendedBitDepth": "12"}, "MSBExtendedBitDepth=12"),
+        (HM, {"InputBitDepthC": "8"}, "InputBitDepthC=8"),
+        (JM, {"OutputBitDepthLuma": "8"}, "OutputBitDepthLuma=8 does not fit: JM codes this source with 10 to 14 bits"),
+        (
+            JM,
+            {"OutputBitDepthLuma": "10", "OutputBitDepthChroma": "12"},
+            "OutputBitDepthChroma=12 does not fit: luma has 10",
+        ),
+        (
+            JM,
+            {"outputbitdepthluma": "12"},
+            "OutputBitDepthLuma=12 does not fit: JM 19.1 adds bits to 8-bit sources only",
+        ),
+        (JM, {"InternalBitDepth": "12"}, "InternalBitDepth=12 is HM's word; JM's is OutputBitDepthLuma"),
+        (X264, {"output-depth": "8"}, "output-depth=8 is that of the source"),
+    ],
+)
 def test_depths_that_do_not_fit(tmp_path, tools_of, codec: Codec, option, message):
     job = make_job(tmp_path, VideoFormat(64, 64, bit_depth=10), tools_of[codec.name], codec=codec, options=option)
     with pytest.raises(FprdoError, match=message):

@@ -23,6 +23,7 @@ def names(folder: Path) -> set[str]:
 
 # ---- regular files ---------------------------------------------------------------------------------------------------
 
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "folder" / "a.txt"
     with replacing(path) as temporary:
@@ -60,10 +61,12 @@ def test_the_umask_is_left_alone_by_threads(tmp_path):
     """A thread that set it for a moment would change the files of all others."""
     before = os.umask(0o027)
     try:
+
         def write(number: int) -> None:
             for turn in range(20):
                 with replacing(tmp_path / f"{number}-{turn}") as temporary:
                     temporary.touch()
+
         threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
@@ -86,6 +89,7 @@ def test_errors_name_the_output(tmp_path):
 
 # ---- links -----------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("there", [True, False])
 def test_links_stay_and_their_target_is_written(tmp_path, there):
     (tmp_path / "big").mkdir()
@@ -96,7 +100,10 @@ def test_links_stay_and_their_target_is_written(tmp_path, there):
     with replacing(tmp_path / "link.bin") as temporary:
         assert temporary.parent.parent == tmp_path / "big"  # the same disk
         temporary.write_text("new")
-    assert os.readlink(tmp_path / "link.bin") == str(tmp_path / "middle") and os.readlink(tmp_path / "middle") == "big/o.bin"
+    assert (
+        os.readlink(tmp_path / "link.bin") == str(tmp_path / "middle")
+        and os.readlink(tmp_path / "middle") == "big/o.bin"
+    )
     assert (tmp_path / "big" / "o.bin").read_text() == "new" and not (tmp_path / "big" / "o.bin").is_symlink()
     assert names(tmp_path) == {"big", "middle", "link.bin"} and names(tmp_path / "big") == {"o.bin"}
 
@@ -104,7 +111,10 @@ def test_links_stay_and_their_target_is_written(tmp_path, there):
 def test_a_circle_of_links_is_refused(tmp_path):
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    with pytest.raises(FprdoError, match="a: cannot be written .Too many levels"), replacing(tmp_path / "a") as temporary:
+    with (
+        pytest.raises(FprdoError, match="a: cannot be written .Too many levels"),
+        replacing(tmp_path / "a") as temporary,
+    ):
         temporary.touch()
     assert (tmp_path / "a").is_symlink() and (tmp_path / "b").is_symlink()
 
@@ -121,6 +131,7 @@ def test_same_file(tmp_path):
 
 
 # ---- what is no regular file -----------------------------------------------------------------------------------------
+
 
 def test_a_device_stays(tmp_path):
     before = os.stat("/dev/null")
@@ -175,6 +186,7 @@ def test_standard_output_is_written_to_in_its_order(tmp_path, name):
 
 
 # ---- sweeping --------------------------------------------------------------------------------------------------------
+
 
 def killed_run(folder: Path) -> str:
     """The name of the temporary folder that a killed run leaves in `folder`."""
@@ -231,6 +243,7 @@ def test_an_interrupted_removal_keeps_its_mark(tmp_path, monkeypatch):
 
     def killed(path, **_):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(files.shutil, "rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         sweep(tmp_path)

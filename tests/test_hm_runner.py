@@ -44,12 +44,23 @@ def left_over(job: EncodeJob) -> list[str]:
 # ---- encode and decode -------------------------------------------------------------------------------------------
 
 CLIPS = [
-    (97, 65, "420", 8, "intra", 2), (264, 130, "420", 8, "randomaccess", 3), (97, 65, "420", 10, "lowdelay", 2),
-    (264, 130, "420", 10, "intra", 1), (97, 65, "400", 8, "lowdelay", 2), (33, 129, "400", 10, "intra", 2),
-    (97, 65, "422", 8, "intra", 1), (65, 34, "422", 10, "randomaccess", 3), (97, 65, "444", 8, "randomaccess", 2),
-    (64, 63, "444", 10, "intra", 1), (33, 17, "420", 12, "intra", 1), (33, 17, "422", 9, "intra", 1),
-    (33, 17, "420", 11, "intra", 1), (8, 8, "420", 8, "intra", 1), (3, 5, "420", 8, "intra", 2),
-    (1, 1, "422", 10, "intra", 1)]
+    (97, 65, "420", 8, "intra", 2),
+    (264, 130, "420", 8, "randomaccess", 3),
+    (97, 65, "420", 10, "lowdelay", 2),
+    (264, 130, "420", 10, "intra", 1),
+    (97, 65, "400", 8, "lowdelay", 2),
+    (33, 129, "400", 10, "intra", 2),
+    (97, 65, "422", 8, "intra", 1),
+    (65, 34, "422", 10, "randomaccess", 3),
+    (97, 65, "444", 8, "randomaccess", 2),
+    (64, 63, "444", 10, "intra", 1),
+    (33, 17, "420", 12, "intra", 1),
+    (33, 17, "422", 9, "intra", 1),
+    (33, 17, "420", 11, "intra", 1),
+    (8, 8, "420", 8, "intra", 1),
+    (3, 5, "420", 8, "intra", 2),
+    (1, 1, "422", 10, "intra", 1),
+]
 
 
 @pytest.mark.parametrize("width, height, chroma, bit_depth, kind, count", CLIPS)
@@ -85,8 +96,9 @@ def test_both_decoders_give_the_reconstruction(tmp_path, tools, width, height, c
 def encoded(tmp_path_factory, tools) -> tuple[EncodeJob, EncodeResult]:
     """Three random-access pictures, full range BT.601 with chroma in the middle, at 12.5 Hz."""
     fmt = VideoFormat(96, 64, matrix="bt601", full_range=True, siting="center")
-    job = make_job(tmp_path_factory.mktemp("encoded"), fmt, tools, kind="randomaccess", frames=3,
-                   frame_rate=Fraction(25, 2))
+    job = make_job(
+        tmp_path_factory.mktemp("encoded"), fmt, tools, kind="randomaccess", frames=3, frame_rate=Fraction(25, 2)
+    )
     return job, encode(HM, job, tools, stock=True)
 
 
@@ -112,7 +124,7 @@ def test_log_says_what_hm_says(encoded):
 def test_log_of_a_run_that_was_cut(encoded):
     text = encoded[0].log.read_text()
     last = [match.start() for match in re.finditer("^POC ", text, re.MULTILINE)][-1]
-    cut = HM.parse_log(text[:last + 40])
+    cut = HM.parse_log(text[: last + 40])
     assert len(cut.pictures) == 2 and cut.bytes_written is None and cut.seconds is None
     assert HM.parse_log("").pictures == ()
 
@@ -139,6 +151,7 @@ def test_signalling_colours_changes_parameter_sets_only(encoded, tools, tmp_path
 
     def units(path: Path) -> list[bytes]:
         return re.split(rb"\x00\x00\x00?\x01", path.read_bytes())[1:]
+
     before, after = units(tmp_path / "clip.bin"), units(job.bitstream)
     assert len(before) == len(after)
     changed = {old[0] >> 1 for old, new in zip(before, after) if old != new}
@@ -147,9 +160,14 @@ def test_signalling_colours_changes_parameter_sets_only(encoded, tools, tmp_path
     assert (tmp_path / "clip.bin").read_bytes() == job.bitstream.read_bytes()
 
 
-@pytest.mark.parametrize("data, message", [
-    (b"\0\0\1", "no sequence parameter set"), (b"text" * 9, "no HEVC byte stream"),
-    (b"\0\0\1\x42\x01\x01\x04", "cannot be read")])
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b"\0\0\1", "no sequence parameter set"),
+        (b"text" * 9, "no HEVC byte stream"),
+        (b"\0\0\1\x42\x01\x01\x04", "cannot be read"),
+    ],
+)
 def test_what_has_no_parameter_set_is_refused(tmp_path, data, message):
     (tmp_path / "a.bin").write_bytes(data)
     with pytest.raises(FprdoError, match=message):
@@ -176,6 +194,7 @@ def test_options_override_the_configuration(tmp_path, tools):
 
 
 # ---- weights -----------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("fmt", [VideoFormat(97, 65), VideoFormat(33, 50, "422", 10)])
 def test_weights_of_the_coded_size(tmp_path, tools, fmt):
@@ -214,8 +233,10 @@ def test_weights_need_the_patched_encoder(tmp_path, tools):
 def test_a_run_that_ignores_weights_is_an_error(tmp_path, tools):
     """An encoder that takes the options, drops them and reports nothing."""
     script = tmp_path / "encoder"
-    script.write_text("#!/bin/sh\nfor a; do shift; case $a in --IDSE*) ;; *) set -- \"$@\" \"$a\" ;; esac; done\n"
-                      f"exec '{tools.stock_encoder}' \"$@\"\n")
+    script.write_text(
+        '#!/bin/sh\nfor a; do shift; case $a in --IDSE*) ;; *) set -- "$@" "$a" ;; esac; done\n'
+        f"exec '{tools.stock_encoder}' \"$@\"\n"
+    )
     script.chmod(0o755)
     fmt = VideoFormat(64, 64)
     write_idse(tmp_path / "w.idse", [ones(fmt)], fmt, frame_count=1)
@@ -225,8 +246,10 @@ def test_a_run_that_ignores_weights_is_an_error(tmp_path, tools):
     assert left_over(job) == []
 
 
-SUMMARY = ("IDSE summary: pictures 2 weighted 123456 masked 7 unweighted 0 rdoq 4567 "
-           "qp_groups 96 qp_offset_mean -0.12 qp_offset_min -3 qp_offset_max 4")
+SUMMARY = (
+    "IDSE summary: pictures 2 weighted 123456 masked 7 unweighted 0 rdoq 4567 "
+    "qp_groups 96 qp_offset_mean -0.12 qp_offset_min -3 qp_offset_max 4"
+)
 
 
 def test_idse_summary():
@@ -246,12 +269,23 @@ def test_idse_defaults_are_the_encoders():
     assert [getattr(options, name) for name in names] == [getattr(settings, name) for name in names]
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"tau": -0.1}, "IDSETau -0.1: use 0 to 1000"), ({"tau": float("nan")}, "IDSETau nan"),
-    ({"power": 0}, "IDSEPower 0: use above 0"), ({"power": 1.1}, "IDSEPower 1.1"), ({"clip": 0.5}, "IDSEClip 0.5"),
-    ({"clip": 256}, "IDSEClip 256"), ({"rdoq": 3}, "IDSERdoq 3"), ({"qp_map": 2}, "IDSEQpMap 2"),
-    ({"qp_map_clip": 13}, "IDSEQpMapClip 13"), ({"qp_map_clip": 2.5}, "IDSEQpMapClip 2.5"), ({"sao": -1}, "IDSESao -1"),
-    ({"decisions": 32}, "IDSEDecisions 32")])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"tau": -0.1}, "IDSETau -0.1: use 0 to 1000"),
+        ({"tau": float("nan")}, "IDSETau nan"),
+        ({"power": 0}, "IDSEPower 0: use above 0"),
+        ({"power": 1.1}, "IDSEPower 1.1"),
+        ({"clip": 0.5}, "IDSEClip 0.5"),
+        ({"clip": 256}, "IDSEClip 256"),
+        ({"rdoq": 3}, "IDSERdoq 3"),
+        ({"qp_map": 2}, "IDSEQpMap 2"),
+        ({"qp_map_clip": 13}, "IDSEQpMapClip 13"),
+        ({"qp_map_clip": 2.5}, "IDSEQpMapClip 2.5"),
+        ({"sao": -1}, "IDSESao -1"),
+        ({"decisions": 32}, "IDSEDecisions 32"),
+    ],
+)
 def test_idse_options_out_of_range(values, message):
     with pytest.raises(FprdoError, match=message):
         IdseOptions(**values)
@@ -259,18 +293,25 @@ def test_idse_options_out_of_range(values, message):
 
 # ---- bad input -----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("change, message", [
-    (dict(source=Path("gone.yuv")), "gone.yuv: cannot be read"),
-    (dict(fmt=VideoFormat(64, 62)), "source.yuv: 12288 bytes are not a whole number"),
-    (dict(frames=3), "has 2 frames, 3 asked for"),
-    (dict(rate=Rate("qp", 52)), "QP 52: use 0 to 51"), (dict(rate=Rate("qp", -1)), "QP -1"),
-    (dict(config=()), "no encoder configuration"), (dict(config=(Path("gone.cfg"),)), "gone.cfg: no such file"),
-    (dict(weights=Path("gone.idse")), "gone.idse: no such file"),
-    (dict(options={"-q 3": "1"}), "encoder option '-q 3'"),
-    (dict(options={"NoSuchOption": "1"}), "exit status 1: .*Unknown option `NoSuchOption'"),
-    (dict(options={"SearchRange": "many"}), "Error parsing option \"SearchRange"),
-    (dict(options={"Profile": "main", "InternalBitDepth": "10"}), "exit status 1: .*bitDepthConstraint"),
-    (dict(source=Path("/dev/zero")), "/dev/zero: is a device")])
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(source=Path("gone.yuv")), "gone.yuv: cannot be read"),
+        (dict(fmt=VideoFormat(64, 62)), "source.yuv: 12288 bytes are not a whole number"),
+        (dict(frames=3), "has 2 frames, 3 asked for"),
+        (dict(rate=Rate("qp", 52)), "QP 52: use 0 to 51"),
+        (dict(rate=Rate("qp", -1)), "QP -1"),
+        (dict(config=()), "no encoder configuration"),
+        (dict(config=(Path("gone.cfg"),)), "gone.cfg: no such file"),
+        (dict(weights=Path("gone.idse")), "gone.idse: no such file"),
+        (dict(options={"-q 3": "1"}), "encoder option '-q 3'"),
+        (dict(options={"NoSuchOption": "1"}), "exit status 1: .*Unknown option `NoSuchOption'"),
+        (dict(options={"SearchRange": "many"}), 'Error parsing option "SearchRange'),
+        (dict(options={"Profile": "main", "InternalBitDepth": "10"}), "exit status 1: .*bitDepthConstraint"),
+        (dict(source=Path("/dev/zero")), "/dev/zero: is a device"),
+    ],
+)
 def test_bad_jobs(tmp_path, tools, change, message):
     job = replace(make_job(tmp_path, VideoFormat(64, 64), tools, frames=2), **change)
     with pytest.raises(FprdoError, match=message) as error:
@@ -348,8 +389,13 @@ def test_interrupt_stops_the_encoder_and_leaves_nothing(tmp_path, tools):
                            (Path({str(job.config[0])!r}),))
         encode(HM, job, tools, progress=progress)
         """)
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, cwd=Path(encoders.__file__).parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(encoders.__file__).parents[2],
+    )
     assert process.stdout.readline() == "picture\n"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
@@ -363,16 +409,17 @@ def test_interrupt_stops_the_encoder_and_leaves_nothing(tmp_path, tools):
 
 # ---- damaged bitstreams ----------------------------------------------------------------------------------------------
 
+
 def damage(data: bytes, kind: str) -> bytes:
     if kind == "hash":  # one bit of the first MD5: payload type, payload size and hash type come before it
         position = data.index(b"\0\0\1\x50") + 3 + 2 + 3 + 4
     elif kind == "slice":
         position = len(data) // 2
     elif kind == "cut":
-        return data[:len(data) // 2]
+        return data[: len(data) // 2]
     else:
         return b"no bitstream at all " * 20
-    return data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1:]
+    return data[:position] + bytes([data[position] ^ 0x10]) + data[position + 1 :]
 
 
 @pytest.mark.parametrize("kind", ["hash", "slice", "cut", "text"])
@@ -380,7 +427,11 @@ def test_damage_is_noticed_by_both_decoders(tmp_path, tools, encoded, kind):
     job = encoded[0]
     path = tmp_path / "bad.bin"
     path.write_bytes(damage(job.bitstream.read_bytes(), kind))
-    said = r"bad\.bin: HM's decoder finds it damaged or cut short \(the hash of picture 0 is" if kind == "hash" else r"bad\.bin: "
+    said = (
+        r"bad\.bin: HM's decoder finds it damaged or cut short \(the hash of picture 0 is"
+        if kind == "hash"
+        else r"bad\.bin: "
+    )
     with pytest.raises(FprdoError, match=said):
         decode_own(HM, tools, path, tmp_path / "decoded.yuv", job.fmt)
     if kind == "cut":  # inside a picture, whose MD5 is gone; the docstring of decode_libav says what to do
@@ -426,13 +477,22 @@ def test_libav_names_a_pixel_format_that_it_cannot_give(tmp_path):
 
 def test_decoder_log_tells_mismatch_from_missing_hash():
     line = "POC    {} TId: 0 ( b-SLICE, QP 32 ) [DT  0.001] [L0 0 ] [L1 1 ] [{}] \n"
-    pictures = parse_decoder_log(line.format(3, "MD5:00ff,(OK)") + line.format(1, "MD5:00ff,a1,b2,(***ERROR***)")
-                                 + line.format(2, ":,(unk)") + line.format(4, "CRC:12ab,(OK)"))
+    pictures = parse_decoder_log(
+        line.format(3, "MD5:00ff,(OK)")
+        + line.format(1, "MD5:00ff,a1,b2,(***ERROR***)")
+        + line.format(2, ":,(unk)")
+        + line.format(4, "CRC:12ab,(OK)")
+    )
     assert [(p.poc, p.md5, p.verified) for p in pictures] == [
-        (3, ("00ff",), True), (1, ("00ff", "a1", "b2"), False), (2, (), None), (4, (), True)]
+        (3, ("00ff",), True),
+        (1, ("00ff", "a1", "b2"), False),
+        (2, (), None),
+        (4, (), True),
+    ]
 
 
 # ---- tools -----------------------------------------------------------------------------------------------------------
+
 
 def test_registry(tools):
     assert encoders.get("hm") is HM
@@ -440,20 +500,38 @@ def test_registry(tools):
         encoders.get("x265")
     with pytest.raises(FprdoError, match="'still': use one of intra, lowdelay, randomaccess"):
         HM.config_for("still", VideoFormat(64, 64), tools)
-    names = {(chroma, depth): HM.config_for("intra", VideoFormat(64, 64, chroma, depth), tools).name
-             for chroma in ("420", "444") for depth in (8, 10, 12)}
-    assert names == {("420", 8): "encoder_intra_main.cfg", ("420", 10): "encoder_intra_main10.cfg",
-                     ("420", 12): "encoder_intra_main_rext.cfg"} | {
-                         ("444", depth): "encoder_intra_main_rext.cfg" for depth in (8, 10, 12)}
+    names = {
+        (chroma, depth): HM.config_for("intra", VideoFormat(64, 64, chroma, depth), tools).name
+        for chroma in ("420", "444")
+        for depth in (8, 10, 12)
+    }
+    assert names == {
+        ("420", 8): "encoder_intra_main.cfg",
+        ("420", 10): "encoder_intra_main10.cfg",
+        ("420", 12): "encoder_intra_main_rext.cfg",
+    } | {("444", depth): "encoder_intra_main_rext.cfg" for depth in (8, 10, 12)}
 
 
-@pytest.mark.parametrize("width, height, rate, level", [
-    (176, 144, 15, "1"), (352, 288, 30, "2"), (416, 240, 60, "2.1"), (1280, 720, 60, "4"), (1920, 1080, 30, "4"),
-    (1920, 1080, 60, "4.1"), (3840, 2160, Fraction(60000, 1001), "5.1"), (7680, 4320, 120, "6.2"), (550, 64, 1, "2"),
-    (16384, 8192, 1, "none")])
+@pytest.mark.parametrize(
+    "width, height, rate, level",
+    [
+        (176, 144, 15, "1"),
+        (352, 288, 30, "2"),
+        (416, 240, 60, "2.1"),
+        (1280, 720, 60, "4"),
+        (1920, 1080, 30, "4"),
+        (1920, 1080, 60, "4.1"),
+        (3840, 2160, Fraction(60000, 1001), "5.1"),
+        (7680, 4320, 120, "6.2"),
+        (550, 64, 1, "2"),
+        (16384, 8192, 1, "none"),
+    ],
+)
 def test_level_of_a_sequence(tmp_path, width, height, rate, level):
     """Limits of H.265 annex A: MaxLumaPs, MaxLumaSr, and sides of up to sqrt(8 MaxLumaPs), 543 samples at level 1."""
-    job = EncodeJob(tmp_path / "a.yuv", VideoFormat(width, height), 1, Rate("qp", 32), tmp_path / "a.bin", (), frame_rate=rate)
+    job = EncodeJob(
+        tmp_path / "a.yuv", VideoFormat(width, height), 1, Rate("qp", 32), tmp_path / "a.bin", (), frame_rate=rate
+    )
     assert f"--Level={level}" in HM.command(job, Path("encoder"))
 
 
@@ -462,10 +540,16 @@ def test_toolchain_errors(tmp_path, monkeypatch, tools):
     monkeypatch.setenv("FPRDO_TOOLS", str(listing))
     with pytest.raises(FprdoError, match=r"HM is not built \(looked for .*tools.json\): run python3 build.py hm"):
         HM.tools()
-    entry = {field: os.path.relpath(value, tmp_path) if isinstance(value, Path) else value
-             for field, value in vars(tools).items()}
-    for text, message in (("{", "not a readable list"), ("[]", "no entry 'hm'"), ('{"hm": {}}', "has no 'version'"),
-                          (json.dumps({"hm": entry | {"stock_decoder": "gone"}}), "stock_decoder .*gone is missing")):
+    entry = {
+        field: os.path.relpath(value, tmp_path) if isinstance(value, Path) else value
+        for field, value in vars(tools).items()
+    }
+    for text, message in (
+        ("{", "not a readable list"),
+        ("[]", "no entry 'hm'"),
+        ('{"hm": {}}', "has no 'version'"),
+        (json.dumps({"hm": entry | {"stock_decoder": "gone"}}), "stock_decoder .*gone is missing"),
+    ):
         listing.write_text(text)
         with pytest.raises(FprdoError, match=message):
             HM.tools()

@@ -39,11 +39,20 @@ def left_over(job: EncodeJob) -> list[str]:
 # ---- encode and decode -------------------------------------------------------------------------------------------
 
 CLIPS = [
-    (97, 65, "420", 8, "intra", 2), (136, 66, "420", 8, "randomaccess", 3), (96, 65, "420", 10, "lowdelay", 2),
-    (97, 65, "400", 8, "lowdelay", 2), (32, 65, "400", 10, "intra", 2), (97, 65, "422", 8, "intra", 1),
-    (64, 34, "422", 10, "randomaccess", 3), (97, 65, "444", 8, "lowdelay", 2), (32, 17, "420", 12, "intra", 1),
-    (32, 17, "420", 9, "intra", 1), (32, 17, "444", 14, "intra", 1), (16, 16, "420", 8, "intra", 1),
-    (17, 19, "420", 8, "intra", 2)]
+    (97, 65, "420", 8, "intra", 2),
+    (136, 66, "420", 8, "randomaccess", 3),
+    (96, 65, "420", 10, "lowdelay", 2),
+    (97, 65, "400", 8, "lowdelay", 2),
+    (32, 65, "400", 10, "intra", 2),
+    (97, 65, "422", 8, "intra", 1),
+    (64, 34, "422", 10, "randomaccess", 3),
+    (97, 65, "444", 8, "lowdelay", 2),
+    (32, 17, "420", 12, "intra", 1),
+    (32, 17, "420", 9, "intra", 1),
+    (32, 17, "444", 14, "intra", 1),
+    (16, 16, "420", 8, "intra", 1),
+    (17, 19, "420", 8, "intra", 2),
+]
 
 
 @pytest.mark.parametrize("width, height, chroma, bit_depth, kind, count", CLIPS)
@@ -62,7 +71,7 @@ def test_both_decoders_give_the_reconstruction(tmp_path, jm_tools, width, height
 
     psnr = sequence_psnr(zip(read_yuv(job.source, fmt), recon), fmt)
     if coded_format(fmt) == fmt:
-        peak = 20 * math.log10((2 ** bit_depth - 1) / (255 << bit_depth - 8))  # JM's is the largest sample
+        peak = 20 * math.log10((2**bit_depth - 1) / (255 << bit_depth - 8))  # JM's is the largest sample
         assert result.log.psnr == pytest.approx([value + peak for value in psnr], abs=2e-3)  # it prints three decimals
     else:  # JM counts the padding
         assert len(result.log.psnr) == len(psnr)
@@ -73,8 +82,15 @@ def test_both_decoders_give_the_reconstruction(tmp_path, jm_tools, width, height
 def encoded(tmp_path_factory, jm_tools) -> tuple[EncodeJob, EncodeResult]:
     """Ten pictures of two groups, full range BT.601 with chroma in the middle, at 12.5 Hz."""
     fmt = VideoFormat(96, 64, matrix="bt601", full_range=True, siting="center")
-    job = make_job(tmp_path_factory.mktemp("encoded"), fmt, jm_tools, kind="randomaccess", frames=10, codec=JM,
-                   frame_rate=Fraction(25, 2))
+    job = make_job(
+        tmp_path_factory.mktemp("encoded"),
+        fmt,
+        jm_tools,
+        kind="randomaccess",
+        frames=10,
+        codec=JM,
+        frame_rate=Fraction(25, 2),
+    )
     return job, encode(JM, job, jm_tools, stock=True)
 
 
@@ -102,7 +118,7 @@ def test_log_says_what_jm_says(encoded):
 def test_log_of_a_run_that_was_cut(encoded):
     text = encoded[0].log.read_text()
     last = [match.start() for match in re.finditer(r"^\d{5}\(", text, re.MULTILINE)][-1]
-    cut = JM.parse_log(text[:last + 30])
+    cut = JM.parse_log(text[: last + 30])
     assert len(cut.pictures) == 9 and cut.bytes_written is None and cut.seconds is None
     assert JM.parse_log("").pictures == ()
 
@@ -129,7 +145,9 @@ def test_colours_are_signalled(encoded):
     # H.273 code points: BT.601 with 525 lines is 6 in all three tables; libav's range 2 is full.
     assert (picture.colorspace, picture.color_primaries, picture.color_trc, picture.color_range) == (6, 6, 6, 2)
     said = probe(encoded[0].bitstream)
-    assert said == Probe(Standard.AVC, VideoFormat(96, 64, matrix="bt601", full_range=True, siting="center"), Fraction(25, 2))
+    assert said == Probe(
+        Standard.AVC, VideoFormat(96, 64, matrix="bt601", full_range=True, siting="center"), Fraction(25, 2)
+    )
 
 
 def test_names_that_jm_cannot_take(tmp_path, jm_tools):
@@ -149,6 +167,7 @@ def test_names_that_jm_cannot_take(tmp_path, jm_tools):
 
 
 # ---- weights -----------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("fmt", [VideoFormat(97, 65), VideoFormat(32, 50, "422", 10)])
 def test_weights_of_the_coded_size(tmp_path, jm_tools, fmt):
@@ -182,20 +201,33 @@ def test_weights_need_the_patched_encoder(tmp_path, jm_tools):
 
 # ---- bad input -----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("change, message", [
-    (dict(source=Path("gone.yuv")), "gone.yuv: cannot be read"),
-    (dict(frames=3), "has 2 frames, 3 asked for"), (dict(rate=Rate("qp", 52)), "QP 52: use 0 to 51"),
-    (dict(config=()), "no encoder configuration"), (dict(config=(Path("gone.cfg"),)), "gone.cfg: no such file"),
-    (dict(weights=Path("gone.idse")), "gone.idse: no such file"),
-    (dict(options={"-p x": "1"}), "encoder option '-p x'"),
-    (dict(options={"SEIMessageText": "a b"}), "SEIMessageText=a b: JM's values hold no blank"),
-    (dict(options={"SEIMessageText": "a=b"}), "JM's values hold no blank, quote, = or #"),
-    (dict(options={"PicInterlace": "2"}), "PicInterlace=2: PicInterlace crashes JM 19.1, the stock one too; use PicInter"),
-    (dict(options={"rdoptimization": "3"}), "RDOptimization=3: RDOptimization crashes JM 19.1"),
-    (dict(options={"NoSuchOption": "1"}), "NoSuchOption: this JM has no parameter of that name and ignores it; check"),
-    (dict(options={"SearchRange": "many"}), "exit status .*Expected numerical value for Parameter of SearchRange"),
-    (dict(options={"LevelIDC": "77"}), "JM failed, exit status .*evel"),
-    (dict(fmt=VideoFormat(64, 62)), "not a whole number")])
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(source=Path("gone.yuv")), "gone.yuv: cannot be read"),
+        (dict(frames=3), "has 2 frames, 3 asked for"),
+        (dict(rate=Rate("qp", 52)), "QP 52: use 0 to 51"),
+        (dict(config=()), "no encoder configuration"),
+        (dict(config=(Path("gone.cfg"),)), "gone.cfg: no such file"),
+        (dict(weights=Path("gone.idse")), "gone.idse: no such file"),
+        (dict(options={"-p x": "1"}), "encoder option '-p x'"),
+        (dict(options={"SEIMessageText": "a b"}), "SEIMessageText=a b: JM's values hold no blank"),
+        (dict(options={"SEIMessageText": "a=b"}), "JM's values hold no blank, quote, = or #"),
+        (
+            dict(options={"PicInterlace": "2"}),
+            "PicInterlace=2: PicInterlace crashes JM 19.1, the stock one too; use PicInter",
+        ),
+        (dict(options={"rdoptimization": "3"}), "RDOptimization=3: RDOptimization crashes JM 19.1"),
+        (
+            dict(options={"NoSuchOption": "1"}),
+            "NoSuchOption: this JM has no parameter of that name and ignores it; check",
+        ),
+        (dict(options={"SearchRange": "many"}), "exit status .*Expected numerical value for Parameter of SearchRange"),
+        (dict(options={"LevelIDC": "77"}), "JM failed, exit status .*evel"),
+        (dict(fmt=VideoFormat(64, 62)), "not a whole number"),
+    ],
+)
 def test_bad_jobs(tmp_path, jm_tools, change, message):
     job = replace(make_job(tmp_path, VideoFormat(64, 64), jm_tools, frames=2, codec=JM), **change)
     with pytest.raises(FprdoError, match=message) as error:
@@ -213,9 +245,11 @@ def test_crashes_in_configuration_files_are_refused_too(tmp_path, jm_tools):
 
 
 def test_pictures_that_jm_does_not_code(tmp_path, jm_tools):
-    for fmt, message in ((VideoFormat(15, 40), "from 16x16 on, not 15x40"),
-                         (VideoFormat(32, 32, "444", 16), "up to 14 bits, not 16"),
-                         (VideoFormat(40, 32, "420", 10), "misreads pictures of more than 8 bits whose width is no")):
+    for fmt, message in (
+        (VideoFormat(15, 40), "from 16x16 on, not 15x40"),
+        (VideoFormat(32, 32, "444", 16), "up to 14 bits, not 16"),
+        (VideoFormat(40, 32, "420", 10), "misreads pictures of more than 8 bits whose width is no"),
+    ):
         job = make_job(tmp_path, fmt, jm_tools, codec=JM)
         with pytest.raises(FprdoError, match=message):
             encode(JM, job, jm_tools)
@@ -245,21 +279,42 @@ def test_a_failure_is_told_without_the_banner(tmp_path, monkeypatch, jm_tools, l
         assert reason.endswith(text) and "Off" not in reason and "Parsing" not in reason
 
 
-@pytest.mark.parametrize("width, height, rate, interlaced, level", [
-    (176, 144, 15, False, 10), (352, 288, 15, False, 12), (352, 288, 30, False, 13), (352, 288, 30, True, 21),
-    (720, 576, 25, False, 30), (512, 512, 30, False, 30), (1280, 720, 30, False, 31), (1920, 1080, 30, False, 40),
-    (1920, 1080, 60, False, 42), (3840, 2160, Fraction(60000, 1001), False, 52), (1024, 16, 15, False, 21)])
+@pytest.mark.parametrize(
+    "width, height, rate, interlaced, level",
+    [
+        (176, 144, 15, False, 10),
+        (352, 288, 15, False, 12),
+        (352, 288, 30, False, 13),
+        (352, 288, 30, True, 21),
+        (720, 576, 25, False, 30),
+        (512, 512, 30, False, 30),
+        (1280, 720, 30, False, 31),
+        (1920, 1080, 30, False, 40),
+        (1920, 1080, 60, False, 42),
+        (3840, 2160, Fraction(60000, 1001), False, 52),
+        (1024, 16, 15, False, 21),
+    ],
+)
 def test_level_of_a_sequence(tmp_path, width, height, rate, interlaced, level):
     """H.264 table A-1: macroblocks a second, macroblocks of a picture, four of them in the buffer, sides up to
     sqrt(8 MaxFS) macroblocks."""
-    job = EncodeJob(tmp_path / "a.yuv", VideoFormat(width, height), 1, Rate("qp", 32), tmp_path / "a.bin", (), frame_rate=rate,
-                    options={"MbInterlace": "2"} if interlaced else {})
+    job = EncodeJob(
+        tmp_path / "a.yuv",
+        VideoFormat(width, height),
+        1,
+        Rate("qp", 32),
+        tmp_path / "a.bin",
+        (),
+        frame_rate=rate,
+        options={"MbInterlace": "2"} if interlaced else {},
+    )
     assert f"LevelIDC={level}" in JM.command(job, Path("encoder"))
     with pytest.raises(FprdoError, match="above level 4.1 of AVC"):
         JM.command(replace(job, fmt=VideoFormat(3840, 2160), options={"PicInterlace": "1"}), Path("encoder"))
 
 
 # ---- bitstreams ------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("data", [b"no bitstream at all " * 20, None])
 def test_damage_that_jm_notices(tmp_path, jm_tools, encoded, data):
@@ -306,6 +361,7 @@ def test_command_line_decodes_avc_with_jm(tmp_path, encoded, capsys):
 
 
 # ---- tools -----------------------------------------------------------------------------------------------------------
+
 
 def test_registry(jm_tools):
     assert encoders.get("jm") is JM

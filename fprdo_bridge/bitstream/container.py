@@ -15,8 +15,29 @@ from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.pictures import WRITTEN
 
 _FORMATS = {".mp4": "mp4", ".mkv": "matroska"}  # libavformat's names
-_OTHERS = (".3gp", ".asf", ".avi", ".f4v", ".flv", ".gif", ".ivf", ".m2ts", ".m4v", ".mov", ".mpeg", ".mpg", ".mts", ".mxf",
-           ".nut", ".ogg", ".ogv", ".ts", ".vob", ".webm", ".wmv")
+_OTHERS = (
+    ".3gp",
+    ".asf",
+    ".avi",
+    ".f4v",
+    ".flv",
+    ".gif",
+    ".ivf",
+    ".m2ts",
+    ".m4v",
+    ".mov",
+    ".mpeg",
+    ".mpg",
+    ".mts",
+    ".mxf",
+    ".nut",
+    ".ogg",
+    ".ogv",
+    ".ts",
+    ".vob",
+    ".webm",
+    ".wmv",
+)
 _TAGS = {Standard.HEVC: "hvc1", Standard.AVC: "avc1"}  # parameter sets in the header of the file, not in the stream
 _TO_BYTE_STREAM = {"hevc": "hevc_mp4toannexb", "h264": "h264_mp4toannexb"}
 
@@ -36,8 +57,10 @@ def check_suffix(path: Path) -> None:
     """
     suffix = path.suffix.lower()
     if suffix in _OTHERS or suffix in WRITTEN or suffix in (".yuv", ".y4m"):
-        raise FprdoError(f"{path}: a bitstream is not written as {path.suffix}; use {' or '.join(_FORMATS)}, or another "
-                         "suffix, such as .bin, for a plain byte stream")
+        raise FprdoError(
+            f"{path}: a bitstream is not written as {path.suffix}; use {' or '.join(_FORMATS)}, or another "
+            "suffix, such as .bin, for a plain byte stream"
+        )
 
 
 def mux(bitstream: Path, path: Path, fmt: VideoFormat, frame_rate: Fraction, order: Sequence[int]) -> None:
@@ -57,8 +80,10 @@ def mux(bitstream: Path, path: Path, fmt: VideoFormat, frame_rate: Fraction, ord
     shown = _display_order(order)
     delay = max(position - place for position, place in enumerate(shown))  # pictures that wait for earlier ones
     try:
-        with av.open(str(bitstream), format=standard.value, options={"framerate": str(frame_rate)}) as source, \
-                av.open(str(path), "w", format=_FORMATS[path.suffix.lower()], options=_options(path, frame_rate)) as target:
+        with (
+            av.open(str(bitstream), format=standard.value, options={"framerate": str(frame_rate)}) as source,
+            av.open(str(path), "w", format=_FORMATS[path.suffix.lower()], options=_options(path, frame_rate)) as target,
+        ):
             stream = source.streams.video[0]
             track = target.add_stream_from_template(stream)
             if path.suffix.lower() == ".mp4":

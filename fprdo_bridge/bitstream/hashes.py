@@ -6,7 +6,10 @@ from pathlib import Path
 from fprdo_bridge.bitstream.nal_units import Standard, nal_units
 from fprdo_bridge.bitstream.probe import read_bitstream, standard_of
 
-_SUFFIX_SEI, _HASH = 40, 132  # nal_unit_type and payloadType of a decoded picture hash, H.265 table 7-1 and clause D.2.1
+_SUFFIX_SEI, _HASH = (
+    40,
+    132,
+)  # nal_unit_type and payloadType of a decoded picture hash, H.265 table 7-1 and clause D.2.1
 
 
 @dataclass(frozen=True)
@@ -14,8 +17,8 @@ class Hashes:
     """How many hashes an HEVC bitstream has."""
 
     total: int
-    md5: int            # those that libavcodec checks as well
-    cut: bool           # whether the last picture has lost its own
+    md5: int  # those that libavcodec checks as well
+    cut: bool  # whether the last picture has lost its own
 
 
 def hashes(bitstream: Path) -> Hashes:
@@ -26,7 +29,7 @@ def hashes(bitstream: Path) -> Hashes:
     last_slice = last_hash = -1
     total = md5 = 0
     for start, end in nal_units(data):
-        kind = Standard.HEVC.unit_type(data[start:start + 1])
+        kind = Standard.HEVC.unit_type(data[start : start + 1])
         if Standard.HEVC.is_slice(kind):
             last_slice = start
         elif kind == _SUFFIX_SEI and end > start + 4 and data[start + 2] == _HASH:

@@ -18,9 +18,11 @@ TITLE = "libavcodec"
 
 # Its decoders know these bit depths, and these pixel formats for them; the yuvj ones say full range.
 _DEPTHS = {Standard.HEVC: (8, 9, 10, 12), Standard.AVC: (8, 9, 10, 12, 14)}
-_PIXEL_FORMATS = {f"{prefix}{'' if depth == 8 else f'{depth}le'}": (chroma, depth)
-                  for depth in (8, 9, 10, 12, 14)
-                  for prefix, chroma in (("gray", "400"), ("yuv420p", "420"), ("yuv422p", "422"), ("yuv444p", "444"))}
+_PIXEL_FORMATS = {
+    f"{prefix}{'' if depth == 8 else f'{depth}le'}": (chroma, depth)
+    for depth in (8, 9, 10, 12, 14)
+    for prefix, chroma in (("gray", "400"), ("yuv420p", "420"), ("yuv422p", "422"), ("yuv444p", "444"))
+}
 _PIXEL_FORMATS |= {f"yuvj{chroma}p": (chroma, 8) for chroma in ("420", "422", "444")}
 
 
@@ -44,9 +46,11 @@ def decode_libav(bitstream: Path, fmt: VideoFormat) -> Iterator[Frame]:
     """
     standard = standard_of(bitstream)
     if not supports(fmt, standard):
-        raise FprdoError(f"{bitstream}: libavcodec decodes {standard.title} of "
-                         f"{', '.join(map(str, _DEPTHS[standard]))} bits, not {fmt.bit_depth}; use the encoder's own "
-                         "decoder")
+        raise FprdoError(
+            f"{bitstream}: libavcodec decodes {standard.title} of "
+            f"{', '.join(map(str, _DEPTHS[standard]))} bits, not {fmt.bit_depth}; use the encoder's own "
+            "decoder"
+        )
     return _frames(bitstream, standard, fmt)
 
 
@@ -61,8 +65,9 @@ def _frames(bitstream: Path, standard: Standard, fmt: VideoFormat) -> Iterator[F
                 yield crop_frame(_planes(picture, coded, bitstream, standard), fmt)
     except (av.error.FFmpegError, IndexError) as error:
         reason = getattr(error, "strerror", None) or "no video"
-        raise FprdoError(f"{bitstream}: libavcodec cannot decode it ({reason}); it is damaged or cut short, encode or "
-                         "copy it again") from error
+        raise FprdoError(
+            f"{bitstream}: libavcodec cannot decode it ({reason}); it is damaged or cut short, encode or copy it again"
+        ) from error
 
 
 def _readable(bitstream: Path, standard: Standard, fmt: VideoFormat) -> str | BytesIO:
@@ -79,19 +84,23 @@ def _planes(picture: av.VideoFrame, coded: VideoFormat, bitstream: Path, standar
     """
     name = picture.format.name
     if name not in _PIXEL_FORMATS:
-        raise FprdoError(f"{bitstream}: libavcodec decodes it to pixel format {name}, which is not supported here; use the "
-                         "encoder's own decoder")
+        raise FprdoError(
+            f"{bitstream}: libavcodec decodes it to pixel format {name}, which is not supported here; use the "
+            "encoder's own decoder"
+        )
     chroma, depth = _PIXEL_FORMATS[name]
     if standard is Standard.AVC and coded.chroma == "400" and chroma == "420":
         chroma = "400"  # libavcodec adds grey chroma to AVC without any
     found = (picture.width, picture.height, chroma, depth)
     if found != (coded.width, coded.height, coded.chroma, coded.bit_depth):
-        raise FprdoError(f"{bitstream}: holds {found[0]}x{found[1]} {name} pictures, not {coded}; "
-                         "check size, chroma format and bit depth")
+        raise FprdoError(
+            f"{bitstream}: holds {found[0]}x{found[1]} {name} pictures, not {coded}; "
+            "check size, chroma format and bit depth"
+        )
     stored = coded.dtype.newbyteorder("<")
     frame = []
     for plane, (rows, columns) in zip(picture.planes, coded.plane_shapes):
         lines = np.frombuffer(memoryview(plane), np.uint8, rows * plane.line_size).reshape(rows, plane.line_size)
-        samples = lines[:, :columns * stored.itemsize].copy().view(stored)
+        samples = lines[:, : columns * stored.itemsize].copy().view(stored)
         frame.append(samples.astype(coded.dtype, copy=False))
     return tuple(frame)

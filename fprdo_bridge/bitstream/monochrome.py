@@ -1,7 +1,7 @@
 """Makes libavcodec take AVC bitstreams without chroma whose parameter sets give chroma another bit depth than luma.
 
-JM writes them so: 8 bits for the chroma that 4:0:0 does not have. The number means nothing there (H.264 clause 7.4.2.1.1),
-but libavcodec refuses the bitstream for it.
+JM writes them so: 8 bits for the chroma that 4:0:0 does not have. The number means nothing there (H.264 clause
+7.4.2.1.1), but libavcodec refuses the bitstream for it.
 """
 
 import re
@@ -35,7 +35,7 @@ def _rewritten(unit: bytes) -> bytes:
     chroma = reader.position
     reader.ue()
     bits = f"{int.from_bytes(rbsp, 'big'):0{8 * len(rbsp)}b}"
-    bits = (bits[:chroma] + bits[luma:chroma] + bits[reader.position:]).rstrip("0")  # the last 1 is rbsp_stop_one_bit
+    bits = (bits[:chroma] + bits[luma:chroma] + bits[reader.position :]).rstrip("0")  # the last 1 is rbsp_stop_one_bit
     bits += "0" * (-len(bits) % 8)
     new = int(bits, 2).to_bytes(len(bits) // 8, "big")
     return unit[:1] + re.sub(rb"\0\0(?=[\0-\3])", b"\0\0\3", new)  # emulation prevention

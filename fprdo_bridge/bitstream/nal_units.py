@@ -41,7 +41,7 @@ def nal_units(data: bytes) -> Iterator[tuple[int, int]]:
     """(start, end) of each NAL unit of a byte stream, without start codes and the zeros around them."""
     starts = [match.end() for match in re.finditer(_START_CODE, data)]
     for start, following in zip(starts, [*starts[1:], None]):
-        unit = data[start:] if following is None else data[start:following - len(_START_CODE)]
+        unit = data[start:] if following is None else data[start : following - len(_START_CODE)]
         length = len(unit.rstrip(b"\0"))  # the last byte of a NAL unit is never 0
         if length >= 2:
             yield start, start + length
@@ -58,7 +58,7 @@ def without_padding(data: bytes) -> bytes:
 
 def payload(unit: bytes, standard: Standard) -> bytes:
     """RBSP of a NAL unit: without its header and the emulation prevention bytes (clause 7.3.1.1)."""
-    return unit[standard.header_bytes:].replace(b"\0\0\3", b"\0\0")
+    return unit[standard.header_bytes :].replace(b"\0\0\3", b"\0\0")
 
 
 def sei_bits(data: bytes) -> list[int]:

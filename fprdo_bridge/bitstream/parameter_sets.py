@@ -9,8 +9,24 @@ from fprdo_bridge.bitstream.nal_units import Standard, payload
 _SUBSAMPLING = ((1, 1), (2, 2), (2, 1), (1, 1))  # SubWidthC, SubHeightC by chroma_format_idc; table 6-1
 
 # Sample aspect ratio by aspect_ratio_idc from 1 on (H.264 table E-1, H.265 table E.1).
-_ASPECTS = ((1, 1), (12, 11), (10, 11), (16, 11), (40, 33), (24, 11), (20, 11), (32, 11), (80, 33), (18, 11), (15, 11),
-            (64, 33), (160, 99), (4, 3), (3, 2), (2, 1))
+_ASPECTS = (
+    (1, 1),
+    (12, 11),
+    (10, 11),
+    (16, 11),
+    (40, 33),
+    (24, 11),
+    (20, 11),
+    (32, 11),
+    (80, 33),
+    (18, 11),
+    (15, 11),
+    (64, 33),
+    (160, 99),
+    (4, 3),
+    (3, 2),
+    (2, 1),
+)
 _EXTENDED_SAR = 255
 
 # profile_idc whose sequence parameter sets have a chroma format, H.264 clause 7.3.2.1.1
@@ -21,9 +37,9 @@ _WITH_CHROMA_FORMAT = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 
 class Vui:
     """Video usability information (annex E); None where it says nothing."""
 
-    aspect: tuple[int, int] | None = None   # width to height of a sample
+    aspect: tuple[int, int] | None = None  # width to height of a sample
     full_range: bool | None = None
-    matrix: int | None = None               # matrix_coeffs
+    matrix: int | None = None  # matrix_coeffs
     chroma_sample_loc_type: int | None = None
     frame_rate: Fraction | None = None
 
@@ -55,6 +71,7 @@ def parse_sps(unit: bytes, standard: Standard) -> SequenceParameters:
 
 
 # ---- H.265 clause 7.3.2.2 --------------------------------------------------------------------------------------------
+
 
 def _hevc(r: BitReader) -> SequenceParameters:
     r.u(4)  # sps_video_parameter_set_id
@@ -143,6 +160,7 @@ def _hevc_vui(r: BitReader) -> Vui:
 
 # ---- H.264 clause 7.3.2.1.1 ------------------------------------------------------------------------------------------
 
+
 def _avc(r: BitReader) -> SequenceParameters:
     profile = r.u(8)
     r.u(16)  # constraint flags, level_idc
@@ -203,6 +221,7 @@ def _avc_vui(r: BitReader) -> Vui:
 
 # ---- both ------------------------------------------------------------------------------------------------------------
 
+
 def _at_most(value: int, largest: int) -> int:
     if value > largest:
         raise ValueError(f"{value} where at most {largest} may stand")
@@ -219,7 +238,9 @@ def _aspect(r: BitReader) -> tuple[int, int] | None:
     if not r.flag():  # aspect_ratio_info_present_flag
         return None
     code = r.u(8)
-    aspect = (r.u(16), r.u(16)) if code == _EXTENDED_SAR else _ASPECTS[code - 1] if 1 <= code <= len(_ASPECTS) else (0, 0)
+    aspect = (
+        (r.u(16), r.u(16)) if code == _EXTENDED_SAR else _ASPECTS[code - 1] if 1 <= code <= len(_ASPECTS) else (0, 0)
+    )
     return aspect if all(aspect) else None
 
 

@@ -22,8 +22,8 @@ class Probe:
     ----------
     standard : Standard
     fmt : VideoFormat
-        The size is that of the visible picture. A matrix, range or siting that the bitstream leaves open is VideoFormat's
-        default.
+        The size is that of the visible picture. A matrix, range or siting that the bitstream leaves open is
+        VideoFormat's default.
     frame_rate : Fraction or None
         Pictures per second; None if it does not say.
     """
@@ -34,8 +34,8 @@ class Probe:
 
 
 def standard_of(bitstream: Path) -> Standard:
-    """The standard of a byte stream, by its first NAL unit: HEVC begins with a parameter set, a delimiter or SEI, whose two
-    header bytes do not begin an AVC bitstream.
+    """The standard of a byte stream, by its first NAL unit: HEVC begins with a parameter set, a delimiter or SEI,
+    whose two header bytes do not begin an AVC bitstream.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def standard_of(bitstream: Path) -> Standard:
     """
     data = read_bitstream(bitstream, _HEAD)
     start, _ = next(nal_units(data), (0, 0))
-    if start == 0 or data[:start - 1].strip(b"\0"):  # zeros and 1 are the start code, more zeros may stand before it
+    if start == 0 or data[: start - 1].strip(b"\0"):  # zeros and 1 are the start code, more zeros may stand before it
         raise FprdoError(f"{bitstream}: no HEVC or AVC bitstream (it begins with no NAL unit)")
     # nal_unit_type 32 to 35 and 39 of layer 0 (H.265 table 7-1)
     hevc = data[start] in (0x40, 0x42, 0x44, 0x46, 0x4E) and data[start + 1] == 1
@@ -68,7 +68,9 @@ def probe(bitstream: Path) -> Probe:
     try:
         said = parse_sps(unit, standard)
     except (EOFError, ValueError) as error:
-        raise FprdoError(f"{bitstream}: no {standard.title} bitstream (its sequence parameter set is damaged: {error})") from None
+        raise FprdoError(
+            f"{bitstream}: no {standard.title} bitstream (its sequence parameter set is damaged: {error})"
+        ) from None
     try:
         return Probe(standard, _format(said), said.vui.frame_rate)
     except FprdoError as error:
@@ -77,12 +79,21 @@ def probe(bitstream: Path) -> Probe:
 
 def _format(said: SequenceParameters) -> VideoFormat:
     if said.chroma_format_idc and said.bit_depth_chroma != said.bit_depth:
-        raise FprdoError(f"luma of {said.bit_depth} bits and chroma of {said.bit_depth_chroma}, which is not supported here")
+        raise FprdoError(
+            f"luma of {said.bit_depth} bits and chroma of {said.bit_depth_chroma}, which is not supported here"
+        )
     vui = said.vui
     siting = vui.chroma_sample_loc_type or 0
-    return VideoFormat(said.width, said.height, _CHROMA[said.chroma_format_idc], said.bit_depth,
-                       _MATRICES.get(vui.matrix or 0, VideoFormat.matrix), bool(vui.full_range),
-                       SITINGS[siting] if siting < len(SITINGS) else VideoFormat.siting, vui.aspect)
+    return VideoFormat(
+        said.width,
+        said.height,
+        _CHROMA[said.chroma_format_idc],
+        said.bit_depth,
+        _MATRICES.get(vui.matrix or 0, VideoFormat.matrix),
+        bool(vui.full_range),
+        SITINGS[siting] if siting < len(SITINGS) else VideoFormat.siting,
+        vui.aspect,
+    )
 
 
 def read_bitstream(bitstream: Path, most: int = -1) -> bytes:

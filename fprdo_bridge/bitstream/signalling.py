@@ -40,9 +40,14 @@ def signal_format(bitstream: Path, fmt: VideoFormat, frame_rate: Fraction) -> No
         The file is not an HEVC byte stream with a VPS before its first SPS.
     """
     primaries, transfer, matrix = colour_codes(fmt)
-    settings = [f"video_full_range_flag={fmt.full_range:d}", f"colour_primaries={primaries}",
-                f"transfer_characteristics={transfer}", f"matrix_coefficients={matrix}",
-                f"tick_rate={frame_rate.numerator}/{frame_rate.denominator}", "num_ticks_poc_diff_one=1"]
+    settings = [
+        f"video_full_range_flag={fmt.full_range:d}",
+        f"colour_primaries={primaries}",
+        f"transfer_characteristics={transfer}",
+        f"matrix_coefficients={matrix}",
+        f"tick_rate={frame_rate.numerator}/{frame_rate.denominator}",
+        "num_ticks_poc_diff_one=1",
+    ]
     if fmt.chroma == "420":
         settings.append(f"chroma_sample_loc_type={fmt.chroma_sample_loc_type}")
     if fmt.aspect:
@@ -61,7 +66,7 @@ def signal_format(bitstream: Path, fmt: VideoFormat, frame_rate: Fraction) -> No
             if old not in rewritten:
                 rewritten[old] = _rewrite(*old, "hevc_metadata=" + ":".join(settings), bitstream)
             if vps[0] >= copied:  # not yet written: an SPS may have no VPS of its own before it
-                pieces += [data[copied:vps[0]], rewritten[old][0]]
+                pieces += [data[copied : vps[0]], rewritten[old][0]]
                 copied = vps[1]
             pieces += [data[copied:start], rewritten[old][1]]
             copied = end

@@ -23,8 +23,9 @@ def check(codec: Codec, job: EncodeJob, stock: bool = False) -> None:
     """
     fmt = job.fmt
     if fmt.bit_depth > codec.max_bit_depth:
-        raise FprdoError(f"{job.title}: {codec.title} codes up to {codec.max_bit_depth} bits, not {fmt.bit_depth}; reduce "
-                         "the depth")
+        raise FprdoError(
+            f"{job.title}: {codec.title} codes up to {codec.max_bit_depth} bits, not {fmt.bit_depth}; reduce the depth"
+        )
     for name in job.options:
         if not re.fullmatch(r"[A-Za-z0-9][\w-]*", codec.full_name(name), re.ASCII):
             raise FprdoError(f"encoder option {name!r}: give its name only, like SAO")
@@ -66,8 +67,10 @@ def _check_outputs(job: EncodeJob) -> None:
         if path.is_dir():
             raise FprdoError(f"{path}: is a folder; give a file name")
     if job.log and job.log.is_file() and not _is_log(job.log):
-        raise FprdoError(f"{job.log}: the encoder's log would go there, and this file is none; move it or give the "
-                         "bitstream another name")
+        raise FprdoError(
+            f"{job.log}: the encoder's log would go there, and this file is none; move it or give the "
+            "bitstream another name"
+        )
 
 
 def _is_log(path: Path) -> bool:

@@ -21,8 +21,8 @@ from fprdo_bridge.video.formats import VideoFormat, coded_format
 class OwnDecoder(ABC):
     """The decoder that comes with an encoder. It runs in a folder of its own."""
 
-    BITSTREAM = "bitstream"    # what it reads there, and
-    DECODED = "decoded.yuv"    # what it writes
+    BITSTREAM = "bitstream"  # what it reads there, and
+    DECODED = "decoded.yuv"  # what it writes
 
     @abstractmethod
     def command(self, program: Path) -> list[str]:
@@ -125,7 +125,8 @@ class Codec(ABC):
         return [self.command(job, program)]
 
     def coded_bit_depth(self, job: EncodeJob) -> int:
-        """The bit depth of the bitstream, and so of the reconstruction; FprdoError if the job asks for one that is refused."""
+        """The bit depth of the bitstream, and so of the reconstruction; FprdoError if the job asks for one that is
+        refused."""
         return job.fmt.bit_depth
 
     def weighted_options(self, idse: IdseOptions) -> Mapping[str, str]:
@@ -133,7 +134,8 @@ class Codec(ABC):
         return {}
 
     def adaptive_qp(self, mode: int) -> Mapping[str, str]:
-        """Options that switch its own perceptual quantisation on; `mode` is one of its own. None of them: it has none."""
+        """Options that switch its own perceptual quantisation on; `mode` is one of its own. None of them: it has
+        none."""
         return {}
 
     def remarks(self, job: EncodeJob) -> list[str]:
@@ -165,13 +167,16 @@ class Codec(ABC):
 
     def settings(self, job: EncodeJob) -> list[Setting]:
         """All settings of the job's configuration files and options, in the order in which they apply."""
-        found = [Setting(self.full_name(name), value, path, name)
-                 for path in job.config for name, value in self.parse_config(config_text(path), path)]
+        found = [
+            Setting(self.full_name(name), value, path, name)
+            for path in job.config
+            for name, value in self.parse_config(config_text(path), path)
+        ]
         return found + [Setting(self.full_name(name), value, given=name) for name, value in job.options.items()]
 
     def check_options(self, job: EncodeJob) -> None:
-        """Refuse options that the job's other fields decide, or that would give other pictures, sizes, depths or files than
-        the job says.
+        """Refuse options that the job's other fields decide, or that would give other pictures, sizes, depths or
+        files than the job says.
 
         Raises
         ------
@@ -185,5 +190,7 @@ class Codec(ABC):
     def whole_paths(self, options: Mapping[str, str]) -> dict[str, str]:
         """The options with their input files named from the root on: the encoder runs in another folder."""
         files = {file.name for file in self.input_files}
-        return {name: str(Path(value).absolute()) if value and self.full_name(name) in files else value
-                for name, value in options.items()}
+        return {
+            name: str(Path(value).absolute()) if value and self.full_name(name) in files else value
+            for name, value in options.items()
+        }

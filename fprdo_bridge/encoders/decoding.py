@@ -49,7 +49,9 @@ class DecodeReport:
         if self.verified == self.pictures:
             return f"Decoded by {self.decoder}, which verified the hash of every picture."
         if self.verified:
-            return f"Decoded by {self.decoder}, which verified the hashes of {self.verified} of {self.pictures} pictures."
+            return (
+                f"Decoded by {self.decoder}, which verified the hashes of {self.verified} of {self.pictures} pictures."
+            )
         return f"Decoded by {self.decoder}; there was no hash to verify."
 
 
@@ -86,14 +88,15 @@ def decoding(bitstream: Path, fmt: VideoFormat, decoder: str | None = None) -> I
     ----------
     bitstream : HEVC or AVC byte stream
     fmt : of the frames
-    decoder : name of an encoder that brings one, or "libavcodec", which gets a second one where it notices less; None: that of an encoder of the standard which is built, and
-        libavcodec where there is none, or where that cannot read a bitstream whose hashes libavcodec can verify
+    decoder : name of an encoder that brings one, or "libavcodec", which gets a second one where it notices less;
+        None: that of an encoder of the standard which is built, and libavcodec where there is none, or where that
+        cannot read a bitstream whose hashes libavcodec can verify
 
     Raises
     ------
     FprdoError
-        The bitstream is missing, damaged, cut short, or not of format `fmt` (padded by `coded_format`), which may be seen
-        only when its frames are asked for; the decoder is of the other standard or not built.
+        The bitstream is missing, damaged, cut short, or not of format `fmt` (padded by `coded_format`), which may be
+        seen only when its frames are asked for; the decoder is of the other standard or not built.
     """
     standard = standard_of(bitstream)
     found = hashes(bitstream)
@@ -101,8 +104,9 @@ def decoding(bitstream: Path, fmt: VideoFormat, decoder: str | None = None) -> I
     alone = decoder == libav.TITLE and (standard is Standard.AVC or found.total > 0)
     codec = None if alone else _own(standard, bitstream, decoder)
     if found.cut:
-        raise FprdoError(f"{bitstream}: its last picture has lost its hash, so the file was cut short; encode or copy it "
-                         "again")
+        raise FprdoError(
+            f"{bitstream}: its last picture has lost its hash, so the file was cut short; encode or copy it again"
+        )
     with workspace() as folder:
         if codec:
             try:
@@ -116,8 +120,9 @@ def decoding(bitstream: Path, fmt: VideoFormat, decoder: str | None = None) -> I
         elif report.verified or not libav.supports(fmt, standard):
             yield Decoding(read_yuv(folder / "decoded.yuv", fmt), report)
         else:
-            frames = _agreeing(bitstream, codec.title, read_yuv(folder / "decoded.yuv", fmt),
-                               libav.decode_libav(bitstream, fmt))
+            frames = _agreeing(
+                bitstream, codec.title, read_yuv(folder / "decoded.yuv", fmt), libav.decode_libav(bitstream, fmt)
+            )
             yield Decoding(frames, replace(report, second=libav.TITLE))
 
 
@@ -125,22 +130,24 @@ def _agreeing(bitstream: Path, title: str, frames: Iterator[Frame], others: Iter
     """The frames of a decoder, each compared with libavcodec's."""
     for number, (frame, other) in enumerate(zip_longest(frames, others)):
         if frame is None or other is None or first_difference([frame], [other]):
-            raise FprdoError(f"{bitstream}: {title}'s decoder and {libav.TITLE} differ from picture {number} on; it is damaged "
-                             "or cut short, encode or copy it again")
+            raise FprdoError(
+                f"{bitstream}: {title}'s decoder and {libav.TITLE} differ from picture {number} on; it is damaged "
+                "or cut short, encode or copy it again"
+            )
         yield frame
 
 
 def decode_own(codec: Codec, tools: Toolchain, bitstream: Path, out_yuv: Path, fmt: VideoFormat) -> DecodeReport:
     """Decode with the stock decoder of an encoder into raw YUV of format `fmt`, in output order.
 
-    HM's checks the hash of every picture. AVC bitstreams carry none, so damage that decodes to something is not noticed by
-    JM's: compare with the reconstruction (video.formats.first_difference).
+    HM's checks the hash of every picture. AVC bitstreams carry none, so damage that decodes to something is not
+    noticed by JM's: compare with the reconstruction (video.formats.first_difference).
 
     Raises
     ------
     FprdoError
-        The bitstream is missing, damaged or not of format `fmt` (padded by `coded_format`), or the hash of a picture is not
-        the one that the encoder wrote. Then `out_yuv` is not touched.
+        The bitstream is missing, damaged or not of format `fmt` (padded by `coded_format`), or the hash of a picture
+        is not the one that the encoder wrote. Then `out_yuv` is not touched.
     """
     data = read_bitstream(bitstream)
     assert codec.decoder and tools.stock_decoder
@@ -155,12 +162,15 @@ def decode_own(codec: Codec, tools: Toolchain, bitstream: Path, out_yuv: Path, f
         status, output, errors = _run(command, work, codec.name)
         log = codec.decoder.parse_log(output, errors)
         if log.complaint:
-            raise FprdoError(f"{bitstream}: {codec.title}'s decoder finds it damaged or cut short ({log.complaint}); encode or "
-                             "copy it again")
+            raise FprdoError(
+                f"{bitstream}: {codec.title}'s decoder finds it damaged or cut short ({log.complaint}); encode or "
+                "copy it again"
+            )
         _check_decoded(bitstream, codec.title, log, status, output, errors, work / codec.decoder.DECODED, coded)
         write_yuv(temporary, (crop_frame(frame, fmt) for frame in read_yuv(work / codec.decoder.DECODED, coded)), fmt)
-    return DecodeReport(codec.title, log.pictures, sum(picture.verified is True for picture in log.details),
-                        details=log.details)
+    return DecodeReport(
+        codec.title, log.pictures, sum(picture.verified is True for picture in log.details), details=log.details
+    )
 
 
 def check_reconstruction(codec: Codec, tools: Toolchain, job: EncodeJob, folder: Path) -> tuple[str, ...]:
@@ -187,8 +197,10 @@ def check_reconstruction(codec: Codec, tools: Toolchain, job: EncodeJob, folder:
         assert job.recon
         difference = first_difference(frames, read_yuv(job.recon, fmt))
         if difference:
-            raise FprdoError(f"{job.bitstream.name}: {title} decodes something else than the encoder's reconstruction "
-                             f"({difference}); this is a bug, please report it")
+            raise FprdoError(
+                f"{job.bitstream.name}: {title} decodes something else than the encoder's reconstruction "
+                f"({difference}); this is a bug, please report it"
+            )
     return tuple(given)
 
 
@@ -203,7 +215,9 @@ def _own(standard: Standard, bitstream: Path, decoder: str | None) -> Codec | No
         return built[0] if built else None
     codec = encoders.get(decoder)
     if codec.standard is not standard:
-        others = [name for name in encoders.decoders() if name == libav.TITLE or encoders.get(name).standard is standard]
+        others = [
+            name for name in encoders.decoders() if name == libav.TITLE or encoders.get(name).standard is standard
+        ]
         raise FprdoError(f"{bitstream}: is {standard.title}; use --decoder {' or '.join(others)}")
     return codec
 
@@ -222,14 +236,26 @@ def _run(command: list[str], folder: Path, name: str) -> tuple[int, str, str]:
     return status, texts[0], texts[1]
 
 
-def _check_decoded(bitstream: Path, title: str, log: DecoderLog, status: int, output: str, errors: str, decoded: Path,
-                   coded: VideoFormat) -> None:
+def _check_decoded(
+    bitstream: Path,
+    title: str,
+    log: DecoderLog,
+    status: int,
+    output: str,
+    errors: str,
+    decoded: Path,
+    coded: VideoFormat,
+) -> None:
     size = decoded.stat().st_size if decoded.exists() else 0
     if status or not size:
         last = next((line.strip() for line in reversed((errors + output).split("\n")) if line.strip()), "no message")
-        last = last[max(0, last.find("Assertion ")):]  # without the place in its source
-        raise _Unreadable(f"{bitstream}: {title}'s decoder cannot read it (exit status {status}: {last}); it is damaged or "
-                          "cut short, encode or copy it again")
+        last = last[max(0, last.find("Assertion ")) :]  # without the place in its source
+        raise _Unreadable(
+            f"{bitstream}: {title}'s decoder cannot read it (exit status {status}: {last}); it is damaged or "
+            "cut short, encode or copy it again"
+        )
     if size != log.pictures * coded.frame_bytes:
-        raise FprdoError(f"{bitstream}: decodes to {size} bytes for {log.pictures} pictures, not {coded}; "
-                         "check size, chroma format and bit depth")
+        raise FprdoError(
+            f"{bitstream}: decodes to {size} bytes for {log.pictures} pictures, not {coded}; "
+            "check size, chroma format and bit depth"
+        )

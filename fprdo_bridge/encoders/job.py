@@ -69,23 +69,31 @@ class IdseOptions:
 
     def __post_init__(self) -> None:
         for option, value, valid, allowed in (
-                ("IDSETau", self.tau, 0 <= self.tau <= 1000, "0 to 1000"),  # comparisons that a NaN fails
-                ("IDSEPower", self.power, 0 < self.power <= 1, "above 0, up to 1"),
-                ("IDSEClip", self.clip, self.clip == 0 or 1 <= self.clip <= 255, "0 for no limit, or 1 to 255"),
-                ("IDSERdoq", self.rdoq, self.rdoq in (0, 1, 2), "0, 1 or 2"),
-                ("IDSEQpMap", self.qp_map, self.qp_map in (0, 1), "0 or 1"),
-                ("IDSEQpMapClip", self.qp_map_clip, self.qp_map_clip in range(13), "a whole number from 0 to 12"),
-                ("IDSESao", self.sao, self.sao in (0, 1), "0 or 1"),
-                ("IDSEDecisions", self.decisions, self.decisions in range(32), "a whole number from 0 to 31")):
+            ("IDSETau", self.tau, 0 <= self.tau <= 1000, "0 to 1000"),  # comparisons that a NaN fails
+            ("IDSEPower", self.power, 0 < self.power <= 1, "above 0, up to 1"),
+            ("IDSEClip", self.clip, self.clip == 0 or 1 <= self.clip <= 255, "0 for no limit, or 1 to 255"),
+            ("IDSERdoq", self.rdoq, self.rdoq in (0, 1, 2), "0, 1 or 2"),
+            ("IDSEQpMap", self.qp_map, self.qp_map in (0, 1), "0 or 1"),
+            ("IDSEQpMapClip", self.qp_map_clip, self.qp_map_clip in range(13), "a whole number from 0 to 12"),
+            ("IDSESao", self.sao, self.sao in (0, 1), "0 or 1"),
+            ("IDSEDecisions", self.decisions, self.decisions in range(32), "a whole number from 0 to 31"),
+        ):
             if not valid:
                 raise FprdoError(f"{option} {value}: use {allowed}")
 
     def arguments(self, weights: Path | str) -> list[str]:
         """The options as the encoders' command lines take them."""
-        return [f"--IDSEWeightFile={weights}", f"--IDSETau={float(self.tau)!r}", f"--IDSEPower={float(self.power)!r}",
-                f"--IDSEClip={float(self.clip)!r}", f"--IDSERdoq={self.rdoq:d}", f"--IDSEQpMap={self.qp_map:d}",
-                f"--IDSEQpMapClip={self.qp_map_clip:d}", f"--IDSESao={self.sao:d}",
-                f"--IDSEDecisions={self.decisions:d}"]
+        return [
+            f"--IDSEWeightFile={weights}",
+            f"--IDSETau={float(self.tau)!r}",
+            f"--IDSEPower={float(self.power)!r}",
+            f"--IDSEClip={float(self.clip)!r}",
+            f"--IDSERdoq={self.rdoq:d}",
+            f"--IDSEQpMap={self.qp_map:d}",
+            f"--IDSEQpMapClip={self.qp_map_clip:d}",
+            f"--IDSESao={self.sao:d}",
+            f"--IDSEDecisions={self.decisions:d}",
+        ]
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,11 @@ class Rate:
         if self.kind not in RATE_KINDS:
             raise FprdoError(f"rate control {self.kind!r}: use one of {', '.join(RATE_KINDS)}")
         if self.kind == "crf":
-            if isinstance(self.value, bool) or not isinstance(self.value, (Integral, float)) or not math.isfinite(self.value):
+            if (
+                isinstance(self.value, bool)
+                or not isinstance(self.value, (Integral, float))
+                or not math.isfinite(self.value)
+            ):
                 raise FprdoError(f"CRF {reprlib.repr(self.value)}: give a number")
             whole = float(self.value).is_integer()  # 27 and 27.0 are the same encode
             object.__setattr__(self, "value", int(self.value) if whole else float(self.value))
@@ -147,8 +159,8 @@ class EncodeJob:
     config : tuple of Path
         Encoder configuration files, later ones override earlier ones; see `Codec.config`.
     recon : Path, optional
-        Output: the encoder's reconstruction, of format `Codec.decoded_format(job)`. The suffix .y4m or that of a picture
-        asks for such a file, all others get raw YUV.
+        Output: the encoder's reconstruction, of format `Codec.decoded_format(job)`. The suffix .y4m or that of a
+        picture asks for such a file, all others get raw YUV.
     options : mapping, optional
         Further encoder options by name, such as {"SAO": "0"}, values as strings or numbers; they come last and override
         everything else.
@@ -159,8 +171,8 @@ class EncodeJob:
     frame_rate : Fraction, int or float, optional
         Pictures per second, up to 10000; it becomes a Fraction whose denominator is at most 65536.
     portable : bool, optional
-        Whether decisions must be the same on every machine, for encodes that are compared. It matters for encoders whose
-        machine code for some processors decides otherwise, and costs them time.
+        Whether decisions must be the same on every machine, for encodes that are compared. It matters for encoders
+        whose machine code for some processors decides otherwise, and costs them time.
     title : str, optional
         What messages call the source, such as the picture that it was made from; empty: its path.
     """
@@ -185,9 +197,14 @@ class EncodeJob:
             raise FprdoError(f"{self.frames} frames to encode: use 1 or more")
         if not isinstance(self.rate, Rate):
             raise FprdoError(f"rate {reprlib.repr(self.rate)}: give a Rate, such as Rate('qp', 32)")
-        if (isinstance(self.frame_rate, bool) or not isinstance(self.frame_rate, (Rational, float))
-                or not 0 < self.frame_rate <= _MAX_FRAME_RATE):
-            raise FprdoError(f"frame rate {reprlib.repr(self.frame_rate)}: must be a number above 0, up to {_MAX_FRAME_RATE}")
+        if (
+            isinstance(self.frame_rate, bool)
+            or not isinstance(self.frame_rate, (Rational, float))
+            or not 0 < self.frame_rate <= _MAX_FRAME_RATE
+        ):
+            raise FprdoError(
+                f"frame rate {reprlib.repr(self.frame_rate)}: must be a number above 0, up to {_MAX_FRAME_RATE}"
+            )
         # Both numbers of a rate have 32 bits in a bitstream, where AVC doubles one of them.
         object.__setattr__(self, "frame_rate", Fraction(self.frame_rate).limit_denominator(1 << 16))
         if not isinstance(self.options, Mapping):
@@ -196,13 +213,16 @@ class EncodeJob:
             if not isinstance(name, str):
                 raise FprdoError(f"encoder option {reprlib.repr(name)}: give its name, like 'SAO'")
             if isinstance(value, bool) or not isinstance(value, (str, Integral, float)):
-                raise FprdoError(f"encoder option {name}={reprlib.repr(value)}: give a string or a number, such as 0 for off, "
-                                 "1 for on")
+                raise FprdoError(
+                    f"encoder option {name}={reprlib.repr(value)}: give a string or a number, such as 0 for off, "
+                    "1 for on"
+                )
         object.__setattr__(self, "options", {name: str(value) for name, value in self.options.items()})
 
     @property
     def log(self) -> Path | None:
-        """Where the encoder's log goes: clip.264.log for clip.264; None where the bitstream goes into a device or pipe."""
+        """Where the encoder's log goes: clip.264.log for clip.264; None where the bitstream goes into a device or
+        pipe."""
         return None if is_stream(self.bitstream) else self.bitstream.with_name(f"{self.bitstream.name}.log")
 
     @property

@@ -13,14 +13,14 @@ _NOTE = re.compile(r"^IDSE: (?:note|warning): (.*)$", re.MULTILINE)
 class PictureLog:
     """One coded picture, as the encoder printed it."""
 
-    poc: int                  # number of the frame in output order
-    slice_type: str           # "I", "P" or "B"
-    qp: int                   # of the slice; with JM the mean of the macroblocks
-    bits: int                 # without SEI messages
-    psnr: tuple[float, ...]   # dB per plane over the size handed to the encoder; infinity if the plane is identical
+    poc: int  # number of the frame in output order
+    slice_type: str  # "I", "P" or "B"
+    qp: int  # of the slice; with JM the mean of the macroblocks
+    bits: int  # without SEI messages
+    psnr: tuple[float, ...]  # dB per plane over the size handed to the encoder; infinity if the plane is identical
     seconds: float
-    temporal_id: int = 0      # HM only
-    md5: tuple[str, ...] = () # HM only: per plane, 32 hexadecimal digits; empty if it was not told to hash
+    temporal_id: int = 0  # HM only
+    md5: tuple[str, ...] = ()  # HM only: per plane, 32 hexadecimal digits; empty if it was not told to hash
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class IdseSummary:
     """Counters that a patched encoder prints at the end of a run."""
 
     pictures: int
-    weighted: int             # SSE calls of mode decisions with weights
-    masked: int               # without weights because IDSEDecisions says so
-    unweighted: int           # that missed the weights: must be 0
-    rdoq: int                 # transform units quantised with weights
+    weighted: int  # SSE calls of mode decisions with weights
+    masked: int  # without weights because IDSEDecisions says so
+    unweighted: int  # that missed the weights: must be 0
+    rdoq: int  # transform units quantised with weights
     qp_groups: int
     qp_offset_mean: float
     qp_offset_min: int
@@ -46,10 +46,10 @@ class EncodeLog:
     """A run of an encoder. The pictures are in coding order."""
 
     pictures: tuple[PictureLog, ...]
-    bytes_written: int | None         # of the whole bitstream; None if the run did not come to its end
-    seconds: float | None             # CPU time; with JM its own wall clock
-    idse: IdseSummary | None          # None without weights
-    notes: tuple[str, ...] = ()       # what the patched encoder says that its user should know
+    bytes_written: int | None  # of the whole bitstream; None if the run did not come to its end
+    seconds: float | None  # CPU time; with JM its own wall clock
+    idse: IdseSummary | None  # None without weights
+    notes: tuple[str, ...] = ()  # what the patched encoder says that its user should know
 
     @property
     def bits(self) -> int:
@@ -67,17 +67,17 @@ class DecodedPicture:
     """One picture, as a decoder printed it."""
 
     poc: int
-    md5: tuple[str, ...]      # per plane of the decoded picture; empty if the bitstream has another hash or none
-    verified: bool | None     # whether the hash is that of the bitstream; None if the bitstream has none
+    md5: tuple[str, ...]  # per plane of the decoded picture; empty if the bitstream has another hash or none
+    verified: bool | None  # whether the hash is that of the bitstream; None if the bitstream has none
 
 
 @dataclass(frozen=True)
 class DecoderLog:
     """What a decoder said."""
 
-    pictures: int                                   # that it decoded; 0 if it did not come to its end
-    complaint: str = ""                             # what it finds wrong with the bitstream; it may go on all the same
-    details: tuple[DecodedPicture, ...] = ()        # in decoding order, from decoders that check hashes
+    pictures: int  # that it decoded; 0 if it did not come to its end
+    complaint: str = ""  # what it finds wrong with the bitstream; it may go on all the same
+    details: tuple[DecodedPicture, ...] = ()  # in decoding order, from decoders that check hashes
 
 
 def parse_notes(text: str) -> tuple[str, ...]:
@@ -102,5 +102,7 @@ def parse_summary(text: str) -> IdseSummary | None:
         mean = float(values.pop("qp_offset_mean"))
         return IdseSummary(qp_offset_mean=mean, **{name: int(values[name]) for name in _WHOLE})
     except (KeyError, ValueError) as error:
-        raise FprdoError(f"IDSE summary {match[1]!r}: missing or bad value ({error}); the encoder and this package "
-                         "differ in version: run python3 build.py") from None
+        raise FprdoError(
+            f"IDSE summary {match[1]!r}: missing or bad value ({error}); the encoder and this package "
+            "differ in version: run python3 build.py"
+        ) from None

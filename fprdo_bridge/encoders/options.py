@@ -99,7 +99,12 @@ def check_settings(settings: Iterable[Setting], rules: Iterable[Rule]) -> None:
     refused = {name: rule for rule in rules for name in rule.names.split()}
     for setting in settings:
         rule = refused.get(setting.name)
-        if rule is None or rule.ours and setting.config or any(same_value(setting.value, value) for value in rule.harmless):
+        if (
+            rule is None
+            or rule.ours
+            and setting.config
+            or any(same_value(setting.value, value) for value in rule.harmless)
+        ):
             continue
         raise setting.refused(rule.reason)
 

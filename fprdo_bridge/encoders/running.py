@@ -29,8 +29,10 @@ from fprdo_bridge.video.output import check_output, is_raw, write_frames
 from fprdo_bridge.video.raw import read_yuv, write_yuv
 
 # Lines that an encoder prints in any case: settings, progress, rules.
-_BANNER = re.compile(r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames"
-                     r"|^\[[\d.]+%\]|^POC +\d|^\d+\(|^Frame +Bit|^Inserting \d|-{9}")
+_BANNER = re.compile(
+    r"\s:(\s|$)|^(Parsing (Config|command)|Setting )|^\w+ \[(info|debug)\]|^(encoded )?\d+ frames"
+    r"|^\[[\d.]+%\]|^POC +\d|^\d+\(|^Frame +Bit|^Inserting \d|-{9}"
+)
 _BOM = b"\xef\xbb\xbf"
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
 _FULL = 1 << 20  # bytes; where so little is left, a disk is full
@@ -81,8 +83,14 @@ class EncodeResult:
         return float(self.bits * self.frame_rate / len(self.log.pictures) / 1000)
 
 
-def encode(codec: Codec, job: EncodeJob, tools: Toolchain, stock: bool = False,
-           progress: Callable[[PictureLog], None] | None = None, launch: Launch = Launch()) -> EncodeResult:
+def encode(
+    codec: Codec,
+    job: EncodeJob,
+    tools: Toolchain,
+    stock: bool = False,
+    progress: Callable[[PictureLog], None] | None = None,
+    launch: Launch = Launch(),
+) -> EncodeResult:
     """Run an encoder; the outputs of the job and its log appear when all of it has succeeded.
 
     A picture of odd size that the chroma format cannot crop to is padded for the encoder and cut again in the
@@ -142,15 +150,19 @@ def encode(codec: Codec, job: EncodeJob, tools: Toolchain, stock: bool = False,
         if run.bitstream != bitstream:
             mux(run.bitstream, bitstream, decoded, job.frame_rate, [picture.poc for picture in log.pictures])
         if log_file:
-            log_file.write_text(f"{LOG_MARK}{__version__} ran: {shlex.join(arguments)}\n{errors}{output}",
-                                encoding="utf-8", errors="surrogateescape")  # file names may be any bytes
-    return EncodeResult(job.bitstream, job.recon, decoded, job.log, log, tuple(arguments), job.frame_rate, wall_seconds,
-                        memory)
+            log_file.write_text(
+                f"{LOG_MARK}{__version__} ran: {shlex.join(arguments)}\n{errors}{output}",
+                encoding="utf-8",
+                errors="surrogateescape",
+            )  # file names may be any bytes
+    return EncodeResult(
+        job.bitstream, job.recon, decoded, job.log, log, tuple(arguments), job.frame_rate, wall_seconds, memory
+    )
 
 
 def _clean_configs(configs: tuple[Path, ...], work: Path) -> tuple[Path, ...]:
-    """The configuration files, each with a byte order mark as a copy without it: encoders take the mark for a part of the
-    first name."""
+    """The configuration files, each with a byte order mark as a copy without it: encoders take the mark for a part of
+    the first name."""
     clean = []
     for number, path in enumerate(configs):
         if path.read_bytes().startswith(_BOM):
@@ -160,17 +172,32 @@ def _clean_configs(configs: tuple[Path, ...], work: Path) -> tuple[Path, ...]:
     return tuple(clean)
 
 
-def _run_all(codec: Codec, job: EncodeJob, run: EncodeJob, program: Path, launch: Launch, work: Path,
-             progress: Callable[[PictureLog], None] | None, arguments: list[str]) -> tuple[EncodeLog, str, str, int]:
-    """The commands of a run, one after the other; what the last one said, as a log and as text of its two streams, and the
-    largest memory of them."""
+def _run_all(
+    codec: Codec,
+    job: EncodeJob,
+    run: EncodeJob,
+    program: Path,
+    launch: Launch,
+    work: Path,
+    progress: Callable[[PictureLog], None] | None,
+    arguments: list[str],
+) -> tuple[EncodeLog, str, str, int]:
+    """The commands of a run, one after the other; what the last one said, as a log and as text of its two streams,
+    and the largest memory of them."""
     place = work / "run"
     place.mkdir()
     commands = [[*launch.words, *command] for command in codec.commands_in(place, run, program)]
     seconds, memory = 0.0, 0
     for number, command in enumerate(commands, 1):
-        status, output, used, size = _run(codec, launch, command, place, work / "errors.txt",
-                                    progress if number == len(commands) else None, planes=len(run.fmt.plane_shapes))
+        status, output, used, size = _run(
+            codec,
+            launch,
+            command,
+            place,
+            work / "errors.txt",
+            progress if number == len(commands) else None,
+            planes=len(run.fmt.plane_shapes),
+        )
         seconds, memory = seconds + used, max(memory, size)
         errors = (work / "errors.txt").read_text(encoding="utf-8", errors="replace")
         if status:
@@ -179,10 +206,17 @@ def _run_all(codec: Codec, job: EncodeJob, run: EncodeJob, program: Path, launch
     return log if log.seconds is not None else replace(log, seconds=seconds), errors, output, memory
 
 
-def _run(codec: Codec, launch: Launch, arguments: list[str], folder: Path, errors: Path,
-         progress: Callable[[PictureLog], None] | None, planes: int) -> tuple[int, str, float, int]:
-    """Run a program in `folder` to its end; returns its exit status, its log, its CPU time and its memory. The log is its standard
-    output, and its standard error goes to a file, or the other way round.
+def _run(
+    codec: Codec,
+    launch: Launch,
+    arguments: list[str],
+    folder: Path,
+    errors: Path,
+    progress: Callable[[PictureLog], None] | None,
+    planes: int,
+) -> tuple[int, str, float, int]:
+    """Run a program in `folder` to its end; returns its exit status, its log, its CPU time and its memory. The log is
+    its standard output, and its standard error goes to a file, or the other way round.
 
     Two streams, as HM flushes its standard output late and an error message would get lost amid its banner.
     """
@@ -190,12 +224,21 @@ def _run(codec: Codec, launch: Launch, arguments: list[str], folder: Path, error
     log, other = ("stderr", "stdout") if codec.logs_on_stderr else ("stdout", "stderr")
     with open(errors, "wb") as error_file, ExitStack() as stack:
         try:
-            process = stack.enter_context(child(
-                arguments, launch.descriptors, cwd=folder, stdin=subprocess.DEVNULL, encoding="utf-8", errors="replace",
-                **{log: subprocess.PIPE, other: error_file}))
+            process = stack.enter_context(
+                child(
+                    arguments,
+                    launch.descriptors,
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    encoding="utf-8",
+                    errors="replace",
+                    **{log: subprocess.PIPE, other: error_file},
+                )
+            )
         except OSError as error:
-            raise FprdoError(f"{arguments[0]}: cannot be run ({error.strerror}); "
-                             f"run python3 build.py {codec.name}") from error
+            raise FprdoError(
+                f"{arguments[0]}: cannot be run ({error.strerror}); run python3 build.py {codec.name}"
+            ) from error
         for line in getattr(process, log):
             lines.append(line)
             picture = codec.parse_picture(line, planes) if progress else None
@@ -220,8 +263,11 @@ def _failure(codec: Codec, job: EncodeJob, arguments: list[str], status: int, er
     complaints = [line for line in said if re.search(r"error|fail|assert", line, re.IGNORECASE)]
     reason = "; ".join(complaints[:3] or said[-3:]) or "no message"
     folders = dict.fromkeys(folder_for(path) for path in (job.bitstream, job.recon) if path)
-    full = "".join(f"; the disk of {folder} is full" for folder in folders
-                   if (room := os.statvfs(folder)).f_bavail * room.f_frsize < _FULL)
+    full = "".join(
+        f"; the disk of {folder} is full"
+        for folder in folders
+        if (room := os.statvfs(folder)).f_bavail * room.f_frsize < _FULL
+    )
     return f"{codec.title} failed, {how}: {reason}{full} (command: {shlex.join(arguments)})"
 
 
@@ -236,13 +282,19 @@ def _verify(codec: Codec, job: EncodeJob, run: EncodeJob, log: EncodeLog, argume
     for name, path, expected in sizes:
         size = path.stat().st_size if path.exists() else 0
         if size != expected:
-            raise FprdoError(f"{name}: {codec.title} wrote {size} of {expected} bytes; check that the disk has room {ran}")
+            raise FprdoError(
+                f"{name}: {codec.title} wrote {size} of {expected} bytes; check that the disk has room {ran}"
+            )
     if not job.weights:
         return
     build = f"python3 build.py {codec.name}"
     if log.idse is None:
-        raise FprdoError(f"{job.weights}: the encoder did not report its use of the weights, so it is not the patched "
-                         f"one: run {build} {ran}")
+        raise FprdoError(
+            f"{job.weights}: the encoder did not report its use of the weights, so it is not the patched "
+            f"one: run {build} {ran}"
+        )
     if log.idse.unweighted or log.idse.pictures != job.frames:
-        raise FprdoError(f"{job.weights}: {log.idse.unweighted} distortions were computed without weights and "
-                         f"{log.idse.pictures} of {job.frames} pictures with; this is a bug of the patches {ran}")
+        raise FprdoError(
+            f"{job.weights}: {log.idse.unweighted} distortions were computed without weights and "
+            f"{log.idse.pictures} of {job.frames} pictures with; this is a bug of the patches {ran}"
+        )

@@ -21,8 +21,8 @@ def own_config(encoder: str, kind: str) -> Path:
 
 
 def config_text(path: Path) -> str:
-    """Text of a configuration file, without the byte order mark that some editors put before it; bytes that are not UTF-8
-    stand for themselves.
+    """Text of a configuration file, without the byte order mark that some editors put before it; bytes that are not
+    UTF-8 stand for themselves.
 
     Raises
     ------

@@ -18,10 +18,21 @@ from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, coded_format
 
 # general_level_idc / 30, MaxLumaPs, MaxLumaSr: H.265 tables A.8 and A.9.
-_LEVELS = (("1", 36864, 552960), ("2", 122880, 3686400), ("2.1", 245760, 7372800), ("3", 552960, 16588800),
-           ("3.1", 983040, 33177600), ("4", 2228224, 66846720), ("4.1", 2228224, 133693440),
-           ("5", 8912896, 267386880), ("5.1", 8912896, 534773760), ("5.2", 8912896, 1069547520),
-           ("6", 35651584, 1069547520), ("6.1", 35651584, 2139095040), ("6.2", 35651584, 4278190080))
+_LEVELS = (
+    ("1", 36864, 552960),
+    ("2", 122880, 3686400),
+    ("2.1", 245760, 7372800),
+    ("3", 552960, 16588800),
+    ("3.1", 983040, 33177600),
+    ("4", 2228224, 66846720),
+    ("4.1", 2228224, 133693440),
+    ("5", 8912896, 267386880),
+    ("5.1", 8912896, 534773760),
+    ("5.2", 8912896, 1069547520),
+    ("6", 35651584, 1069547520),
+    ("6.1", 35651584, 2139095040),
+    ("6.2", 35651584, 4278190080),
+)
 
 
 class _Decoder(OwnDecoder):
@@ -67,21 +78,32 @@ class _Hm(Codec):
     def coded_bit_depth(self, job: EncodeJob) -> int:
         """InternalBitDepth of the job's options or configuration files.
 
-        HM's configuration for a coding structure, which `config_for` takes for all formats of a profile, has no say in it.
+        HM's configuration for a coding structure, which `config_for` takes for all formats of a profile, has no say
+        in it.
         """
         source = job.fmt.bit_depth
         chosen = {_config_name(kind, job.fmt) for kind in KINDS}
-        settings = {setting.name: setting for setting in self.settings(job)
-                    if setting.config is None or setting.config.name not in chosen}
+        settings = {
+            setting.name: setting
+            for setting in self.settings(job)
+            if setting.config is None or setting.config.name not in chosen
+        }
         wanted = settings.get("InternalBitDepth")
         depth = source
         if wanted and not same_value(wanted.value, "0"):  # 0: the source's
             depth = int(wanted.value) if wanted.value.isdecimal() else 0
             if not source <= depth <= self.max_bit_depth:
-                raise wanted.refused(f"does not fit: HM codes this source with {source} to {self.max_bit_depth} bits; give one "
-                                     "of them, or another --bit-depth of a picture")
-        for name, own in (("InputBitDepthC", source), ("InternalBitDepthC", depth), ("OutputBitDepthC", depth),
-                          ("MSBExtendedBitDepth", source), ("MSBExtendedBitDepthC", source)):
+                raise wanted.refused(
+                    f"does not fit: HM codes this source with {source} to {self.max_bit_depth} bits; give one "
+                    "of them, or another --bit-depth of a picture"
+                )
+        for name, own in (
+            ("InputBitDepthC", source),
+            ("InternalBitDepthC", depth),
+            ("OutputBitDepthC", depth),
+            ("MSBExtendedBitDepth", source),
+            ("MSBExtendedBitDepthC", source),
+        ):
             other = settings.get(name)
             if other and other.value not in ("0", str(own)):
                 raise other.refused(f"does not fit: it can only be {own} here; leave it out")
@@ -91,7 +113,8 @@ class _Hm(Codec):
         self.coded_bit_depth(job)
 
     def weighted_options(self, idse: IdseOptions) -> Mapping[str, str]:
-        """The same as in cfg/hm/idse.cfg: quantisation groups of 32x32 luma samples (in CTUs of 64x64) for the QP map."""
+        """The same as in cfg/hm/idse.cfg: quantisation groups of 32x32 luma samples (in CTUs of 64x64) for the QP
+        map."""
         return {"MaxCuDQPDepth": "1"} if idse.qp_map else {}
 
     def adaptive_qp(self, mode: int) -> Mapping[str, str]:
@@ -103,19 +126,38 @@ class _Hm(Codec):
         arguments = [str(program)]
         for config in job.config:
             arguments += ["-c", str(config.absolute())]
-        arguments += ["-i", str(job.source.absolute()), "-b", str(job.bitstream.absolute()),
-                      # HM's files name a reconstruction; an empty name means none.
-                      f"--ReconFile={job.recon.absolute() if job.recon else ''}",
-                      "-wdt", str(fmt.width), "-hgt", str(fmt.height), "-f", str(job.frames), "-q", str(job.rate.value),
-                      "-fr", str(max(1, round(job.frame_rate))),  # HM takes whole numbers
-                      f"--InputBitDepth={fmt.bit_depth}", f"--InternalBitDepth={depth}", f"--OutputBitDepth={depth}",
-                      f"--InputChromaFormat={fmt.chroma}", f"--ChromaFormatIDC={fmt.chroma}",
-                      f"--Profile={_profile(self.bitstream_format(job))}", f"--Level={_level(fmt, job.frame_rate)}",
-                      "--ConformanceWindowMode=1",  # HM pads to whole minimum CUs and signals the crop
-                      "--SEIDecodedPictureHash=1"]  # MD5
+        arguments += [
+            "-i",
+            str(job.source.absolute()),
+            "-b",
+            str(job.bitstream.absolute()),
+            # HM's files name a reconstruction; an empty name means none.
+            f"--ReconFile={job.recon.absolute() if job.recon else ''}",
+            "-wdt",
+            str(fmt.width),
+            "-hgt",
+            str(fmt.height),
+            "-f",
+            str(job.frames),
+            "-q",
+            str(job.rate.value),
+            "-fr",
+            str(max(1, round(job.frame_rate))),  # HM takes whole numbers
+            f"--InputBitDepth={fmt.bit_depth}",
+            f"--InternalBitDepth={depth}",
+            f"--OutputBitDepth={depth}",
+            f"--InputChromaFormat={fmt.chroma}",
+            f"--ChromaFormatIDC={fmt.chroma}",
+            f"--Profile={_profile(self.bitstream_format(job))}",
+            f"--Level={_level(fmt, job.frame_rate)}",
+            "--ConformanceWindowMode=1",  # HM pads to whole minimum CUs and signals the crop
+            "--SEIDecodedPictureHash=1",
+        ]  # MD5
         if job.weights:
             arguments += job.idse.arguments(job.weight_file.absolute() if job.weight_file else str(job.weights))
-        return arguments + [f"--{self.full_name(name)}={value}" for name, value in self.whole_paths(job.options).items()]
+        return arguments + [
+            f"--{self.full_name(name)}={value}" for name, value in self.whole_paths(job.options).items()
+        ]
 
     def parse_log(self, text: str) -> EncodeLog:
         return log.parse_log(text)

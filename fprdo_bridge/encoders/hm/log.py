@@ -10,14 +10,19 @@ from fprdo_bridge.encoders.log import DecodedPicture, EncodeLog, PictureLog, par
 _ENCODED = re.compile(
     r"^POC +(?P<poc>-?\d+) TId: +(?P<tid>\d+) \( (?P<type>[IPBipb])-SLICE,(?: nQP -?\d+)? QP (?P<qp>-?\d+) \)"
     r" +(?P<bits>\d+) bits \[Y (?P<y>\S+) dB +U (?P<u>\S+) dB +V (?P<v>\S+) dB\].*?\[ET +(?P<seconds>\S+) \]"
-    r"(?:.*\[MD5:(?P<md5>[0-9a-f,]+)\])?", re.MULTILINE)
+    r"(?:.*\[MD5:(?P<md5>[0-9a-f,]+)\])?",
+    re.MULTILINE,
+)
 _CHROMA_FORMAT = re.compile(r"^ *Output \(internal\) ChromaFormatIDC = +4:(\d):(\d)", re.MULTILINE)
 _BYTES = re.compile(r"^Bytes written to file: (\d+) ", re.MULTILINE)
 _SECONDS = re.compile(r"^ Total Time: +(\S+) sec\.", re.MULTILINE)
 
 # POC    0 TId: 0 ( I-SLICE, QP 32 ) [DT  0.001] [L0 ] [L1 ] [MD5:2243ed20...,(OK)]
-_DECODED = re.compile(r"^POC +(-?\d+) TId: +\d+ \( [IPBipb]-SLICE, QP +-?\d+ \) .*"
-                      r"\[(?P<kind>\w*):(?P<hash>[0-9a-f,]*?),?\((?P<verdict>OK|unk|\*{3}ERROR\*{3})\)\]", re.MULTILINE)
+_DECODED = re.compile(
+    r"^POC +(-?\d+) TId: +\d+ \( [IPBipb]-SLICE, QP +-?\d+ \) .*"
+    r"\[(?P<kind>\w*):(?P<hash>[0-9a-f,]*?),?\((?P<verdict>OK|unk|\*{3}ERROR\*{3})\)\]",
+    re.MULTILINE,
+)
 
 
 def parse_log(text: str) -> EncodeLog:
@@ -31,10 +36,12 @@ def parse_log(text: str) -> EncodeLog:
     chroma_format = _CHROMA_FORMAT.search(text)
     planes = 1 if chroma_format and chroma_format.groups() == ("0", "0") else 3
     written, seconds = _BYTES.search(text), _SECONDS.search(text)
-    return EncodeLog(pictures=tuple(_picture(match, planes) for match in _ENCODED.finditer(text)),
-                     bytes_written=int(written[1]) if written else None,
-                     seconds=float(seconds[1]) if seconds else None,
-                     idse=parse_summary(text))
+    return EncodeLog(
+        pictures=tuple(_picture(match, planes) for match in _ENCODED.finditer(text)),
+        bytes_written=int(written[1]) if written else None,
+        seconds=float(seconds[1]) if seconds else None,
+        idse=parse_summary(text),
+    )
 
 
 def parse_picture(line: str, planes: int) -> PictureLog | None:
@@ -46,14 +53,25 @@ def parse_picture(line: str, planes: int) -> PictureLog | None:
 def _picture(match: re.Match[str], planes: int) -> PictureLog:
     # HM prints 999.99 for identical planes, and 0 for the chroma that 4:0:0 does not have.
     psnr = tuple(float("inf") if match[plane] == "999.9900" else float(match[plane]) for plane in "yuv"[:planes])
-    return PictureLog(poc=int(match["poc"]), slice_type=match["type"].upper(), qp=int(match["qp"]),
-                      bits=int(match["bits"]), psnr=psnr, seconds=int(match["seconds"]), temporal_id=int(match["tid"]),
-                      md5=tuple(match["md5"].split(",")) if match["md5"] else ())
+    return PictureLog(
+        poc=int(match["poc"]),
+        slice_type=match["type"].upper(),
+        qp=int(match["qp"]),
+        bits=int(match["bits"]),
+        psnr=psnr,
+        seconds=int(match["seconds"]),
+        temporal_id=int(match["tid"]),
+        md5=tuple(match["md5"].split(",")) if match["md5"] else (),
+    )
 
 
 def parse_decoder_log(text: str) -> tuple[DecodedPicture, ...]:
     """Read the standard output of HM's decoder; the pictures are in decoding order."""
-    return tuple(DecodedPicture(poc=int(match[1]),
-                                md5=tuple(match["hash"].split(",")) if match["kind"] == "MD5" else (),
-                                verified={"OK": True, "unk": None}.get(match["verdict"], False))
-                 for match in _DECODED.finditer(text))
+    return tuple(
+        DecodedPicture(
+            poc=int(match[1]),
+            md5=tuple(match["hash"].split(",")) if match["kind"] == "MD5" else (),
+            verified={"OK": True, "unk": None}.get(match["verdict"], False),
+        )
+        for match in _DECODED.finditer(text)
+    )

@@ -17,17 +17,22 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, coded_format
 
-# What is given unless the user gives one of the options on the right: decisions by error alone, which is what the weights
-# stand for, and one thread, since the number of threads is part of what x264 decides.
-_DEFAULTS = (("no-psy", "", {"psy", "no-psy", "psy-rd", "tune"}),
-             ("aq-mode", "0", {"aq-mode", "aq-strength", "tune"}),
-             ("threads", "1", {"threads"}))
+# What is given unless the user gives one of the options on the right: decisions by error alone, which is what the
+# weights stand for, and one thread, since the number of threads is part of what x264 decides.
+_DEFAULTS = (
+    ("no-psy", "", {"psy", "no-psy", "psy-rd", "tune"}),
+    ("aq-mode", "0", {"aq-mode", "aq-strength", "tune"}),
+    ("threads", "1", {"threads"}),
+)
 # Where encodes are compared: its assembly decides otherwise than its C, and otherwise from processor to processor.
 _PORTABLE = ("cpu-independent", "", {"cpu-independent"})
 
 # --colorprim, --transfer, --colormatrix of each Recommendation (H.264 tables E-3 to E-5).
-_COLOUR = {"bt601": ("smpte170m", "smpte170m", "smpte170m"), "bt709": ("bt709", "bt709", "bt709"),
-           "bt2020": ("bt2020", "bt2020-10", "bt2020nc")}
+_COLOUR = {
+    "bt601": ("smpte170m", "smpte170m", "smpte170m"),
+    "bt709": ("bt709", "bt709", "bt709"),
+    "bt2020": ("bt2020", "bt2020-10", "bt2020nc"),
+}
 
 
 class _X264(Codec):
@@ -55,8 +60,9 @@ class _X264(Codec):
         for number, line in enumerate(text.splitlines(), 1):
             name, _, value = (part.strip() for part in line.partition("#")[0].partition("="))
             if name and not re.fullmatch(r"[a-z0-9][\w-]*", name):
-                raise FprdoError(f"{path}, line {number}: {name!r} is no option of x264; write it like keyint = 1 or "
-                                 "no-mbtree")
+                raise FprdoError(
+                    f"{path}, line {number}: {name!r} is no option of x264; write it like keyint = 1 or no-mbtree"
+                )
             if name:
                 settings.append((name, value))
         return settings
@@ -74,8 +80,14 @@ class _X264(Codec):
 
     def remarks(self, job: EncodeJob) -> list[str]:
         added = [f"--{name}{value and ' ' + value}" for name, value in self._missing(job)]
-        return [f"x264 runs with {', '.join(added)}, with weights and without; give these options to have it otherwise"
-                + (" (cpu-independent=0)" if job.portable and "--cpu-independent" in added else "")] if added else []
+        return (
+            [
+                f"x264 runs with {', '.join(added)}, with weights and without; give these options to have it otherwise"
+                + (" (cpu-independent=0)" if job.portable and "--cpu-independent" in added else "")
+            ]
+            if added
+            else []
+        )
 
     def _missing(self, job: EncodeJob) -> list[tuple[str, str]]:
         given = {setting.name for setting in self.settings(job)}
@@ -88,11 +100,22 @@ class _X264(Codec):
         fmt = coded_format(job.fmt)
         primaries, transfer, matrix = _COLOUR[fmt.matrix]
         span = "pc" if fmt.full_range else "tv"
-        given = {"demuxer": "raw", "muxer": "raw", "input-res": f"{fmt.width}x{fmt.height}",
-                 "input-csp": f"i{fmt.chroma}", "input-depth": str(fmt.bit_depth), "input-range": span,
-                 "output-csp": f"i{fmt.chroma}", "output-depth": str(fmt.bit_depth), "range": span,
-                 "fps": f"{job.frame_rate.numerator}/{job.frame_rate.denominator}", "frames": str(job.frames),
-                 "colorprim": primaries, "transfer": transfer, "colormatrix": matrix}
+        given = {
+            "demuxer": "raw",
+            "muxer": "raw",
+            "input-res": f"{fmt.width}x{fmt.height}",
+            "input-csp": f"i{fmt.chroma}",
+            "input-depth": str(fmt.bit_depth),
+            "input-range": span,
+            "output-csp": f"i{fmt.chroma}",
+            "output-depth": str(fmt.bit_depth),
+            "range": span,
+            "fps": f"{job.frame_rate.numerator}/{job.frame_rate.denominator}",
+            "frames": str(job.frames),
+            "colorprim": primaries,
+            "transfer": transfer,
+            "colormatrix": matrix,
+        }
         if fmt.aspect:
             given["sar"] = f"{fmt.aspect[0]}:{fmt.aspect[1]}"
         if fmt.chroma == "420":
@@ -101,27 +124,45 @@ class _X264(Codec):
         if fmt.chroma != "400":  # it crashes on the PSNR of 4:0:0, the stock one too
             given["psnr"] = ""
         settings = {setting.name: setting.value for setting in self.settings(job)} | self.whole_paths(
-            {setting.name: setting.value for setting in self.settings(job) if setting.config is None})
+            {setting.name: setting.value for setting in self.settings(job) if setting.config is None}
+        )
         words = [str(program), *arguments(given), *arguments(dict(self._missing(job))), *_rate(job)]
         if job.weight_file:
             idse = job.idse
-            words += ["--idse-weights", str(job.weight_file.absolute()), "--idse-tau", repr(float(idse.tau)),
-                      "--idse-power", repr(float(idse.power)), "--idse-clip", repr(float(idse.clip)),
-                      "--idse-rdoq", f"{idse.rdoq:d}", "--idse-qp-map", f"{idse.qp_map:d}",
-                      "--idse-qp-map-clip", f"{idse.qp_map_clip:d}", "--idse-decisions", f"{idse.decisions:d}"]
+            words += [
+                "--idse-weights",
+                str(job.weight_file.absolute()),
+                "--idse-tau",
+                repr(float(idse.tau)),
+                "--idse-power",
+                repr(float(idse.power)),
+                "--idse-clip",
+                repr(float(idse.clip)),
+                "--idse-rdoq",
+                f"{idse.rdoq:d}",
+                "--idse-qp-map",
+                f"{idse.qp_map:d}",
+                "--idse-qp-map-clip",
+                f"{idse.qp_map_clip:d}",
+                "--idse-decisions",
+                f"{idse.decisions:d}",
+            ]
         words += arguments(settings)
         if job.recon:
             words += ["--dump-yuv", str(job.recon.absolute())]
         return words + ["-o", str(job.bitstream.absolute()), str(job.source.absolute())]
 
     def commands_in(self, folder: Path, job: EncodeJob, program: Path) -> list[list[str]]:
-        """Two passes for an average bit rate, both with the weights: MB-tree's QP offsets, which the second pass takes from
-        the first, hold the map's."""
+        """Two passes for an average bit rate, both with the weights: MB-tree's QP offsets, which the second pass
+        takes from the first, hold the map's."""
         if job.rate.kind != "abr":
             return [self.command(job, program)]
         stats = ["--stats", str(folder / "x264.stats")]
         first = replace(job, recon=None, bitstream=folder / "first-pass.264")
-        return [[*self.command(first, program), "--pass", "1", *stats], [*self.command(job, program), "--pass", "2", *stats]]
+        return [
+            [*self.command(first, program), "--pass", "1", *stats],
+            [*self.command(job, program), "--pass", "2", *stats],
+        ]
 
     def parse_log(self, text: str) -> EncodeLog:
         return log.parse_log(text)
@@ -133,8 +174,12 @@ class _X264(Codec):
         """The bits of pictures without SEI messages, among them x264's list of its options, which a small picture would
         weigh less than."""
         waiting = sei_bits(bitstream.read_bytes())
-        return replace(log, pictures=tuple(replace(picture, bits=picture.bits - bits)
-                                           for picture, bits in zip(log.pictures, waiting, strict=True)))
+        return replace(
+            log,
+            pictures=tuple(
+                replace(picture, bits=picture.bits - bits) for picture, bits in zip(log.pictures, waiting, strict=True)
+            ),
+        )
 
 
 def _rate(job: EncodeJob) -> list[str]:

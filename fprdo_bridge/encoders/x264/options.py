@@ -24,27 +24,34 @@ RULES = (
     Rule("sar", options.ASPECT),
     Rule("quiet log-level", options.LOG),
     Rule("help longhelp fullhelp version", "is no setting of an encode; leave it out"),
-    Rule("idse-weights idse-tau idse-power idse-clip idse-rdoq idse-qp-map idse-qp-map-clip idse-decisions",
-         options.WEIGHTS),
+    Rule(
+        "idse-weights idse-tau idse-power idse-clip idse-rdoq idse-qp-map idse-qp-map-clip idse-decisions",
+        options.WEIGHTS,
+    ),
 )
 
 INPUT_FILES = (InputFile("cqmfile"),)
 
-_FLAG_NAMES = """help longhelp fullhelp version slow-firstpass no-b-adapt open-gop bluray-compat intra-refresh no-scenecut
-    nf no-deblock interlaced tff bff no-interlaced constrained-intra cabac no-cabac no-asm opencl weightb no-weightb no-psy psy
-    mixed-refs no-mixed-refs no-chroma-me 8x8dct no-8x8dct fast-pskip no-fast-pskip no-dct-decimate mbtree no-mbtree
-    sliced-threads no-sliced-threads thread-input non-deterministic cpu-independent psnr ssim quiet verbose no-progress aud
-    force-cfr pic-struct fake-interlaced dts-compress stitchable filler"""
-_VALUE_NAMES = """profile preset tune bitrate bframes b-adapt b-bias b-pyramid avcintra-class avcintra-flavor min-keyint
-    keyint scenecut filter deblock qp qpmin qpmax qpstep crf rc-lookahead ref asm opencl-clbin opencl-device sar fps frames seek
-    output muxer demuxer stdout stdin index analyse partitions direct weightp me merange mvrange mvrange-thread subme psy-rd
-    trellis aq-strength aq-mode deadzone-inter deadzone-intra level ratetol vbv-maxrate vbv-bufsize vbv-init crf-max ipratio
-    pbratio chroma-qp-offset pass stats qcomp qblur cplxblur zones qpfile threads lookahead-threads slice-max-size slice-max-mbs
-    slice-min-mbs slices slices-max sync-lookahead log-level dump-yuv sps-id nr cqm cqmfile cqm4 cqm4i cqm4iy cqm4ic cqm4p
-    cqm4py cqm4pc cqm8 cqm8i cqm8p overscan videoformat range colorprim transfer colormatrix chromaloc tcfile-in tcfile-out
-    timebase crop-rect nal-hrd pulldown frame-packing mastering-display cll alternative-transfer vf video-filter input-fmt
-    input-res input-csp input-depth output-depth output-csp input-range idse-weights idse-tau idse-power idse-clip idse-rdoq
-    idse-qp-map idse-qp-map-clip idse-decisions"""
+_FLAG_NAMES = """
+    help longhelp fullhelp version slow-firstpass no-b-adapt open-gop bluray-compat intra-refresh no-scenecut nf
+    no-deblock interlaced tff bff no-interlaced constrained-intra cabac no-cabac no-asm opencl weightb no-weightb
+    no-psy psy mixed-refs no-mixed-refs no-chroma-me 8x8dct no-8x8dct fast-pskip no-fast-pskip no-dct-decimate mbtree
+    no-mbtree sliced-threads no-sliced-threads thread-input non-deterministic cpu-independent psnr ssim quiet verbose
+    no-progress aud force-cfr pic-struct fake-interlaced dts-compress stitchable filler
+"""
+_VALUE_NAMES = """
+    profile preset tune bitrate bframes b-adapt b-bias b-pyramid avcintra-class avcintra-flavor min-keyint keyint
+    scenecut filter deblock qp qpmin qpmax qpstep crf rc-lookahead ref asm opencl-clbin opencl-device sar fps frames
+    seek output muxer demuxer stdout stdin index analyse partitions direct weightp me merange mvrange mvrange-thread
+    subme psy-rd trellis aq-strength aq-mode deadzone-inter deadzone-intra level ratetol vbv-maxrate vbv-bufsize
+    vbv-init crf-max ipratio pbratio chroma-qp-offset pass stats qcomp qblur cplxblur zones qpfile threads
+    lookahead-threads slice-max-size slice-max-mbs slice-min-mbs slices slices-max sync-lookahead log-level dump-yuv
+    sps-id nr cqm cqmfile cqm4 cqm4i cqm4iy cqm4ic cqm4p cqm4py cqm4pc cqm8 cqm8i cqm8p overscan videoformat range
+    colorprim transfer colormatrix chromaloc tcfile-in tcfile-out timebase crop-rect nal-hrd pulldown frame-packing
+    mastering-display cll alternative-transfer vf video-filter input-fmt input-res input-csp input-depth output-depth
+    output-csp input-range idse-weights idse-tau idse-power idse-clip idse-rdoq idse-qp-map idse-qp-map-clip
+    idse-decisions
+"""
 _FLAGS, _WITH_VALUE = frozenset(_FLAG_NAMES.split()), frozenset(_VALUE_NAMES.split())
 
 
@@ -70,8 +77,10 @@ def arguments(options_of_a_job: dict[str, str]) -> list[str]:
     for name, value in options_of_a_job.items():
         if name in _FLAGS:
             if value not in ("", "0", "1"):
-                raise FprdoError(f"encoder option {name}={value}: {name} takes no value; give {name}= or {name}=1, or "
-                                 f"{name}=0 to leave it out")
+                raise FprdoError(
+                    f"encoder option {name}={value}: {name} takes no value; give {name}= or {name}=1, or "
+                    f"{name}=0 to leave it out"
+                )
             words += [f"--{name}"] * (value != "0")
         elif name in _WITH_VALUE and not value:
             raise FprdoError(f"encoder option {name}: give a value, like {name}=VALUE")
