@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import clip, make_job
+from clips import make_job
 
 from fprdo_bridge import cli, encoders
 from fprdo_bridge.bitstream.bits import BitReader
