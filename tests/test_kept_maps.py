@@ -155,6 +155,13 @@ def test_a_run_that_fails_at_once_leaves_nothing(clip, out):
     assert list(out.parent.iterdir()) == []
 
 
+def test_a_folder_as_output_is_said_before_anything_is_computed(clip, out, extractor):
+    shares = []
+    with pytest.raises(FprdoError, match="out: is a folder; give a file name"):
+        write_weights(clip, SETTINGS, out.parent, extractor, shares.append)
+    assert shares == [] and list(out.parent.iterdir()) == [] and len(list(out.parent.parent.iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     "what", ["files", "mark of others", "file", "link", "link to nowhere", "mark is a link", "mark is a pipe"]
 )

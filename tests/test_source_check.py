@@ -90,6 +90,8 @@ def test_every_map_is_compared(tmp_path, changed, frames, refused):
     "request_, said",
     [
         (FormatRequest(bit_depth=10), "bit_depth 8, not 10"),
+        (FormatRequest(chroma="444"), "chroma 420, not 444"),
+        (FormatRequest(chroma="400", full_range=True), "chroma 420, not 400 and full_range False, not True"),
         (FormatRequest(matrix="bt601"), "matrix bt709, not bt601"),
         (FormatRequest(full_range=True), "full_range False, not True"),
         (FormatRequest(siting="center"), "siting left, not center"),
@@ -106,6 +108,11 @@ def test_the_same_picture_converted_otherwise_cannot_be_told(tmp_path, request_,
             f"{weights}: the weights were computed of one with {said}, so it cannot be told whether they belong to "
             f"{path}"
         )
+
+
+def test_another_size_is_not_the_question_here(tmp_path):
+    weights = weights_of(open_source(str(picture(tmp_path / "one.png", 0))), tmp_path / "one.idse")
+    assert check(weights, open_source(str(clip(tmp_path / "clip_16x12.yuv", 1)))) is None
 
 
 def test_meaning_of_samples_alone_is_no_other_picture(tmp_path):

@@ -224,8 +224,8 @@ def load_extractor(spec: str = DEFAULT_EXTRACTOR, layers: Sequence[str] | None =
             with guarded(f"extractor {given.name} cannot be used", "correct the network"):
                 parts = [name for name, _ in made.named_children()]
             raise FprdoError(
-                f"extractor {given.name} is a module: name its layers (its parts are {', '.join(parts) or 'none'}), like "
-                f"{given.name}:{parts[0] if parts else 'LAYER'}"
+                f"extractor {given.name} is a module: name its layers (its parts are {', '.join(parts) or 'none'}), "
+                f"like {given.name}:{parts[0] if parts else 'LAYER'}"
             )
         return Extractor(given.name, made, layers, scales=given.scales)
     raise FprdoError(f"extractor {given.name} returned {type(made).__name__}: return a torch.nn.Module or an Extractor")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,32 +38,34 @@ def check_source(file: IdseFile, source: Source) -> str | None:
     Returns
     -------
     None if the weights belong to the source, or the file does not say where they come from; a line for the user if the
-    file says it and it cannot be compared, because source and weights differ in bit depth or colour.
+    file says it and it cannot be compared, because source and weights differ in chroma format, bit depth or colour.
+    None too for a source of another size, of which the encoder or the drawing says more.
 
     Raises
     ------
     FprdoError
         The samples are others.
     """
+    coded = coded_format(replace(source.fmt, chroma=file.layout.chroma))
+    if (file.layout.width, file.layout.height) != (coded.width, coded.height):
+        return None  # left to whoever uses them
     different = _first_difference(file, source)
     if different is None:
         return None
     named = file.metadata.get("source")
     origin = f" of {named}" if isinstance(named, str) and named else ""
-    computed = file.metadata.get("colour")
-    if isinstance(computed, dict):
-        now = colour_description(source.fmt)
-        others = [
-            f"{name} {_said(computed[name])}, not {_said(value)}"
-            for name, value in now.items()
-            if name in computed and computed[name] != value
-        ]
-        if others:
-            return (
-                f"{file.path}: the weights were computed{origin} with {' and '.join(others)}, so it cannot be told "
-                "whether "
-                f"they belong to {source.origin}"
-            )
+    colour = file.metadata.get("colour")
+    computed = {"chroma": file.layout.chroma, **(colour if isinstance(colour, dict) else {})}
+    others = [
+        f"{name} {_said(computed[name])}, not {_said(value)}"
+        for name, value in {"chroma": source.fmt.chroma, **colour_description(source.fmt)}.items()
+        if name in computed and computed[name] != value
+    ]
+    if others:
+        return (
+            f"{file.path}: the weights were computed{origin} with {' and '.join(others)}, so it cannot be told whether "
+            f"they belong to {source.origin}"
+        )
     raise FprdoError(
         f"{file.path}: the weights{origin} were computed from another picture than {different} of "
         f"{source.origin}; compute its own (fprdo weights), or say --force-weights"
