@@ -1,7 +1,9 @@
 """Extractors: the default network against its package, plug-ins and their mistakes, the feature distance."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from torch import nn
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.extractors import Extractor, feature_distance, load_extractor
 from fprdo_bridge.importance.fingerprint import state_fingerprint
+from fprdo_bridge.importance.specification import Specification
 from fprdo_bridge.importance.weights import compute_map
 from fprdo_bridge.video.formats import VideoFormat
 
@@ -347,3 +350,19 @@ def test_ctrl_c_in_a_plug_in_stays_a_stop(plug_in, where):
     plug_in("raise KeyboardInterrupt\n" if where == "import" else "def f():\n    raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
         load_extractor("plugged:f")
+
+
+def test_examples_of_the_documentation():
+    """Names of extractors on the command lines are of the form, and the extractors are made and differentiate."""
+    text = (Path(__file__).parents[1] / "docs" / "extractors.md").read_text()
+    named = re.findall(r"--(?:extractor|measure) (\S+)", text)
+    assert len(named) >= 4 and all(Specification.parse(spec) for spec in named)
+    own = next(block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "Extractor(" in block)
+    names: dict = {}
+    exec(compile(own, "docs/extractors.md", "exec"), names)
+    fmt = VideoFormat(60, 40)
+    frame = tuple(np.arange(h * w, dtype=np.uint8).reshape(h, w) for h, w in fmt.plane_shapes)
+    classifier, segmenter = names["classifier"](), names["segmenter"]()
+    assert classifier.scales == (224, None) and segmenter.strides == (2, 4)
+    for extractor in (classifier, segmenter):
+        assert compute_map(frame, fmt, extractor, probes=1, tile_samples=2000).plane_gain[0] == 1
