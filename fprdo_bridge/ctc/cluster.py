@@ -121,7 +121,7 @@ class DaskPool:
         for name, key in message["inputs"].items():
             file = {"map": "weights.idse", "encode": "bitstream.bin"}[name]
             yield f"{key}/{file}", (self._store.place(key) / file).read_bytes()
-        for number, path in enumerate(how.get("config", ())):
+        for number, path in enumerate(how.get("setup", {}).get("config", ())):
             yield f"config/{number}-{Path(path).name}", Path(path).read_bytes()
         if how.get("annotations"):
             yield "annotations", Path(how["annotations"]).read_bytes()
@@ -190,8 +190,9 @@ def _hello(path: list[str]) -> str:
 
 def _without_paths(how: Mapping[str, Any]) -> dict[str, Any]:
     kept = dict(how)
-    if "config" in kept:
-        kept["config"] = [f"{number}-{Path(path).name}" for number, path in enumerate(kept["config"])]
+    if "setup" in kept:
+        names = [f"{number}-{Path(path).name}" for number, path in enumerate(kept["setup"]["config"])]
+        kept["setup"] = {**kept["setup"], "config": names}
     kept["suffix"] = "" if how.get("origin", "").startswith("skimage:") else Path(how.get("origin", "")).suffix
     return kept
 
@@ -245,8 +246,8 @@ def run_remote(message: dict[str, Any], inputs: dict[str, bytes]) -> dict[str, A
                 path = (site.folder / "inputs" if "/" in name and not name.startswith("config/") else work) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
-        if "config" in how:
-            how["config"] = [str(work / "config" / name) for name in how["config"]]
+        if "setup" in how:
+            how["setup"] = {**how["setup"], "config": [str(work / "config" / name) for name in how["setup"]["config"]]}
         if how.get("annotations"):
             how["annotations"] = str(work / "annotations")
         output = work / "output"

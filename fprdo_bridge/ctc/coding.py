@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from fprdo_bridge import encoders
 from fprdo_bridge.bitstream import libav
 from fprdo_bridge.ctc.conditions import Clip, EncoderSetting, Variant
-from fprdo_bridge.encoders import running
+from fprdo_bridge.encoders import Codec, running
 from fprdo_bridge.encoders.decoding import decode_own
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
 from fprdo_bridge.errors import FprdoError
@@ -45,15 +47,23 @@ class Setup:
     options: Mapping[str, str]
     idse: IdseOptions | None
 
-    def spec(self) -> dict[str, object]:
-        """What of it determines a bitstream."""
-        return {"encoder": self.encoder, "build": self.build, "configs": list(self.config_hashes),
-                "options": [list(pair) for pair in self.options.items()],  # the last of two equal ones wins
-                "idse": asdict(self.idse) if self.idse else None}
+    def how(self) -> dict[str, Any]:
+        """The setup as JSON, for `restored`."""
+        return {**asdict(self), "config": [str(path) for path in self.config]}
 
-    def how(self) -> dict[str, object]:
-        """What else a worker has to know."""
-        return {"config": [str(path) for path in self.config], "stock": self.stock, "version": self.version}
+    @classmethod
+    def restored(cls, how: Mapping[str, Any]) -> Setup:
+        """The setup of a worker, whose configuration files may lie elsewhere."""
+        return cls(
+            how["encoder"],
+            how["version"],
+            how["build"],
+            how["stock"],
+            tuple(map(Path, how["config"])),
+            tuple(how["config_hashes"]),
+            dict(how["options"]),
+            IdseOptions(**how["idse"]) if how["idse"] else None,
+        )
 
 
 def title(encoder: str) -> str:
@@ -72,7 +82,11 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
     """
     codec, weighted = encoders.get(setting.encoder), variant.idse is not None
     tools = codec.tools()
-    config = (_file(data, setting.config, tools.config_dir),) if setting.config else (codec.config_for(setting.structure, fmt, tools),)
+    config: tuple[Path, ...] = (
+        _file(data, setting.config, tools.config_dir)
+        if setting.config
+        else codec.config_for(setting.structure, fmt, tools),
+    )
     if clip.config:
         config += (_file(data, clip.config, tools.config_dir),)
     options = dict(setting.options)
@@ -80,8 +94,10 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
         options[codec.intra_period_option] = str(clip.intra_period)
     if variant.kind == "aq":
         if not codec.adaptive_qp(variant.mode):
-            raise FprdoError(f"variant {variant.name}: {codec.title} has no adaptive QP of its own; name the encoders that it "
-                             "is for, like encoders = [\"hm\"]")
+            raise FprdoError(
+                f"variant {variant.name}: {codec.title} has no adaptive QP of its own; name the encoders that it "
+                'is for, like encoders = ["hm"]'
+            )
         options |= codec.adaptive_qp(variant.mode)
     if variant.kind == "defaults":
         options |= codec.own_defaults
@@ -89,8 +105,78 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
         options = {**codec.weighted_options(variant.idse), **options}
     options |= variant.options
     program = tools.encoder if weighted else tools.stock_encoder
-    return Setup(codec.name, tools.version, program.parent.parent.name, not weighted, config,
-                 tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in config), options, variant.idse)
+    return Setup(
+        codec.name,
+        tools.version,
+        program.parent.parent.name,
+        not weighted,
+        config,
+        tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in config),
+        options,
+        variant.idse,
+    )
+
+
+def _job(
+    setup: Setup,
+    fmt: VideoFormat,
+    frames: int,
+    rate: Fraction,
+    control: str,
+    value: float,
+    source: Path,
+    folder: Path,
+    weights: Path | None,
+    title: str,
+) -> EncodeJob:
+    """The encode of a rate point, with its outputs in `folder`."""
+    return EncodeJob(
+        source=source,
+        fmt=fmt,
+        frames=frames,
+        rate=Rate(control, value),
+        bitstream=folder / "bitstream.bin",
+        recon=folder / "recon.yuv",
+        config=setup.config,
+        options=dict(setup.options),
+        weights=weights,
+        idse=setup.idse or IdseOptions(),
+        frame_rate=rate,
+        portable=True,
+        title=title,
+    )
+
+
+def point(
+    setup: Setup, fmt: VideoFormat, frames: int, rate: Fraction, control: str, value: float, title: str
+) -> dict[str, object]:
+    """What determines the bitstream of a rate point besides the source and the weights: the encoder's build, its command
+    line without the names of files, and the content of its configuration files.
+
+    Raises
+    ------
+    FprdoError
+        What the encoder would refuse, as far as it does not depend on the source's samples.
+    """
+    codec = encoders.get(setup.encoder)
+    place = Path("/fprdo")  # stands for every folder: a name in a command line is no part of a result
+    job = _job(
+        setup,
+        fmt,
+        frames,
+        rate,
+        control,
+        value,
+        place / "source.yuv",
+        place,
+        None if setup.idse is None else place / "weights.idse",
+        title,
+    )
+    _check(codec, job, setup)
+    command = codec.command(job, place / codec.name)
+    for number, path in enumerate(setup.config):
+        command = [word.replace(str(path.absolute()), f"config {number}") for word in command]
+    return {"encoder": setup.encoder, "build": setup.build, "configs": list(setup.config_hashes), "command": command}
 
 
 def _file(data: Path, name: str, own: Path) -> Path:
@@ -101,80 +187,105 @@ def _file(data: Path, name: str, own: Path) -> Path:
     raise FprdoError(f"{data / name}: no such configuration file; check the name and --data")
 
 
-def check(setup: Setup, fmt: VideoFormat, control: str, value: float, title: str) -> None:
-    """Refuse at plan time what the encoder would refuse; the source need not be there. Raises FprdoError."""
-    encoder = encoders.get(setup.encoder)
-    adaptive = any(setup.options.get(name, "0") != "0" for name in encoder.adaptive_qp(1))
-    if adaptive and control == "qp" and not encoder.adaptive_at_constant_qp:
-        raise FprdoError(f"{title}: {encoder.title} has no adaptive quantisation at constant QP; give rate points as crf")
-    if control not in encoder.rates:
-        raise FprdoError(f"{title}: {encoder.title} knows {', '.join(encoder.rates)}, not {control}")
-    if fmt.bit_depth > encoder.max_bit_depth:
-        raise FprdoError(f"{title}: {encoder.title} codes up to {encoder.max_bit_depth} bits, not {fmt.bit_depth}")
-    lowest = -6 * (fmt.bit_depth - 8)
-    if control != "abr" and not lowest <= value <= _HIGHEST:
-        raise FprdoError(f"{title}: {control.upper()} {value:g} is not one of {encoder.title}'s, {lowest} to {_HIGHEST} for "
-                         f"{fmt.bit_depth} bits")
+def _check(codec: Codec, job: EncodeJob, setup: Setup) -> None:
+    """What encoders.checking looks at, but for the source. Raises FprdoError."""
+    rate, title = job.rate, job.title
+    if job.fmt.bit_depth > codec.max_bit_depth:
+        raise FprdoError(f"{title}: {codec.title} codes up to {codec.max_bit_depth} bits, not {job.fmt.bit_depth}")
+    if rate.kind not in codec.rates:
+        raise FprdoError(f"{title}: {codec.title} knows {', '.join(codec.rates)}, not {rate.kind}")
+    adaptive = any(setup.options.get(name, "0") != "0" for name in codec.adaptive_qp(1))
+    if adaptive and rate.kind == "qp" and not codec.adaptive_at_constant_qp:
+        raise FprdoError(f"{title}: {codec.title} has no adaptive quantisation at constant QP; give rate points as crf")
+    try:
+        codec.check_options(job)
+        codec.check(job)
+        depth = codec.coded_bit_depth(job)
+    except FprdoError as error:
+        raise FprdoError(str(error) if str(error).startswith(title) else f"{title}: {error}") from None
+    lowest = -6 * (depth - 8)  # -QpBdOffsetY, H.265 clause 7.4.3.2.1 and H.264 clause 7.4.2.1.1
+    if rate.kind != "abr" and not lowest <= rate.value <= _HIGHEST:
+        raise FprdoError(f"{title}: {rate} is not one of {codec.title}'s, {lowest} to {_HIGHEST} for {depth} bits")
 
 
 def cost(encoder: str, fmt: VideoFormat, frames: int) -> tuple[float, int]:
     """Rough seconds of one core, and bytes of memory, of an encode."""
     codec, samples = encoders.get(encoder), fmt.width * fmt.height
-    return (0.02 + codec.seconds_per_megasample * samples * frames / 1e6,
-            (40 << 20) + codec.bytes_per_sample * samples)
+    return (0.02 + codec.seconds_per_megasample * samples * frames / 1e6, (40 << 20) + codec.bytes_per_sample * samples)
 
 
 # ---- encoding --------------------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Encoded:
     """What an encode left besides its files.
 
     `bits` counts pictures and parameter sets, `bitstream_bits` the whole file; `recon` is the hash of the encoder's
-    reconstruction (`frames_hash`); `memory` is the peak in bytes, None where it is not known.
+    reconstruction (`frames_hash`), of format `format`; `memory` is the peak in bytes, None where it is not known.
     """
 
     bits: int
     bitstream_bits: int
     recon: str
+    format: dict[str, Any]
     seconds: float
     memory: int | None
     command: str
     qp_offset_mean: float
 
 
-def encode(spec: Mapping, how: Mapping, source: Path, fmt: VideoFormat, frames: int, rate: Fraction, weights: Path | None,
-           folder: Path) -> Encoded:
+def encode(
+    setup: Setup,
+    fmt: VideoFormat,
+    frames: int,
+    rate: Fraction,
+    control: str,
+    value: float,
+    source: Path,
+    weights: Path | None,
+    folder: Path,
+    title: str,
+) -> Encoded:
     """Run an encoder; leaves bitstream.bin and log.txt in `folder`.
 
     Parameters
     ----------
-    spec, how : of an encode job: Setup's, with control and value of the rate
-    source : raw samples of format `fmt`
     rate : pictures per second
+    control, value : the rate point
+    source : raw samples of format `fmt`
+    weights : of an encode with weights
 
     Raises
     ------
     FprdoError
         The build differs from the one of the plan, or the encode fails.
     """
-    codec = encoders.get(spec["encoder"])
+    codec = encoders.get(setup.encoder)
     tools = codec.tools()
-    program = tools.stock_encoder if how["stock"] else tools.encoder
-    if program.parent.parent.name != spec["build"]:
-        raise FprdoError(f"{program}: is another build than the plan's ({spec['build']}); run python3 build.py {codec.name} "
-                         "here from the same sources")
-    job = EncodeJob(source=source, fmt=fmt, frames=frames, rate=Rate(spec["control"], spec["value"]), bitstream=folder / "bitstream.bin",
-                    recon=folder / "recon.yuv", config=tuple(map(Path, how["config"])), options=dict(spec["options"]),
-                    weights=weights, idse=IdseOptions(**spec["idse"]) if spec["idse"] else IdseOptions(),
-                    frame_rate=rate, portable=True, title=how["title"])
-    result = running.encode(codec, job, tools, stock=how["stock"])
-    recon = frames_hash(read_yuv(job.recon, result.fmt))
-    job.recon.unlink()
+    program = tools.stock_encoder if setup.stock else tools.encoder
+    if program.parent.parent.name != setup.build:
+        raise FprdoError(
+            f"{program}: is another build than the plan's ({setup.build}); run python3 build.py {codec.name} "
+            "here from the same sources"
+        )
+    job = _job(setup, fmt, frames, rate, control, value, source, folder, weights, title)
+    result = running.encode(codec, job, tools, stock=setup.stock)
+    assert result.recon and result.log_file
+    recon = frames_hash(read_yuv(result.recon, result.fmt))
+    result.recon.unlink()
     result.log_file.rename(folder / "log.txt")
     idse = result.log.idse
-    return Encoded(result.bits, 8 * job.bitstream.stat().st_size, recon, result.log.seconds or 0.0,
-                   result.peak_memory, " ".join(result.command), idse.qp_offset_mean if idse else 0.0)
+    return Encoded(
+        result.bits,
+        8 * job.bitstream.stat().st_size,
+        recon,
+        asdict(result.fmt),
+        result.log.seconds or 0.0,
+        result.peak_memory,
+        shlex.join(result.command),
+        idse.qp_offset_mean if idse else 0.0,
+    )
 
 
 def compiler(encoder: str, stock: bool) -> str:
@@ -186,6 +297,7 @@ def compiler(encoder: str, stock: bool) -> str:
 
 
 # ---- decoding --------------------------------------------------------------------------------------------------------
+
 
 def frames_hash(frames: Iterable[Frame]) -> str:
     """SHA-256 over the samples of all frames, 16-bit samples in little-endian order."""
@@ -232,8 +344,10 @@ def verify(encoder: str, bitstream: Path, fmt: VideoFormat, expected: str, folde
 
 def _compare(name: str, bitstream: Path, frames: Iterable[Frame], expected: str) -> None:
     if frames_hash(frames) != expected:
-        raise FprdoError(f"{bitstream.name}: {name} decodes something else than the encoder's reconstruction; this is a "
-                         "bug, please report it")
+        raise FprdoError(
+            f"{bitstream.name}: {name} decodes something else than the encoder's reconstruction; this is a "
+            "bug, please report it"
+        )
 
 
 def decode(encoder: str, bitstream: Path, fmt: VideoFormat, folder: Path) -> Iterator[Frame]:
@@ -247,19 +361,22 @@ def decode(encoder: str, bitstream: Path, fmt: VideoFormat, folder: Path) -> Ite
 
 # ---- weights ---------------------------------------------------------------------------------------------------------
 
+
 def map_spec(settings: WeightSettings) -> dict[str, object]:
     """What of map settings determines a map; loads the network once to name its weights. Raises FprdoError."""
-    return {"settings": {**asdict(settings), "layers": list(settings.layers) if settings.layers else None},
-            "extractor": settings.load().description()}
+    return {
+        "settings": {**asdict(settings), "layers": list(settings.layers) if settings.layers else None},
+        "extractor": settings.load().description(),
+    }
 
 
-def map_settings(spec: Mapping) -> WeightSettings:
+def map_settings(spec: Mapping[str, Any]) -> WeightSettings:
     """The settings of a map job."""
     settings = spec["settings"]
     return WeightSettings(**{**settings, "layers": tuple(settings["layers"]) if settings["layers"] else None})
 
 
-def write_map(source: Source, settings: WeightSettings, extractor: object, path: Path) -> None:
+def write_map(source: Source, settings: WeightSettings, extractor: Any, path: Path) -> None:
     """Compute the weights of a source. Raises FprdoError."""
     write_weights(source, settings, path, extractor)
 
@@ -267,5 +384,8 @@ def write_map(source: Source, settings: WeightSettings, extractor: object, path:
 def map_cost(settings: WeightSettings, fmt: VideoFormat, frames: int) -> tuple[float, int, int]:
     """Rough seconds of one core, bytes of memory and bytes on the disk of a map."""
     samples, maps = fmt.width * fmt.height, -(-frames // settings.frames_per_map)
-    return (1 + maps * settings.probes * 1.2 * samples / 1e6, (400 << 20) + 1300 * min(samples, 1 << 21),
-            (64 << 10) + 15 * samples * maps)
+    return (
+        1 + maps * settings.probes * 1.2 * samples / 1e6,
+        (400 << 20) + 1300 * min(samples, 1 << 21),
+        (64 << 10) + 15 * samples * maps,
+    )

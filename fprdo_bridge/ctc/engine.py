@@ -228,11 +228,12 @@ class Engine:
         message = job.message(str(self._store.workplace.absolute() / f"{job.key[:24]}-{running.tries}"))
         if job.kind in ("decode", "score") and "encode" in job.inputs:
             try:
-                recon = self._store.record(job.inputs["encode"])["result"]["recon"]
+                encoded = self._store.record(job.inputs["encode"])["result"]
+                known = {name: encoded[name] for name in ("recon", "format")}
             except (FprdoError, KeyError) as error:
                 self._failed(running, f"{error}", "")
                 return
-            message["how"] = {**job.how, "recon": recon}
+            message["how"] = {**job.how, **known}
         self._running[job.key] = running
         self._pool.submit(message, running.group.source)
 

@@ -24,7 +24,7 @@ from fprdo_bridge.ctc.conditions import TaskSetting
 from fprdo_bridge.ctc.jobs import digest
 from fprdo_bridge.ctc.tasks import Frames, Task, make
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.formats import Frame, VideoFormat, deepened
 from fprdo_bridge.video.raw import read_yuv, write_yuv
 
 T = TypeVar("T")
@@ -138,16 +138,25 @@ class Executor:
         fmt, frames = VideoFormat(**spec["source"]["format"]), -(-spec["source"]["frames"] // spec["source"]["every"])
         weights = self._place(message["inputs"]["map"]) / "weights.idse" if "map" in message["inputs"] else None
         done = coding.encode(
-            spec, how, self._samples(message), fmt, frames, Fraction(spec["source"]["fps"]), weights, output
+            coding.Setup.restored(how["setup"]),
+            fmt,
+            frames,
+            Fraction(spec["source"]["fps"]),
+            how["control"],
+            how["value"],
+            self._samples(message),
+            weights,
+            output,
+            how["title"],
         )
         result = asdict(done)
         extra = {name: result.pop(name) for name in ("command", "memory")}
-        return result, extra | {"compiler": _compiler(spec["encoder"], how["stock"])}
+        return result, extra | {"compiler": _compiler(spec["encoder"], how["setup"]["stock"])}
 
     def _decode(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec = message["spec"]
         folder = self._place(message["inputs"]["encode"])
-        fmt = VideoFormat(**spec["source"]["format"])
+        fmt = VideoFormat(**message["how"]["format"])
         seconds = coding.verify(spec["encoder"], folder / "bitstream.bin", fmt, message["how"]["recon"], output)
         return {"decoders": list(seconds), "recon": message["how"]["recon"], "seconds": seconds}, {}
 
@@ -156,7 +165,13 @@ class Executor:
         self._one_thread()
         original = self._original(message)
         name = digest(
-            [message["how"]["task"], message["how"]["arguments"], message["spec"]["source"], message["spec"]["truth"]]
+            [
+                message["how"]["task"],
+                message["how"]["arguments"],
+                message["spec"]["source"],
+                message["spec"]["truth"],
+                message["how"].get("format"),
+            ]
         )
         prepared = _keep(self._prepared, name, lambda: task.prepare(original), 8 * _KEPT)
         record = (
@@ -194,8 +209,10 @@ class Executor:
         return _keep(self._raw, name, make_raw, _KEPT, lambda _, path: path.unlink(missing_ok=True))
 
     def _original(self, message: Message) -> Frames:
+        """The frames of a source, at the bit depth of what was decoded."""
         spec, how = message["spec"]["source"], message["how"]
-        fmt, name = VideoFormat(**spec["format"]), digest(spec)
+        fmt, deep = VideoFormat(**spec["format"]), VideoFormat(**how.get("format", spec["format"]))
+        name = digest([spec, how.get("format", spec["format"])])
 
         def open_original() -> Frames:
             read: Callable[[], Iterator[Frame]]
@@ -203,7 +220,7 @@ class Executor:
             if spec["kind"] == "picture":
                 frames = list(material.read_frames(spec, how))
                 read = lambda: iter(frames)  # noqa: E731
-            return Frames(fmt, read, how.get("image_id"), how.get("annotations"))
+            return Frames(deep, lambda: deepened(read(), fmt, deep), how.get("image_id"), how.get("annotations"))
 
         if spec["kind"] != "picture":
             self._samples(message)  # may have been dropped since
@@ -212,7 +229,7 @@ class Executor:
     def _decoded(self, message: Message) -> Frames:
         """The pictures of a bitstream; decoded once for all tasks that follow one another."""
         spec, key = message["spec"], message["inputs"]["encode"]
-        fmt = VideoFormat(**spec["source"]["format"])
+        fmt = VideoFormat(**message["how"]["format"])
 
         def decode() -> Frames:
             work = self._scratch / f"{key}.decode"

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from fprdo_bridge import __version__
-
 # Raised by one when a kind of job comes to give another result for the same inputs.
 REVISIONS = {"map": 1, "encode": 1, "decode": 1, "score": 1}
 
@@ -41,7 +39,7 @@ class Job:
     @cached_property
     def key(self) -> str:
         """64 hexadecimal digits."""
-        return digest([__version__, self.kind, REVISIONS[self.kind], self.spec, dict(self.inputs)])
+        return digest([self.kind, REVISIONS[self.kind], self.spec, dict(self.inputs)])
 
     def message(self, output: str) -> dict[str, Any]:
         """The job as a worker gets it, with the folder for its files."""

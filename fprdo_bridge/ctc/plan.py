@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fprdo_bridge.ctc import coding, material
-from fprdo_bridge.ctc.conditions import Conditions, EncoderSetting, Rates, TaskSetting, Variant
+from fprdo_bridge.ctc.conditions import Conditions, EncoderSetting, TaskSetting, Variant
 from fprdo_bridge.ctc.jobs import Job
 from fprdo_bridge.ctc.material import Hashes, Item
 from fprdo_bridge.ctc.tasks import Frames, Task, make
@@ -18,6 +18,7 @@ from fprdo_bridge.errors import FprdoError
 
 
 Json = dict[str, Any]
+_KEPT = 4096  # command lines; pictures of one size share them
 _Judge = tuple[Task, TaskSetting, Json, object]  # with its identity, and the truth that it has of an item
 
 
@@ -85,7 +86,8 @@ class Plan:
     tasks: dict[str, tuple[Task, TaskSetting, Json]]
     maps: dict[str, Json]
     problems: list[str] = field(default_factory=list)
-    _setups: dict[tuple[object, ...], tuple[coding.Setup, list[float]] | None] = field(default_factory=dict)
+    _setups: dict[tuple[object, ...], coding.Setup | None] = field(default_factory=dict)
+    _specs: dict[tuple[object, ...], Json | None] = field(default_factory=dict)
 
     def groups(self) -> Iterator[Group]:
         """The jobs, item by item. What is left out is added to `problems` once."""
@@ -127,38 +129,39 @@ class Plan:
         return found
 
     def _points(
-        self, item: Item, encoder: EncoderSetting, variant: Variant, tasks: Mapping[str, _Judge], units: dict[str, Unit]
+        self,
+        item: Item,
+        encoder: EncoderSetting,
+        variant: Variant,
+        tasks: Mapping[str, _Judge],
+        units: dict[str, Unit],
     ) -> list[Point]:
         rates = variant.rates or item.clip.rates.get(encoder.structure) or item.clip.rates.get("") or encoder.rates
-        setup = self._setup(item, encoder, variant, rates)
-        if setup is None:
+        setup = self._setup(item, encoder, variant)
+        if setup is None or variant.map is not None and variant.map not in self.maps:
             return []
-        source, how = (
-            item.spec(encoder.subsample),
-            {**item.how(), "image_id": item.image_id, "annotations": item.annotations},
-        )
-        frames, needs = item.coded(encoder.subsample), None
-        inputs: dict[str, str] = {}
-        if variant.map is not None:
-            if variant.map not in self.maps:
-                return []
-            needs = self._map(item, source, how, variant.map, frames)
-            units.setdefault(needs.key, Unit((needs,)))
-            inputs = {"map": needs.key}
+        source, frames = item.spec(encoder.subsample), item.coded(encoder.subsample)
+        how = {**item.how(), "image_id": item.image_id, "annotations": item.annotations}
+        needs = self._map(item, source, how, variant.map, frames) if variant.map is not None else None
         points = []
-        for value in setup[1]:
+        for value in rates.points:
+            spec = self._spec(item, encoder, variant, setup, rates.control, value)
+            if spec is None:
+                continue
             name = f"{item.name} {encoder.name} {variant.name} {rates.control} {value:g}"
             seconds, memory = coding.cost(encoder.encoder, item.fmt, frames)
             encode = Job(
                 "encode",
-                {"source": source, **setup[0].spec(), "control": rates.control, "value": value},
-                inputs,
-                {**how, **setup[0].how(), "title": name},
+                {"source": source, **spec},
+                {"map": needs.key} if needs else {},
+                {**how, "setup": setup.how(), "control": rates.control, "value": value, "title": name},
                 f"encode {name}",
                 seconds,
                 memory,
                 (8 << 10) + item.fmt.width * item.fmt.height * frames // 12,
             )
+            if needs:
+                units.setdefault(needs.key, Unit((needs,)))
             units.setdefault(encode.key, Unit((encode,)))
             below = {"encode": encode.key}
             decode = Job(
@@ -171,11 +174,11 @@ class Plan:
                 memory,
                 4 << 10,
             )
-            scores = [
-                self._score(item, encoder.subsample, title, judge, below, {"encoder": encoder.encoder, "title": name})
-                for title, judge in tasks.items()
-            ]
-            units.setdefault(decode.key, Unit((decode, *scores)))
+            more = {"encoder": encoder.encoder, "title": name}
+            scores = {
+                title: self._score(item, encoder.subsample, title, judge, below, more) for title, judge in tasks.items()
+            }
+            units.setdefault(decode.key, Unit((decode, *scores.values())))
             points.append(
                 Point(
                     encoder.name,
@@ -183,32 +186,46 @@ class Plan:
                     value,
                     encode.key,
                     decode.key,
-                    dict(zip(tasks, (job.key for job in scores))),
+                    {title: job.key for title, job in scores.items()},
                     needs.key if needs else None,
                 )
             )
         return points
 
-    def _setup(
-        self, item: Item, encoder: EncoderSetting, variant: Variant, rates: Rates
-    ) -> tuple[coding.Setup, list[float]] | None:
-        """How the encoder is run, and the rate points that it has."""
-        fmt, clip = item.fmt, item.clip
-        name = (encoder.name, variant.name, clip.config, clip.intra_period, fmt.chroma, fmt.bit_depth, rates)
+    def _setup(self, item: Item, encoder: EncoderSetting, variant: Variant) -> coding.Setup | None:
+        """How the encoder is run; None if it cannot be."""
+        clip = item.clip
+        name = (encoder.name, variant.name, clip.config, clip.intra_period, item.fmt.chroma, item.fmt.bit_depth)
         if name not in self._setups:
             self._setups[name] = None
             try:
-                found, points = coding.setup(encoder, variant, clip, fmt, self.data), []
-                for value in rates.points:
-                    try:
-                        coding.check(found, fmt, rates.control, value, f"variant {variant.name}, {item.name}")
-                        points.append(value)
-                    except FprdoError as error:
-                        self._problem(f"encoder {encoder.name}: {error}")
-                self._setups[name] = (found, points) if points else None
+                self._setups[name] = coding.setup(encoder, variant, clip, item.fmt, self.data)
             except FprdoError as error:
                 self._problem(f"encoder {encoder.name}: {error}")
         return self._setups[name]
+
+    def _spec(
+        self,
+        item: Item,
+        encoder: EncoderSetting,
+        variant: Variant,
+        setup: coding.Setup,
+        control: str,
+        value: float,
+    ) -> Json | None:
+        """What determines the bitstream of a rate point besides source and weights; None if the encoder refuses it."""
+        fmt, frames, rate = item.fmt, item.coded(encoder.subsample), item.fps / encoder.subsample
+        name = (encoder.name, variant.name, item.clip.config, item.clip.intra_period, fmt, frames, rate, control, value)
+        if name not in self._specs:
+            while len(self._specs) > _KEPT:
+                self._specs.pop(next(iter(self._specs)))
+            title = f"variant {variant.name}{f', {item.name}' if item.clip.rates else ''}"
+            try:
+                self._specs[name] = coding.point(setup, fmt, frames, rate, control, value, title)
+            except FprdoError as error:
+                self._specs[name] = None
+                self._problem(f"encoder {encoder.name}: {error}")
+        return self._specs[name]
 
     def _map(self, item: Item, source: Json, how: Json, name: str, frames: int) -> Job:
         settings = self.conditions.maps[name]
