@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fprdo_bridge.ctc import pchip
 from fprdo_bridge.errors import FprdoError
 
 METHODS = ("pchip", "akima")
@@ -90,23 +91,40 @@ def monotone(curve: Curve) -> Fit:
     Neighbours to which the fit gives one score become one point at the mean of their log rates, since a rate as a
     function of the score needs scores that differ. A curve that rises already comes back as it is.
     """
-    from scipy.optimize import isotonic_regression
-
-    order = sorted(range(len(curve.rates)), key=lambda index: (curve.rates[index], curve.scores[index]))
-    raw = Curve(tuple(curve.rates[index] for index in order), tuple(curve.scores[index] for index in order))
-    rates, starts = np.unique(raw.rates, return_index=True)  # points of one rate are one point of their mean score
-    counts = np.diff([*starts, len(order)])
-    means = np.add.reduceat(np.asarray(raw.scores), starts) / counts
-    fitted = isotonic_regression(means, weights=counts.astype(float)).x
-    _, first, inverse = np.unique(fitted, return_index=True, return_inverse=True)
-    weights = np.bincount(inverse, counts)
-    merged = np.exp(np.bincount(inverse, counts * np.log(rates)) / weights)
-    alone = np.bincount(inverse) == 1
-    merged[alone] = rates[first[alone]]
-    kept = int((alone & (counts[first] == 1)).sum())
-    if kept == len(order):
+    points = sorted(zip(curve.rates, curve.scores))
+    raw = Curve(tuple(rate for rate, _ in points), tuple(score for _, score in points))
+    blocks: list[_Block] = []
+    for rate, score in points:  # points of one rate are one point of their mean score
+        if blocks and blocks[-1].rate == rate:
+            blocks[-1] = blocks[-1].joined(_Block(1, score, rate), rate)
+        else:
+            blocks.append(_Block(1, score, rate))
+    merged: list[_Block] = []
+    for block in blocks:  # pool adjacent violators
+        while merged and merged[-1].score >= block.score:
+            before = merged.pop()
+            logs = before.count * math.log(before.rate) + block.count * math.log(block.rate)
+            block = before.joined(block, math.exp(logs / (before.count + block.count)))
+        merged.append(block)
+    kept = sum(block.count == 1 for block in merged)
+    if kept == len(points):
         return Fit(raw, raw, 0)
-    return Fit(Curve(tuple(merged), tuple(fitted[first])), raw, len(order) - kept)
+    fit = Curve(tuple(block.rate for block in merged), tuple(block.score for block in merged))
+    return Fit(fit, raw, len(points) - kept)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Points that the fit makes one."""
+
+    count: int
+    score: float
+    rate: float
+
+    def joined(self, other: _Block, rate: float) -> _Block:
+        """Both, at a rate, with the mean score of all their points."""
+        count = self.count + other.count
+        return _Block(count, (self.count * self.score + other.count * other.score) / count, rate)
 
 
 def rising(curve: Curve) -> Fit:
@@ -172,10 +190,7 @@ def bd_rate_of_fits(anchor: Fit, test: Fit, method: str = "pchip") -> BdRate:
     """The same of two curves that are fitted already. Raises NotComparable if they have no score in common."""
     if method not in METHODS:
         raise FprdoError(f"interpolation {method!r}: use {' or '.join(METHODS)}")
-    spans = [(one.curve.scores[0], one.curve.scores[-1]) for one in (anchor, test)]
-    low, high = max(span[0] for span in spans), min(span[1] for span in spans)
-    if not low < high:
-        raise NotComparable("the curves share no score (" + " and ".join(f"{a:.4g} to {b:.4g}" for a, b in spans) + ")")
+    low, high, whole = _common(anchor, test)
     import bjontegaard  # here because it loads matplotlib
 
     percent = bjontegaard.bd_rate(
@@ -187,8 +202,25 @@ def bd_rate_of_fits(anchor: Fit, test: Fit, method: str = "pchip") -> BdRate:
         require_matching_points=False,
         min_overlap=0,
     )
-    whole = max(span[1] for span in spans) - min(span[0] for span in spans)
     return BdRate(float(percent), (high - low) / whole, (anchor.refitted, test.refitted))
+
+
+def quick_bd_rate(anchor: Fit, test: Fit, method: str = "pchip") -> float:
+    """The same number, much faster for "pchip": for the many resamples of an interval. Raises NotComparable."""
+    if method != "pchip":
+        return bd_rate_of_fits(anchor, test, method).percent
+    low, high, _ = _common(anchor, test)
+    means = [pchip.mean(one.curve.scores, list(map(math.log, one.curve.rates)), low, high) for one in (anchor, test)]
+    return 100 * math.expm1(means[1] - means[0])
+
+
+def _common(anchor: Fit, test: Fit) -> tuple[float, float, float]:
+    """Ends of the scores that both curves reach, and the width of all that either reaches. Raises NotComparable."""
+    spans = [(one.curve.scores[0], one.curve.scores[-1]) for one in (anchor, test)]
+    low, high = max(span[0] for span in spans), min(span[1] for span in spans)
+    if not low < high:
+        raise NotComparable("the curves share no score (" + " and ".join(f"{a:.4g} to {b:.4g}" for a, b in spans) + ")")
+    return low, high, max(span[1] for span in spans) - min(span[0] for span in spans)
 
 
 # ---- pooling ---------------------------------------------------------------------------------------------------------

@@ -238,7 +238,7 @@ class Summary:
                     cell = Cell(found.percent, "", None, None, of, of, sum(found.refitted), found.overlap)
                     values.append(found.percent)
                 else:
-                    values.append(statistics.bd_rate_of_fits(a, b, self._settings.method).percent)
+                    values.append(statistics.quick_bd_rate(a, b, self._settings.method))
             except NotComparable as error:
                 values.append(math.nan)
                 cell = cell or Cell(None, str(error), of=of)

@@ -87,6 +87,32 @@ def test_a_flat_curve_has_no_rate():
         bd_rate(line(), line(scores=(5, 4, 3, 2)), fit=True)
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.tuples(st.floats(0.01, 5), st.floats(0.01, 5)), min_size=4, max_size=9),
+    st.lists(st.tuples(st.floats(0.01, 5), st.floats(0.01, 5)), min_size=4, max_size=9),
+)
+def test_the_quick_number_is_the_packages(one, other):
+    fits = []
+    for steps in (one, other):
+        rates, scores = (np.cumsum([step[index] for step in steps]) for index in (0, 1))
+        fits.append(statistics.rising(Curve(tuple(np.exp(rates / 5)), tuple(scores))))
+    try:
+        expected = statistics.bd_rate_of_fits(*fits).percent
+    except NotComparable:
+        with pytest.raises(NotComparable):
+            statistics.quick_bd_rate(*fits)
+        return
+    assert statistics.quick_bd_rate(*fits) == pytest.approx(expected, rel=1e-8, abs=1e-8)
+    assert statistics.quick_bd_rate(*fits, method="akima") == statistics.bd_rate_of_fits(*fits, method="akima").percent
+
+
+def test_the_quick_number_of_two_points():
+    fit = statistics.monotone(line(0.9, (30, 34, 32, 39)))
+    two = statistics.Fit(Curve((100, 300), (30, 40)), Curve((100, 300), (30, 40)), 0)
+    assert statistics.quick_bd_rate(two, fit) == pytest.approx(statistics.bd_rate_of_fits(two, fit).percent)
+
+
 # ---- monotone fit ----------------------------------------------------------------------------------------------------
 
 
@@ -119,6 +145,9 @@ def test_fit_is_isotonic_regression(scores):
     assert found == list(fit.curve.scores) and list(fit.curve.rates) == sorted(fit.curve.rates)
     assert all(np.abs(expected - score).min() < 1e-9 for score in found)
     assert all(np.abs(np.asarray(found) - score).min() < 1e-9 for score in expected)
+    from scipy.optimize import isotonic_regression
+
+    assert isotonic_regression(scores).x == pytest.approx(expected, abs=1e-9)
 
 
 def test_fit_averages_points_of_one_rate():
