@@ -23,7 +23,7 @@ from fprdo_bridge.ctc.pool import Answer, Died
 from fprdo_bridge.ctc.store import Store
 from fprdo_bridge.ctc.worker import answer_to
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.ctc import material
 
 _WAIT = 15.0  # seconds for the scheduler and its first worker
 _KEPT = 64  # files that are kept on the cluster
@@ -132,7 +132,7 @@ class DaskPool:
             return b""
         if spec["kind"] != "raw":
             return Path(how["origin"]).read_bytes()
-        fmt = VideoFormat(**spec["format"])
+        fmt = material.format_from(spec["format"])
         with open(how["origin"], "rb") as file:
             file.seek(how["skip"] * fmt.frame_bytes)
             return file.read(spec["frames"] * fmt.frame_bytes)
@@ -193,7 +193,7 @@ def _without_paths(how: Mapping[str, Any]) -> dict[str, Any]:
     if "setup" in kept:
         names = [f"{number}-{Path(path).name}" for number, path in enumerate(kept["setup"]["config"])]
         kept["setup"] = {**kept["setup"], "config": names}
-    kept["suffix"] = "" if how.get("origin", "").startswith("skimage:") else Path(how.get("origin", "")).suffix
+    kept["file"] = "" if how.get("origin", "").startswith("skimage:") else Path(how.get("origin", "")).name
     return kept
 
 
@@ -209,12 +209,13 @@ class _Site:
         self.executor = Executor(self.folder / "scratch", lambda key: self.folder / "inputs" / key)
         self.kept: OrderedDict[str, Path] = OrderedDict()
 
-    def source(self, data: bytes, content: str, suffix: str) -> Path:
+    def source(self, data: bytes, content: str, name: str) -> Path:
         """A source on this machine's disk; the last few stay."""
         if content not in self.kept:
             while len(self.kept) >= 4:
                 self.kept.popitem(last=False)[1].unlink(missing_ok=True)
-            path = self.folder / f"{content[:32]}{suffix}"
+            path = self.folder / content[:32] / name  # the name of a raw file may say how its samples lie
+            path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
             self.kept[content] = path
         self.kept.move_to_end(content)
@@ -238,9 +239,9 @@ def run_remote(message: dict[str, Any], inputs: dict[str, bytes]) -> dict[str, A
     how = dict(message["how"])
     try:
         for name, data in inputs.items():
-            if name == "source" and how["suffix"]:
+            if name == "source" and how["file"]:
                 content = message["spec"]["source"]["content"]
-                how["origin"] = str(site.source(data, content, how["suffix"]))
+                how["origin"] = str(site.source(data, content, how["file"]))
                 how["skip"] = 0 if message["spec"]["source"]["kind"] == "raw" else how["skip"]
             elif name != "source":
                 path = (site.folder / "inputs" if "/" in name and not name.startswith("config/") else work) / name

@@ -14,6 +14,7 @@ from typing import Any
 
 from fprdo_bridge import encoders
 from fprdo_bridge.bitstream import libav
+from fprdo_bridge.ctc import material
 from fprdo_bridge.ctc.conditions import Clip, EncoderSetting, Variant
 from fprdo_bridge.encoders import Codec, running
 from fprdo_bridge.encoders.decoding import decode_own
@@ -149,9 +150,9 @@ def _job(
 
 def point(
     setup: Setup, fmt: VideoFormat, frames: int, rate: Fraction, control: str, value: float, title: str
-) -> dict[str, object]:
+) -> tuple[dict[str, Any], list[str]]:
     """What determines the bitstream of a rate point besides the source and the weights: the encoder's build, its command
-    line without the names of files, and the content of its configuration files.
+    line without the names of files, and the content of its configuration files. Also lines for the user about it.
 
     Raises
     ------
@@ -176,7 +177,8 @@ def point(
     command = codec.command(job, place / codec.name)
     for number, path in enumerate(setup.config):
         command = [word.replace(str(path.absolute()), f"config {number}") for word in command]
-    return {"encoder": setup.encoder, "build": setup.build, "configs": list(setup.config_hashes), "command": command}
+    spec = {"encoder": setup.encoder, "build": setup.build, "configs": list(setup.config_hashes), "command": command}
+    return spec, codec.remarks(job)
 
 
 def _file(data: Path, name: str, own: Path) -> Path:
@@ -222,7 +224,8 @@ class Encoded:
     """What an encode left besides its files.
 
     `bits` counts pictures and parameter sets, `bitstream_bits` the whole file; `recon` is the hash of the encoder's
-    reconstruction (`frames_hash`), of format `format`; `memory` is the peak in bytes, None where it is not known.
+    reconstruction (`frames_hash`), of format `format`; `memory` is the peak in bytes; `notes` are what the encoder
+    said that its user should know.
     """
 
     bits: int
@@ -230,9 +233,10 @@ class Encoded:
     recon: str
     format: dict[str, Any]
     seconds: float
-    memory: int | None
+    memory: int
     command: str
     qp_offset_mean: float
+    notes: list[str]
 
 
 def encode(
@@ -280,11 +284,12 @@ def encode(
         result.bits,
         8 * job.bitstream.stat().st_size,
         recon,
-        asdict(result.fmt),
+        material.format_json(result.fmt),
         result.log.seconds or 0.0,
         result.peak_memory,
         shlex.join(result.command),
         idse.qp_offset_mean if idse else 0.0,
+        list(dict.fromkeys(result.log.notes)),
     )
 
 

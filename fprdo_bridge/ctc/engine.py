@@ -119,6 +119,7 @@ class Engine:
         self._elsewhere: deque[tuple[float, _Open, Unit]] = deque()
         self._memory = 0
         self._outcome = Outcome()
+        self._noted: set[str] = set()  # what encoders said already
         self._expected, self._jobs, self._spent = expected, jobs, 0.0
         self._started = self._said = time.monotonic()
 
@@ -266,6 +267,10 @@ class Engine:
         except FprdoError as error:
             self._failed(running, str(error), "")
             return
+        for note in answer["record"]["result"].get("notes", ()) if job.kind == "encode" else ():
+            if note not in self._noted:
+                self._noted.add(note)
+                self._say(f"{job.spec['encoder']}: {note}")
         self._outcome.ran[job.kind] += 1
         self._done(running)
 

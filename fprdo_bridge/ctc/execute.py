@@ -135,7 +135,10 @@ class Executor:
 
     def _encode(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec, how = message["spec"], message["how"]
-        fmt, frames = VideoFormat(**spec["source"]["format"]), -(-spec["source"]["frames"] // spec["source"]["every"])
+        fmt, frames = (
+            material.format_from(spec["source"]["format"]),
+            -(-spec["source"]["frames"] // spec["source"]["every"]),
+        )
         weights = self._place(message["inputs"]["map"]) / "weights.idse" if "map" in message["inputs"] else None
         done = coding.encode(
             coding.Setup.restored(how["setup"]),
@@ -156,7 +159,7 @@ class Executor:
     def _decode(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec = message["spec"]
         folder = self._place(message["inputs"]["encode"])
-        fmt = VideoFormat(**message["how"]["format"])
+        fmt = material.format_from(message["how"]["format"])
         seconds = coding.verify(spec["encoder"], folder / "bitstream.bin", fmt, message["how"]["recon"], output)
         return {"decoders": list(seconds), "recon": message["how"]["recon"], "seconds": seconds}, {}
 
@@ -203,7 +206,7 @@ class Executor:
 
         def make_raw() -> Path:
             path = self._scratch / f"{name}.yuv"
-            write_yuv(path, material.read_frames(spec, how), VideoFormat(**spec["format"]))
+            write_yuv(path, material.read_frames(spec, how), material.format_from(spec["format"]))
             return path
 
         return _keep(self._raw, name, make_raw, _KEPT, lambda _, path: path.unlink(missing_ok=True))
@@ -211,7 +214,7 @@ class Executor:
     def _original(self, message: Message) -> Frames:
         """The frames of a source, at the bit depth of what was decoded."""
         spec, how = message["spec"]["source"], message["how"]
-        fmt, deep = VideoFormat(**spec["format"]), VideoFormat(**how.get("format", spec["format"]))
+        fmt, deep = material.format_from(spec["format"]), material.format_from(how.get("format", spec["format"]))
         name = digest([spec, how.get("format", spec["format"])])
 
         def open_original() -> Frames:
@@ -229,7 +232,7 @@ class Executor:
     def _decoded(self, message: Message) -> Frames:
         """The pictures of a bitstream; decoded once for all tasks that follow one another."""
         spec, key = message["spec"], message["inputs"]["encode"]
-        fmt = VideoFormat(**message["how"]["format"])
+        fmt = material.format_from(message["how"]["format"])
 
         def decode() -> Frames:
             work = self._scratch / f"{key}.decode"

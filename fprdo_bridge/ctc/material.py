@@ -7,20 +7,22 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fprdo_bridge import __version__
 from fprdo_bridge.ctc.conditions import Clip, Conditions, Set
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
 from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.picture_reader import SUFFIXES, read_picture
 from fprdo_bridge.video.raw import read_yuv
+from fprdo_bridge.video.raw_layout import PLANAR
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 CONTAINERS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 _BLOCK = 1 << 20
 
@@ -34,7 +36,7 @@ class Item:
     name : unique in its set
     group : name of the set
     origin : file, or `skimage:NAME`
-    kind : "picture", "raw", "y4m" or "container"
+    kind : "picture", "raw" (planar), "layout" (raw samples that lie otherwise), "y4m" or "container"
     fmt : of the frames that are coded
     frames : that are coded, before subsampling
     fps : pictures per second
@@ -60,7 +62,7 @@ class Item:
         return {
             "content": self.content,
             "kind": self.kind,
-            "format": asdict(self.fmt),
+            "format": format_json(self.fmt),
             "frames": self.frames,
             "skip": 0 if self.kind == "raw" else self.skip,
             "every": subsample,
@@ -76,6 +78,17 @@ class Item:
         return -(-self.frames // subsample)
 
 
+def format_json(fmt: VideoFormat) -> dict[str, Any]:
+    """A format as JSON."""
+    found = asdict(fmt)
+    return {**found, "aspect": list(fmt.aspect) if fmt.aspect else None}
+
+
+def format_from(found: Mapping[str, Any]) -> VideoFormat:
+    """The format of `format_json`."""
+    return VideoFormat(**{**found, "aspect": tuple(found["aspect"]) if found["aspect"] else None})
+
+
 def read_frames(spec: Mapping[str, Any], how: Mapping[str, Any]) -> Iterator[Frame]:
     """The frames of an item's `spec` and `how`, one in memory at a time.
 
@@ -84,24 +97,16 @@ def read_frames(spec: Mapping[str, Any], how: Mapping[str, Any]) -> Iterator[Fra
     FprdoError
         The file is missing, damaged or ends too early.
     """
-    fmt = VideoFormat(**spec["format"])
-    last = how["skip"] + spec["frames"]
+    fmt, skip = format_from(spec["format"]), how["skip"]
     frames: Iterator[Frame]
     if spec["kind"] == "container":
-        frames = islice(_container_frames(how["origin"], fmt), how["skip"], last)
+        frames = islice(_container_frames(how["origin"], fmt), skip, skip + spec["frames"])
     elif spec["kind"] == "raw":
-        frames = read_yuv(how["origin"], fmt, how["skip"], spec["frames"])
+        frames = read_yuv(how["origin"], fmt, skip, spec["frames"])
+    elif spec["kind"] == "picture":
+        frames = open_source(how["origin"], replace(FormatRequest.of(fmt), size=None)).read()
     else:
-        request = FormatRequest(
-            None if spec["kind"] == "picture" else (fmt.width, fmt.height),
-            fmt.chroma,
-            fmt.bit_depth,
-            fmt.matrix,
-            fmt.full_range,
-            fmt.siting,
-        )
-        frames = open_source(how["origin"], request, None if spec["kind"] == "picture" else last).read()
-        frames = islice(frames, how["skip"], last)
+        frames = open_source(how["origin"], FormatRequest.of(fmt), spec["frames"], None, skip).read()
     count = 0
     for frame in islice(frames, 0, None, spec["every"]):
         yield frame
@@ -132,39 +137,47 @@ def _container_frames(origin: str, fmt: VideoFormat) -> Iterator[Frame]:
 
 
 class Hashes:
-    """Hashes of files, kept by path, size and time of change, so that a second look costs nothing."""
+    """What was found of files, kept by path, size and time of change, so that a second look costs nothing."""
 
     def __init__(self, path: Path | None = None):
         self._path, self._changed = path, False
-        self._known: dict[str, str] = {}
+        self._known: dict[str, Any] = {}
         if path:
             with suppress(OSError, ValueError):
                 known = json.loads(path.read_bytes())
                 self._known = known if isinstance(known, dict) else {}
 
-    def of(self, path: Path, algorithm: str = "sha256", start: int = 0, length: int | None = None) -> str:
-        """Hash of a file or a part of it; FprdoError if it cannot be read."""
+    def known(self, path: Path, what: list[object], find: Callable[[], Any]) -> Any:
+        """What `find` finds of a file, as JSON, or found before; FprdoError if the file cannot be read."""
         try:
             state = path.stat()
             if not path.is_file():
                 raise FprdoError(f"{path}: is no regular file; name a picture or clip")
-            name = json.dumps([str(path.resolve()), state.st_size, state.st_mtime_ns, algorithm, start, length])
+            name = json.dumps([str(path.resolve()), state.st_size, state.st_mtime_ns, *what])
             if name not in self._known:
-                found = hashlib.new(algorithm, usedforsecurity=False)
-                with open(path, "rb") as file:
-                    file.seek(start)
-                    left = state.st_size - start if length is None else length
-                    while left > 0 and (block := file.read(min(_BLOCK, left))):
-                        found.update(block)
-                        left -= len(block)
-                self._known[name] = found.hexdigest()
+                self._known[name] = find()
                 self._changed = True
-            return str(self._known[name])
+            return self._known[name]
         except OSError as error:
             raise FprdoError(f"{path}: cannot be read ({error.strerror}); check the name") from None
 
+    def of(self, path: Path, algorithm: str = "sha256", start: int = 0, length: int | None = None) -> str:
+        """Hash of a file or a part of it; raises as `known`."""
+
+        def find() -> str:
+            found = hashlib.new(algorithm, usedforsecurity=False)
+            with open(path, "rb") as file:
+                file.seek(start)
+                left = os.fstat(file.fileno()).st_size - start if length is None else length
+                while left > 0 and (block := file.read(min(_BLOCK, left))):
+                    found.update(block)
+                    left -= len(block)
+            return found.hexdigest()
+
+        return str(self.known(path, [algorithm, start, length], find))
+
     def save(self) -> None:
-        """Keep the hashes for the next run, where there is a file for them."""
+        """Keep what was found for the next run, where there is a file for it."""
         if self._path and self._changed:
             with replacing(self._path) as temporary:
                 temporary.write_text(json.dumps(self._known), encoding="utf-8")
@@ -224,7 +237,7 @@ def _members(group: Set, data: Path) -> Iterator[tuple[Clip, int | None]]:
             raise FprdoError(f"{folder}: no such folder; say with --data where the pictures lie")
         truth = _coco_images(data / group.annotations) if group.annotations else None
         files = sorted(os.listdir(folder)) if truth is None else sorted(truth)
-        suffixes = PICTURES + CONTAINERS + (".yuv", ".y4m")
+        suffixes = tuple(SUFFIXES) + CONTAINERS + (".yuv", ".y4m")
         files = [name for name in files if Path(name).suffix.lower() in suffixes and not name.startswith(".")]
         if not files:
             raise FprdoError(f"{folder}: holds no picture or clip; check the name")
@@ -281,20 +294,24 @@ def _item(
     if clip.md5 and hashes.of(path, "md5") != clip.md5:
         raise FprdoError(f"{path}: its MD5 is {hashes.of(path, 'md5')}, not {clip.md5}; copy it again")
     suffix = path.suffix.lower()
-    if suffix in PICTURES:
-        fmt, frames, rate, kind = _picture_format(path, request), 1, Fraction(30), "picture"
+    if suffix in SUFFIXES:
+        fmt, frames, rate, kind = _picture_format(path, request, hashes), 1, Fraction(30), "picture"
         if clip.frames not in (None, 1) or clip.skip:
             raise FprdoError(f"{path}: is a picture; leave frames and skip out")
     elif suffix in CONTAINERS:
         fmt, frames, rate = _container_format(path)
         kind = "container"
     else:
-        source = open_source(str(path), _joined(clip.request, request if suffix != ".yuv" else FormatRequest()))
-        fmt, frames, rate, kind = source.fmt, source.frames, source.frame_rate, "y4m" if source.is_y4m else "raw"
+        source = open_source(str(path), clip.request)
+        fmt, frames, rate = source.fmt, source.frames, source.frame_rate
+        kind = "y4m" if source.is_y4m else "raw" if source.layout == PLANAR else "layout"
     asked = clip.frames or frames - clip.skip
     if not 0 < asked <= frames - clip.skip:
         raise FprdoError(f"{path}: has {frames} frames, {clip.skip + asked} are asked for; copy it again")
     start, length = (clip.skip * fmt.frame_bytes, asked * fmt.frame_bytes) if kind == "raw" else (0, None)
+    content = hashes.of(path, "sha256", start, length)
+    if kind == "layout":  # its name says how its samples lie
+        content = hashlib.sha256(f"{content} {source.layout}".encode()).hexdigest()
     return Item(
         **shared,
         origin=str(path),
@@ -303,27 +320,19 @@ def _item(
         frames=asked,
         fps=clip.fps or rate,
         skip=clip.skip,
-        content=hashes.of(path, "sha256", start, length),
+        content=content,
     )
 
 
-def _joined(first: FormatRequest, second: FormatRequest) -> FormatRequest:
-    return FormatRequest(*(a if a is not None else b for a, b in zip(vars(first).values(), vars(second).values())))
+def _picture_format(path: Path, request: FormatRequest, hashes: Hashes) -> VideoFormat:
+    """The format that the picture is converted to. The picture is read once, so that damage is found before a run."""
 
+    def find() -> list[int | None]:
+        picture = read_picture(path)
+        return [picture.rgb.shape[1], picture.rgb.shape[0], *(picture.aspect or (None, None))]
 
-def _picture_format(path: Path, request: FormatRequest) -> VideoFormat:
-    """The format that the picture is converted to; only its header is read."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(274, 1) in (5, 6, 7, 8):  # the orientation tag turns it
-                width, height = height, width
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FprdoError(f"{path}: not a readable picture ({reason}); give a PNG, JPEG or WebP file") from None
-    return request.apply(VideoFormat(width, height))
+    width, height, across, down = hashes.known(path, ["picture", __version__], find)
+    return request.apply(VideoFormat(width, height, aspect=(across, down) if across else None))
 
 
 def _container_format(path: Path) -> tuple[VideoFormat, int, Fraction]:
@@ -347,7 +356,7 @@ def _container_format(path: Path) -> tuple[VideoFormat, int, Fraction]:
 
 def as_source(spec: Mapping[str, Any], how: Mapping[str, Any], raw: Path | None = None) -> Source:
     """An item as the maps read it: a picture with its frame, a clip as the raw file `raw` that holds its frames."""
-    fmt, rate = VideoFormat(**spec["format"]), Fraction(spec["fps"])
+    fmt, rate = format_from(spec["format"]), Fraction(spec["fps"])
     name = how.get("name", "picture")
     if spec["kind"] == "picture":
         return Source(name, how["origin"], fmt, 1, rate, next(read_frames(spec, how)))

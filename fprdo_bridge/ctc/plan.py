@@ -78,6 +78,7 @@ class Plan:
     Attributes
     ----------
     problems : one line each for what is left out, and why
+    remarks : what is added to encodes, for the user to know
     """
 
     conditions: Conditions
@@ -86,6 +87,7 @@ class Plan:
     tasks: dict[str, tuple[Task, TaskSetting, Json]]
     maps: dict[str, Json]
     problems: list[str] = field(default_factory=list)
+    remarks: dict[str, None] = field(default_factory=dict)
     _setups: dict[tuple[object, ...], coding.Setup | None] = field(default_factory=dict)
     _specs: dict[tuple[object, ...], Json | None] = field(default_factory=dict)
 
@@ -215,13 +217,22 @@ class Plan:
     ) -> Json | None:
         """What determines the bitstream of a rate point besides source and weights; None if the encoder refuses it."""
         fmt, frames, rate = item.fmt, item.coded(encoder.subsample), item.fps / encoder.subsample
-        name = (encoder.name, variant.name, item.clip.config, item.clip.intra_period, fmt, frames, rate, control, value)
+        name: tuple[object, ...] = (
+            encoder.name,
+            variant.name,
+            item.clip.config,
+            item.clip.intra_period,
+            fmt,
+            fmt.aspect,
+        )
+        name += (frames, rate, control, value)
         if name not in self._specs:
             while len(self._specs) > _KEPT:
                 self._specs.pop(next(iter(self._specs)))
             title = f"variant {variant.name}{f', {item.name}' if item.clip.rates else ''}"
             try:
-                self._specs[name] = coding.point(setup, fmt, frames, rate, control, value, title)
+                self._specs[name], remarks = coding.point(setup, fmt, frames, rate, control, value, title)
+                self.remarks |= dict.fromkeys(remarks)
             except FprdoError as error:
                 self._specs[name] = None
                 self._problem(f"encoder {encoder.name}: {error}")

@@ -84,6 +84,8 @@ def run(
     todo = sum(totals.jobs.values()) - sum(totals.done.values())
     if not todo:
         return Outcome(before=sum(totals.done.values()))
+    for remark in planned.remarks:
+        say(remark)
     pool: Pool
     if scheduler or dask:
         from fprdo_bridge.ctc.cluster import DaskPool

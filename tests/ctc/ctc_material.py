@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,29 @@ def edges():
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
     return Extractor("edges", module, ["0", "2"])
+
+
+class _Picky(torch.nn.Module):
+    """Fails on pictures of 72 columns, unless CTC_CALM is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Conv2d(3, 4, 3, padding=1)
+        with torch.no_grad():
+            for parameter in self.inner.parameters():
+                parameter.copy_(torch.linspace(-1, 1, parameter.numel()).reshape(parameter.shape))
+
+    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        if rgb.shape[-1] == 72 and not os.environ.get("CTC_CALM"):
+            raise RuntimeError("no such picture for me")
+        return self.inner(rgb)
+
+
+def picky():
+    """An extractor that fails on some pictures."""
+    from fprdo_bridge.importance.extractors import Extractor
+
+    return Extractor("picky", _Picky(), ["inner"])
 
 
 class Squares(torch.nn.Module):

@@ -44,15 +44,10 @@ def go(conditions: Path, data: Path, folder: Path, **options):
         return run(planned, totals, store, say=said.append, **{"workers": 2} | options), planned
 
 
-def command(*words: object, **options) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    return subprocess.run(
-        [sys.executable, "-m", "fprdo_bridge.cli", "ctc", *map(str, words)],
-        env=environment,
-        text=True,
-        capture_output=True,
-        **options,
-    )
+def command(*words: object, more: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])} | (more or {})
+    line = [sys.executable, "-m", "fprdo_bridge.cli", "ctc", *map(str, words)]
+    return subprocess.run(line, env=environment, text=True, capture_output=True)
 
 
 def tables(folder: Path, name: str = "two") -> dict[str, object]:
@@ -233,21 +228,34 @@ def test_what_is_missing_is_said_at_plan_time_and_the_rest_goes_on(place, tmp_pa
 
 
 def test_a_failed_job_stops_nothing_else(place, tmp_path):
-    shutil.copytree(place / "small", tmp_path / "small")
-    (tmp_path / "small" / "p1.png").unlink()
-    save_picture(tmp_path / "small" / "p1.jpg", load_picture(str(place / "small" / "p1.png")))
-    whole = (tmp_path / "small" / "p1.jpg").read_bytes()
-    (tmp_path / "small" / "p1.jpg").write_bytes(whole[: len(whole) // 2])  # its header is fine
-    done = command("run", write_conditions(tmp_path), "--data", tmp_path, "-o", tmp_path / "store")
+    write_pictures(tmp_path, 1)
+    save_picture(tmp_path / "small" / "p1.png", load_picture("skimage:astronaut")[:64, 100:172])  # 72 columns
+    text = TWO.replace('extractor = "ctc_material:edges"\nprobes', 'extractor = "ctc_material:picky"\nprobes')
+    path = write_conditions(tmp_path, text)
+    done = command("run", path, "--data", tmp_path, "-o", tmp_path / "store")
     assert done.returncode == 1
-    assert "p1.jpg: not a readable picture" in done.stderr and "Traceback" not in done.stderr
+    assert "no such picture for me" in done.stderr and "Traceback" not in done.stderr
     assert "against stock" in done.stdout and "jobs are not done" in done.stdout
-    failures = [json.loads(path.read_text()) for path in (tmp_path / "store" / "failed" / "two").glob("*.json")]
-    assert failures and all(failure["log"] for failure in failures)
-    (tmp_path / "small" / "p1.jpg").write_bytes(whole)
-    outcome, _ = go(tmp_path / "two.toml", tmp_path, tmp_path / "store")
-    assert outcome.failed == [] and not list((tmp_path / "store" / "failed").rglob("*.json"))
-    assert outcome.ran == {kind: count // 2 for kind, count in CLEAN.items()}
+    failures = [json.loads(one.read_text()) for one in (tmp_path / "store" / "failed" / "two").glob("*.json")]
+    assert len(failures) == 1 and failures[0]["title"].startswith("weights of p1") and "Traceback" in failures[0]["log"]
+    assert f"1 jobs failed, {3 * POINTS * 4} that need them were left out" in done.stderr
+    found = tables(tmp_path / "store")
+    assert sum(row["bits"] == "" for row in found["points"]) == 3 * POINTS
+    rate = next(
+        row for row in found["json"]["bd_rates"] if (row["variant"], row["measure"]) == ("idse tau=1", "psnr_y")
+    )
+    assert (rate["items"], rate["of"]) == (1, 2) and rate["bd_rate_percent"] is not None and "p1" in rate["reason"]
+    calm = command("run", path, "--data", tmp_path, "-o", tmp_path / "store", more={"CTC_CALM": "1"})
+    assert calm.returncode == 0 and not list((tmp_path / "store" / "failed").rglob("*.json"))
+    assert f"{1 + 3 * POINTS * 4} jobs done" in calm.stderr
+
+
+def test_a_damaged_picture_is_found_at_plan_time(place, tmp_path):
+    shutil.copytree(place / "small", tmp_path / "small")
+    whole = (tmp_path / "small" / "p1.png").read_bytes()
+    (tmp_path / "small" / "p1.png").write_bytes(whole[: len(whole) // 2])  # its header is fine
+    _, planned = go(write_conditions(tmp_path), tmp_path, tmp_path / "store")
+    assert len(planned.items) == 1 and "p1.png: not a readable picture" in planned.problems[0]
 
 
 def test_stores_that_are_none(tmp_path):
@@ -525,3 +533,39 @@ resamples = 10
     precision = [float(row["end_accuracy"]) for row in rows]
     assert precision[0] > 80 and precision[-1] < precision[0] and len(precision) == 4
     assert outcome.ran == {"encode": 24, "decode": 24, "score": 51}
+
+
+def test_items_are_read_as_commands_read_sources(tmp_path):
+    from fprdo_bridge.ctc.conditions import parse, tomllib
+    from fprdo_bridge.ctc.material import Hashes, find, read_frames
+    from fprdo_bridge.video.source import FormatRequest, open_source
+
+    rng = np.random.default_rng(2)
+    (tmp_path / "planar_16x8_25fps.yuv").write_bytes(rng.integers(0, 256, 5 * 192, dtype=np.uint8).tobytes())
+    (tmp_path / "other_16x8_nv12.yuv").write_bytes(rng.integers(0, 256, 5 * 192, dtype=np.uint8).tobytes())
+    save_picture(tmp_path / "p.png", rng.integers(0, 256, (8, 16, 3), dtype=np.uint8))
+    (tmp_path / "c.y4m").write_bytes(b"YUV4MPEG2 W16 H8 F50:1 A4:3\n" + 5 * (b"FRAME\n" + bytes(192)))
+    files = ["planar_16x8_25fps.yuv", "other_16x8_nv12.yuv", "c.y4m"]
+    clips = "".join(f'[[sets.clips]]\nfile = "{name}"\nskip = 1\nframes = 3\n' for name in files)
+    text = (
+        f'[[sets]]\nname = "clips"\n{clips}[[sets]]\nname = "pictures"\nfiles = ["p.png", "skimage:chelsea"]\n'
+        '[[encoders]]\nencoder = "hm"\nqp = [22]\n[format]\nchroma = "444"\n'
+    )
+    found = find(parse(tomllib.loads(text), "x"), tmp_path, Hashes(tmp_path / "hashes.json"))
+    assert found.problems == []
+    for item in found.items:
+        spec, how = json.loads(json.dumps([item.spec(2), item.how()]))
+        frames = list(read_frames(spec, how))
+        if item.kind == "picture":
+            expected = list(open_source(item.origin, FormatRequest(chroma="444")).read())
+        else:
+            expected = list(open_source(item.origin, frames=3, skip=1).read())[::2]
+        assert len(frames) == len(expected) == item.coded(2)
+        assert all(
+            np.array_equal(a, b) for x, y in zip(frames, expected, strict=True) for a, b in zip(x, y, strict=True)
+        )
+    kinds = {item.name: item.kind for item in found.items}
+    assert kinds["planar_16x8_25fps"] == "raw" and kinds["other_16x8_nv12"] == "layout" and kinds["p"] == "picture"
+    again = find(parse(tomllib.loads(text), "x"), tmp_path, Hashes(tmp_path / "hashes.json"))
+    assert [item.content for item in again.items] == [item.content for item in found.items]
+    assert len({item.content for item in found.items}) == len(found.items)
