@@ -1,11 +1,15 @@
 """Values from outside: what they are in a message, and whether they are the numbers that are asked for."""
 
+import math
 import reprlib
-from numbers import Integral
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import numpy as np
 
 from fprdo_bridge.errors import FprdoError
 
-_LARGEST = 2 ** 31  # of every number that is asked for
+_LARGEST = 2 ** 31 - 1  # unless a range is given
 
 
 def shown(value: object) -> str:
@@ -16,23 +20,51 @@ def shown(value: object) -> str:
         return f"of type {type(value).__name__}"
 
 
-def whole_number(what: str, value: object) -> int:
-    """A whole number of any type, NumPy's too, whose magnitude is below 2^31.
+def whole_number(what: str, value: object, lowest: int = -_LARGEST, largest: int = _LARGEST) -> int:
+    """A whole number of any type, NumPy's too, as one of Python's.
 
     Raises
     ------
     FprdoError
-        Anything else, 32.0 and True among it.
+        It is out of the range, or something else, such as 32.0 or True.
     """
-    if not isinstance(value, bool) and isinstance(value, Integral):
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise FprdoError(f"{what} {shown(value)}: give a whole number")
+    try:
+        number = int(value)
+    except Exception:  # of a class of its own
+        raise FprdoError(f"{what} {shown(value)}: give a whole number") from None
+    if not lowest <= number <= largest:
+        raise FprdoError(f"{what} {shown(value)}: use {lowest} to {largest}")
+    return number
+
+
+def number(what: str, value: object, wanted: str = "a number") -> float:
+    """A finite number of any type, NumPy's too, as one of Python's; FprdoError for anything else."""
+    if not isinstance(value, bool) and isinstance(value, Real):
         try:
-            number = int(value)
-        except Exception:  # of a class of its own
-            number = _LARGEST
-        if abs(number) < _LARGEST:
-            return number
-        raise FprdoError(f"{what} {shown(value)}: give a number below {_LARGEST}")
-    raise FprdoError(f"{what} {shown(value)}: give a whole number")
+            if math.isfinite(value):
+                return float(value)
+        except Exception:  # of a class of its own, or too large
+            pass
+    raise FprdoError(f"{what} {shown(value)}: give {wanted}")
+
+
+def flag(what: str, value: object) -> bool:
+    """Yes or no, as a bool of Python's or NumPy's, or as 1 or 0; FprdoError for anything else."""
+    if isinstance(value, (bool, np.bool)):
+        return bool(value)
+    try:
+        return bool(whole_number(what, value, 0, 1))
+    except FprdoError:
+        raise FprdoError(f"{what} {shown(value)}: use True or False") from None
+
+
+def one_of(what: str, value: object, allowed: Sequence[str]) -> str:
+    """One of some words; FprdoError for anything else."""
+    if isinstance(value, str) and str.__str__(value) in allowed:
+        return str.__str__(value)  # without what a subclass adds
+    raise FprdoError(f"{what} {shown(value)}: use one of {', '.join(allowed)}")
 
 
 def described(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.values import flag, one_of, shown, whole_number
 
 Frame = tuple[np.ndarray, ...]  # planes Y[, Cb, Cr], fmt.dtype, shapes fmt.plane_shapes
 
@@ -58,19 +59,26 @@ class VideoFormat:
     aspect: tuple[int, int] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not (1 <= self.width <= 65535 and 1 <= self.height <= 65535):
-            raise FprdoError(f"picture size {self.width}x{self.height}: both sides must be 1 to 65535 luma samples")
-        if not 8 <= self.bit_depth <= 16:
-            raise FprdoError(f"bit depth {self.bit_depth}: use 8 to 16")
-        for what, value, allowed in (
-            ("chroma format", self.chroma, tuple(_SUBSAMPLING)),
-            ("colour matrix", self.matrix, ("bt601", "bt709", "bt2020")),
-            ("chroma siting", self.siting, SITINGS),
+        width, height = whole_number("picture width", self.width), whole_number("picture height", self.height)
+        if not (1 <= width <= 65535 and 1 <= height <= 65535):
+            raise FprdoError(f"picture size {width}x{height}: both sides must be 1 to 65535 luma samples")
+        for name, value in (
+            ("width", width),
+            ("height", height),
+            ("bit_depth", whole_number("bit depth", self.bit_depth, 8, 16)),
+            ("chroma", one_of("chroma format", self.chroma, tuple(_SUBSAMPLING))),
+            ("matrix", one_of("colour matrix", self.matrix, ("bt601", "bt709", "bt2020"))),
+            ("siting", one_of("chroma siting", self.siting, SITINGS)),
+            ("full_range", flag("full range", self.full_range)),
         ):
-            if value not in allowed:
-                raise FprdoError(f"{what} {value!r}: use one of {', '.join(allowed)}")
-        if self.aspect is not None and not all(1 <= side <= 65535 for side in self.aspect):
-            raise FprdoError(f"sample aspect ratio {self.aspect[0]}:{self.aspect[1]}: both numbers must be 1 to 65535")
+            object.__setattr__(self, name, value)  # as Python's own types
+        if self.aspect is not None:
+            if not isinstance(self.aspect, (tuple, list)) or len(self.aspect) != 2:
+                raise FprdoError(f"sample aspect ratio {shown(self.aspect)}: give two numbers, such as (4, 3)")
+            across, down = (whole_number("sample aspect ratio", side) for side in self.aspect)
+            if not (1 <= across <= 65535 and 1 <= down <= 65535):
+                raise FprdoError(f"sample aspect ratio {across}:{down}: both numbers must be 1 to 65535")
+            object.__setattr__(self, "aspect", (across, down))
 
     @property
     def chroma_format_idc(self) -> int:

@@ -1,8 +1,9 @@
-"""Encoders that Python drives: the same bitstreams whichever way the weights come, and errors that reach the caller."""
+"""Encoders that Python drives: the same bitstreams whichever way the weights come, one by one and at once."""
 
 import os
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import provided
 import pytest
 from clips import clip
+from conftest import optional_tools
 from oracles import random_map
 
 from fprdo_bridge import Encoder, compiled
@@ -26,7 +28,6 @@ from fprdo_bridge.session.weight_buffer import WeightBuffer
 
 FMT = VideoFormat(72, 56)
 PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False)
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def from_file(encoder: Encoder, folder: Path, maps, frames, qp: int = 32, idse: IdseOptions = IdseOptions()) -> bytes:
@@ -159,12 +160,38 @@ def test_the_library_exports_its_entry_and_nothing_else(encoder):
 
 # ---- many --------------------------------------------------------------------------------------------------------
 
-def test_two_side_by_side(encoder):
-    frames, maps = clip(FMT, 1), [random_map(FMT, seed) for seed in (1, 2)]
+@pytest.mark.parametrize("objects, names", [(1, ("hm", "hm")), (2, ("hm", "hm")), (2, ("hm", "jm")), (1, ("jm", "jm"))])
+def test_two_at_once(objects, names):
+    """Of one object or of two, in threads; the providers wait for each other, so that none begins after the other's end."""
+    if "jm" in names:
+        optional_tools("jm")
+    frames, maps = clip(FMT, 2), [random_map(FMT, seed) for seed in (1, 2)]
+    encoders = [Encoder(name) for name in names] if objects == 2 else [Encoder(names[0])] * 2
+    both_here = threading.Barrier(2, timeout=60)
+
+    def encode(number, wait=True):
+        def provider(picture):
+            if wait:
+                both_here.wait()
+            return maps[number]
+        return encoders[number].encode(frames, 32, fmt=FMT, provider=provider).bitstream
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda weights: encoder.encode(frames, 32, fmt=FMT, weights=weights).bitstream, maps))
-    assert both == [encoder.encode(frames, 32, fmt=FMT, weights=weights).bitstream for weights in maps]
-    assert both[0] != both[1]
+        both = list(pool.map(encode, range(2)))
+    assert both == [encode(number, wait=False) for number in range(2)] and both[0] != both[1]
+
+
+def test_seconds_of_the_encoder(encoder):
+    """User and system time of the encoder, in a worker or not: no time of Python's, and none that passes while it waits."""
+    fmt = VideoFormat(144, 112)
+    frames = clip(fmt, 2)
+
+    def slow(picture):
+        time.sleep(0.5)
+        return ones(fmt)
+    plain = encoder.encode(frames, 22, fmt=fmt)
+    driven = encoder.encode(frames, 22, fmt=fmt, provider=slow, options={}, idse=IdseOptions(qp_map=False))
+    assert driven.bitstream == plain.bitstream and driven.wall_seconds > 1
+    assert plain.encoder_seconds > 0.05 and 0.3 < driven.encoder_seconds / plain.encoder_seconds < 3
 
 
 def resident() -> int:
