@@ -16,7 +16,7 @@ from fprdo_bridge.encoders.log import PictureLog
 from fprdo_bridge.encoders.running import EncodeResult, Launch
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import workspace
-from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, Layout
+from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES, Layout
 from fprdo_bridge.session.arguments import (check_function, check_kind, checked_frames, number_from, path_of, rate_of,
                                             text_of)
 from fprdo_bridge.session.encoded import Encoded, Reconstruction

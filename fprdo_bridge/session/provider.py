@@ -12,7 +12,7 @@ from multiprocessing.reduction import send_handle
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.importance.idse_file import Layout, WeightMap
+from fprdo_bridge.importance.weight_map import Layout, WeightMap
 from fprdo_bridge.session.picture import Picture
 from fprdo_bridge.session.setup import Setup
 from fprdo_bridge.session.weight_buffer import WeightBuffer

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.importance.idse_file import Layout
+from fprdo_bridge.importance.weight_map import Layout
 from fprdo_bridge.values import shown
 
 in_worker = False  # whether this process is one

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.importance.idse_file import ONE, TRANSFORM_SIZES, Layout, WeightMap, fill_record
+from fprdo_bridge.importance.weight_map import ONE, TRANSFORM_SIZES, Layout, WeightMap, fill_record
 from fprdo_bridge.session.arguments import check_kind, plain_weights
 from fprdo_bridge.values import shown, whole_number
 from fprdo_bridge.video.formats import VideoFormat, coded_format
