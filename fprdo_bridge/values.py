@@ -1,9 +1,8 @@
 """Values from outside: what they are in a message, and whether they are the numbers that are asked for."""
 
-import math
 import reprlib
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 
@@ -37,17 +36,6 @@ def whole_number(what: str, value: object, lowest: int = -_LARGEST, largest: int
     if not lowest <= number <= largest:
         raise FprdoError(f"{what} {shown(value)}: use {lowest} to {largest}")
     return number
-
-
-def number(what: str, value: object, wanted: str = "a number") -> float:
-    """A finite number of any type, NumPy's too, as one of Python's; FprdoError for anything else."""
-    if not isinstance(value, bool) and isinstance(value, Real):
-        try:
-            if math.isfinite(value):
-                return float(value)
-        except Exception:  # of a class of its own, or too large
-            pass
-    raise FprdoError(f"{what} {shown(value)}: give {wanted}")
 
 
 def flag(what: str, value: object) -> bool:

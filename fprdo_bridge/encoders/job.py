@@ -1,17 +1,19 @@
 """What to encode and how the weights are used: the same for every encoder."""
 
 import math
-import reprlib
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
-from numbers import Integral, Rational
+from numbers import Integral, Rational, Real
 from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import is_stream
-from fprdo_bridge.values import whole_number
+from fprdo_bridge.text import printable
+from fprdo_bridge.values import shown, whole_number
 from fprdo_bridge.video.formats import VideoFormat
 
 
@@ -27,6 +29,7 @@ class Provided(Enum):
 PROVIDED = Provided.PROVIDED
 
 _MAX_FRAME_RATE = 10000
+_LONGEST_NAME, _LONGEST_OPTION = 100, 10000  # characters of an option and of its value
 
 
 @dataclass(frozen=True)
@@ -68,18 +71,18 @@ class IdseOptions:
     decisions: int = 31
 
     def __post_init__(self) -> None:
-        for option, value, valid, allowed in (
-            ("IDSETau", self.tau, 0 <= self.tau <= 1000, "0 to 1000"),  # comparisons that a NaN fails
-            ("IDSEPower", self.power, 0 < self.power <= 1, "above 0, up to 1"),
-            ("IDSEClip", self.clip, self.clip == 0 or 1 <= self.clip <= 255, "0 for no limit, or 1 to 255"),
-            ("IDSERdoq", self.rdoq, self.rdoq in (0, 1, 2), "0, 1 or 2"),
-            ("IDSEQpMap", self.qp_map, self.qp_map in (0, 1), "0 or 1"),
-            ("IDSEQpMapClip", self.qp_map_clip, self.qp_map_clip in range(13), "a whole number from 0 to 12"),
-            ("IDSESao", self.sao, self.sao in (0, 1), "0 or 1"),
-            ("IDSEDecisions", self.decisions, self.decisions in range(32), "a whole number from 0 to 31"),
+        for option, value, kind, valid, allowed in (
+            ("IDSETau", self.tau, Real, lambda tau: 0 <= tau <= 1000, "0 to 1000"),  # comparisons that a NaN fails
+            ("IDSEPower", self.power, Real, lambda power: 0 < power <= 1, "above 0, up to 1"),
+            ("IDSEClip", self.clip, Real, lambda clip: clip == 0 or 1 <= clip <= 255, "0 for no limit, or 1 to 255"),
+            ("IDSERdoq", self.rdoq, Integral, lambda rdoq: 0 <= rdoq <= 2, "0, 1 or 2"),
+            ("IDSEQpMap", self.qp_map, Integral, lambda on: 0 <= on <= 1, "0 or 1"),
+            ("IDSEQpMapClip", self.qp_map_clip, Integral, lambda clip: 0 <= clip <= 12, "a whole number from 0 to 12"),
+            ("IDSESao", self.sao, Integral, lambda on: 0 <= on <= 1, "0 or 1"),
+            ("IDSEDecisions", self.decisions, Integral, lambda mask: 0 <= mask <= 31, "a whole number from 0 to 31"),
         ):
-            if not valid:
-                raise FprdoError(f"{option} {value}: use {allowed}")
+            if not isinstance(value, kind) or not valid(value):
+                raise FprdoError(f"{option} {shown(value)}: use {allowed}")
 
     def arguments(self, weights: Path | str) -> list[str]:
         """The options as the encoders' command lines take them."""
@@ -127,7 +130,7 @@ class Rate:
                 or not isinstance(self.value, (Integral, float))
                 or not math.isfinite(self.value)
             ):
-                raise FprdoError(f"CRF {reprlib.repr(self.value)}: give a number")
+                raise FprdoError(f"CRF {shown(self.value)}: give a number")
             whole = float(self.value).is_integer()  # 27 and 27.0 are the same encode
             object.__setattr__(self, "value", int(self.value) if whole else float(self.value))
         else:
@@ -196,28 +199,18 @@ class EncodeJob:
         if self.frames < 1:
             raise FprdoError(f"{self.frames} frames to encode: use 1 or more")
         if not isinstance(self.rate, Rate):
-            raise FprdoError(f"rate {reprlib.repr(self.rate)}: give a Rate, such as Rate('qp', 32)")
+            raise FprdoError(f"rate {shown(self.rate)}: give a Rate, such as Rate('qp', 32)")
         if (
             isinstance(self.frame_rate, bool)
             or not isinstance(self.frame_rate, (Rational, float))
             or not 0 < self.frame_rate <= _MAX_FRAME_RATE
         ):
-            raise FprdoError(
-                f"frame rate {reprlib.repr(self.frame_rate)}: must be a number above 0, up to {_MAX_FRAME_RATE}"
-            )
+            raise FprdoError(f"frame rate {shown(self.frame_rate)}: must be a number above 0, up to {_MAX_FRAME_RATE}")
         # Both numbers of a rate have 32 bits in a bitstream, where AVC doubles one of them.
         object.__setattr__(self, "frame_rate", Fraction(self.frame_rate).limit_denominator(1 << 16))
         if not isinstance(self.options, Mapping):
-            raise FprdoError(f"encoder options {reprlib.repr(self.options)}: give a mapping, like {{'SAO': '0'}}")
-        for name, value in self.options.items():
-            if not isinstance(name, str):
-                raise FprdoError(f"encoder option {reprlib.repr(name)}: give its name, like 'SAO'")
-            if isinstance(value, bool) or not isinstance(value, (str, Integral, float)):
-                raise FprdoError(
-                    f"encoder option {name}={reprlib.repr(value)}: give a string or a number, such as 0 for off, "
-                    "1 for on"
-                )
-        object.__setattr__(self, "options", {name: str(value) for name, value in self.options.items()})
+            raise FprdoError(f"encoder options {shown(self.options)}: give a mapping, like {{'SAO': '0'}}")
+        object.__setattr__(self, "options", dict(_option(name, value) for name, value in self.options.items()))
 
     @property
     def log(self) -> Path | None:
@@ -229,3 +222,30 @@ class EncodeJob:
     def weight_file(self) -> Path | None:
         """The weights, if they are a file."""
         return self.weights if isinstance(self.weights, Path) else None
+
+
+def _option(name: object, value: object) -> tuple[str, str]:
+    """An encoder option as text that a command line can hold; FprdoError for what is none."""
+    if not isinstance(name, str) or printable(name) != name or len(name) > _LONGEST_NAME:
+        raise FprdoError(f"encoder option {shown(name)}: give its name, like 'SAO'")
+    if isinstance(value, bool) or not isinstance(value, (str, Integral, float)):
+        raise FprdoError(
+            f"encoder option {shown(name)}={shown(value)}: give a string or a number, such as 0 for off, 1 for on"
+        )
+    try:
+        text = str.__str__(value) if isinstance(value, str) else str(value)
+    except Exception:  # of a class of its own, or too large
+        text = "\0"
+    if len(text) > _LONGEST_OPTION or re.search("[\0-\x1f]", text) or not _encodes(text):
+        raise FprdoError(
+            f"encoder option {shown(name)}={shown(value)}: no command line can hold it; give a shorter, plain text"
+        )
+    return str.__str__(name), text
+
+
+def _encodes(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeError:
+        return False
+    return True

@@ -68,7 +68,9 @@ class Encoder:
         if name not in able.split(", "):
             raise FprdoError(f"encoder {shown(name)}: use one of {able}")
         check_kind("config", config, (str, os.PathLike), "the path of a configuration file, or a name such as 'intra'")
-        self.codec, self.config = encoders.get(name), config if isinstance(config, str) else path_of("config", config)
+        path = path_of("config", config)
+        # A word such as intra means a coding structure, and ./intra a file of that name.
+        self.codec, self.config = encoders.get(name), str.__str__(config) if isinstance(config, str) else path
         self.tools = self.codec.tools()
         if self.tools.library is None:
             raise FprdoError(f"{name}: built without a library; run python3 build.py {name}")
