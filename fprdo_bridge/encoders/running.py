@@ -59,6 +59,7 @@ class EncodeResult:
     command : as `Codec.command` gives it; it ran with temporary names, and on a padded source where needed
     frame_rate : pictures per second
     wall_seconds : of the run
+    cpu_seconds : user and system time of the encoder, of all its passes
     peak_memory : largest resident size of the encoder, in bytes
     """
 
@@ -70,6 +71,7 @@ class EncodeResult:
     command: tuple[str, ...]
     frame_rate: Fraction
     wall_seconds: float
+    cpu_seconds: float
     peak_memory: int
 
     @property
@@ -140,7 +142,7 @@ def encode(
             run = replace(run, recon=work / "recon.yuv")
         arguments = [*launch.words, *codec.command(job, program)]
         started = time.monotonic()
-        log, errors, output, memory = _run_all(codec, job, run, program, launch, work, progress, arguments)
+        log, errors, output, seconds, memory = _run_all(codec, job, run, program, launch, work, progress, arguments)
         wall_seconds = time.monotonic() - started
         _verify(codec, job, run, log, arguments)
         if recon and run.recon and run.recon != recon:
@@ -156,7 +158,7 @@ def encode(
                 errors="surrogateescape",
             )  # file names may be any bytes
     return EncodeResult(
-        job.bitstream, job.recon, decoded, job.log, log, tuple(arguments), job.frame_rate, wall_seconds, memory
+        job.bitstream, job.recon, decoded, job.log, log, tuple(arguments), job.frame_rate, wall_seconds, seconds, memory
     )
 
 
@@ -181,9 +183,9 @@ def _run_all(
     work: Path,
     progress: Callable[[PictureLog], None] | None,
     arguments: list[str],
-) -> tuple[EncodeLog, str, str, int]:
+) -> tuple[EncodeLog, str, str, float, int]:
     """The commands of a run, one after the other; what the last one said, as a log and as text of its two streams,
-    and the largest memory of them."""
+    the CPU time of all and the largest memory of them."""
     place = work / "run"
     place.mkdir()
     commands = [[*launch.words, *command] for command in codec.commands_in(place, run, program)]
@@ -203,7 +205,7 @@ def _run_all(
         if status:
             raise FprdoError(_failure(codec, job, arguments, status, errors, output))
     log = codec.parse_log(output)
-    return log if log.seconds is not None else replace(log, seconds=seconds), errors, output, memory
+    return log if log.seconds is not None else replace(log, seconds=seconds), errors, output, seconds, memory
 
 
 def _run(

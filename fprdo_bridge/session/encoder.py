@@ -15,7 +15,7 @@ from fprdo_bridge.encoders.job import PROVIDED, EncodeJob, IdseOptions, Rate
 from fprdo_bridge.encoders.log import PictureLog
 from fprdo_bridge.encoders.running import EncodeResult, Launch
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.files import workspace
+from fprdo_bridge.files import same_file, workspace
 from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES, Layout
 from fprdo_bridge.session.arguments import (check_function, check_kind, checked_frames, number_from, path_of, rate_of,
                                             text_of)
@@ -26,6 +26,7 @@ from fprdo_bridge.session.setup import Reference, Setup
 from fprdo_bridge.session.weight_buffer import WeightBuffer, known_sizes
 from fprdo_bridge.values import shown, whole_number
 from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format
+from fprdo_bridge.video.output import check_output, write_frames
 from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.video.source import FormatRequest, open_source
 
@@ -102,7 +103,8 @@ class Encoder:
         frame_rate : pictures per second; None: the file's, else 30
         skip : frames to leave out at the beginning
         count : frames to code; None for all that follow
-        recon : a .yuv file to write the reconstruction to; None: it can be read from the result, and from nowhere else
+        recon : a file to write the reconstruction to, whose suffix says what it is: .yuv, .y4m, or that of a picture for one
+            frame; None: it can be read from the result, and from nowhere else
         on_picture : called with each picture when it is coded
 
         Returns
@@ -131,7 +133,7 @@ class Encoder:
             raise FprdoError(f"decisions {decisions}: use 1 to 15, a sum of 1 (intra), 2 (inter skip), 4 (inter residual) "
                              "and 8 (inter)")
         skip, count = number_from("skip", skip, 0), None if count is None else number_from("count", count, 1)
-        output = None if recon is None else _yuv("recon", recon)
+        output = None if recon is None else path_of("recon", recon)
         transform_sizes = known_sizes(transform_sizes)
         plain = weights is None and provider is None and distortion is None
         with workspace() as folder:
@@ -139,15 +141,17 @@ class Encoder:
             config = self.codec.config(self.config, source.fmt, self.tools)
             if options is None:
                 options = {} if plain else self.codec.weighted_options(idse)
+            if output is not None:
+                _check_output(output, source, config)
             job = EncodeJob(source=source.path, fmt=source.fmt, frames=source.frames, rate=Rate("qp", qp),
-                            bitstream=folder / "out" / "bitstream", recon=output or folder / "out" / "recon.yuv",
+                            bitstream=folder / "out" / "bitstream", recon=folder / "out" / "recon.yuv",
                             config=(config,), options=options, weights=None if plain else PROVIDED, idse=idse,
                             frame_rate=source.frame_rate if frame_rate is None else rate_of("frame rate", frame_rate),
                             title=source.title)
             job.bitstream.parent.mkdir()
             if plain:
                 result = running.encode(self.codec, job, self.tools, progress=on_picture)
-                seconds = result.log.seconds
+                seconds = result.cpu_seconds
             else:
                 fixed = _fixed(weights, source.fmt, transform_sizes) if provider is None else None
                 setup = Setup(
@@ -157,8 +161,10 @@ class Encoder:
                     distortion=None if function is None else Reference.of(function),
                     compiled=isinstance(distortion, compiled), flat=fixed is not None and fixed.is_flat())
                 result, seconds = self._in_worker(job, setup, provider or (lambda picture: fixed), on_picture)
-            return Encoded(result.bitstream.read_bytes(), Reconstruction(result.recon, result.fmt), result.log,
-                           result.wall_seconds, seconds)
+            reconstruction = Reconstruction(folder / "out" / "recon.yuv", result.fmt)
+            if output is not None:
+                write_frames(output, reconstruction, result.fmt, result.frame_rate)
+            return Encoded(result.bitstream.read_bytes(), reconstruction, result.log, result.wall_seconds, seconds)
 
     def _in_worker(self, job: EncodeJob, setup: Setup, weights: Callable[[Picture], Weights],
                    on_picture: Callable[[PictureLog], None] | None) -> tuple[EncodeResult, float]:
@@ -211,8 +217,10 @@ def _fixed(weights: Weights | None, fmt: VideoFormat, transform_sizes: Sequence[
     return buffer
 
 
-def _yuv(what: str, value: object) -> Path:
-    path = path_of(what, value)
-    if path.suffix.lower() != ".yuv":
-        raise FprdoError(f"{what} {path}: raw samples are written; give it a name that ends in .yuv")
-    return path
+def _check_output(output: Path, source: _Source, config: Path) -> None:
+    """Refuse what `write_frames` would refuse when all is coded, and what would overwrite an input."""
+    check_output(output, source.frames)
+    if any(same_file(output, path) for path in (source.path, config)):
+        raise FprdoError(f"recon {output}: is read in this encode; give another name")
+    if output.is_dir():
+        raise FprdoError(f"recon {output}: is a folder; give a file name")

@@ -18,7 +18,9 @@ from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.session.encoded import Reconstruction
 from fprdo_bridge.video.formats import VideoFormat, first_difference
+from fprdo_bridge.video.pictures import frame_to_picture, load_picture
 from fprdo_bridge.video.raw import read_yuv, write_yuv
+from fprdo_bridge.video.source import open_source
 
 FMT = VideoFormat(72, 56)
 DEEP = VideoFormat(71, 55, "444", 10)
@@ -109,12 +111,17 @@ def test_the_reconstruction_in_a_file(tmp_path):
     with pytest.raises(ZeroDivisionError):
         Encoder("hm").encode(frames, 40, fmt=FMT, recon=path, on_picture=lambda picture: 1 // 0)
     assert path.read_bytes() == before and {entry.name for entry in path.parent.iterdir()} == {"recon.YUV"}
-    for name, message in (("recon.png", "recon .*recon.png: raw samples are written; give it a name that ends in .yuv"),
-                          ("recon", "recon .*recon: raw samples"), ("new", "recon .*new: raw samples")):
-        with pytest.raises(FprdoError, match=f"^{message}"):
+    Encoder("hm").encode(frames, 32, fmt=FMT, recon=tmp_path / "recon.y4m", frame_rate=25)
+    source = open_source(str(tmp_path / "recon.y4m"))
+    assert source.frame_rate == 25 and first_difference(encoded.reconstruction, source.read()) is None
+    Encoder("hm").encode(frames, 32, fmt=FMT, recon=tmp_path / "recon.png", count=1)
+    assert np.array_equal(load_picture(tmp_path / "recon.png"), frame_to_picture(encoded.reconstruction[0], FMT))
+    for name, message in (("recon.png", "recon.png: is one picture, and there are several"), ("new", "is a folder; give a file name"),
+                          ("recon.txt", "recon.txt: unknown kind of file .txt")):
+        with pytest.raises(FprdoError, match=message):
             Encoder("hm").encode(frames, 32, fmt=FMT, recon=tmp_path / name)
     write_yuv(tmp_path / "source.yuv", frames, FMT)
-    with pytest.raises(FprdoError, match="source.yuv: is written and used otherwise in one encode"):
+    with pytest.raises(FprdoError, match="^recon .*source.yuv: is read in this encode"):
         Encoder("hm").encode(tmp_path / "source.yuv", 32, fmt=FMT, recon=tmp_path / "source.yuv")
 
 
