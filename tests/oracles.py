@@ -42,11 +42,12 @@ def run(job: EncodeJob, encoder: Path, name: str, codec: Codec = HM) -> EncodeLo
     """Run the encoder itself, so that its bitstream is seen as it wrote it; outputs name.bin and name.yuv."""
     folder = job.source.parent
     place = folder / f"{name}.run"  # JM drops log files
-    place.mkdir(exist_ok=True)
+    place.mkdir()
     this = replace(job, bitstream=folder / f"{name}.bin", recon=folder / f"{name}.yuv")
-    done = subprocess.run(codec.command(this, encoder), cwd=place, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr + done.stdout[-500:]
-    return codec.parse_log(done.stdout)
+    for command in codec.commands_in(place, this, encoder):
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + done.stdout[-500:]
+    return codec.parse_log(done.stderr if codec.logs_on_stderr else done.stdout)
 
 
 def run_all(jobs: dict[str, tuple[EncodeJob, Path]], codec: Codec = HM) -> dict[str, EncodeLog]:

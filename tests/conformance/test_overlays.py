@@ -1,0 +1,42 @@
+"""cfg/NAME/idse.cfg, with which a user runs the encoder without the package: the package's defaults, and its bitstream."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from coding import Coding
+from oracles import random_map, same
+from subject import SUBJECTS, Encodes
+
+from fprdo_bridge.encoders.job import IdseOptions
+from fprdo_bridge.encoders.structures import KINDS
+from fprdo_bridge.video.formats import VideoFormat
+
+CONFIGS = Path(__file__).resolve().parents[2] / "cfg"
+OVERLAYS = {name: CONFIGS / name / "idse.cfg" for name in SUBJECTS if (CONFIGS / name / "idse.cfg").exists()}
+
+
+@pytest.mark.parametrize("subject", OVERLAYS, indirect=True)
+def test_an_overlay_holds_the_defaults(subject):
+    path = OVERLAYS[subject.codec.name]
+    values = dict(subject.codec.parse_config(path.read_text(), path))
+    defaults = dict(word.removeprefix("--").split("=") for word in IdseOptions().arguments("w.idse"))
+    assert defaults.pop("IDSEWeightFile") == "w.idse"
+    ours = {name: float(values.pop(name)) for name in list(values) if name.startswith("IDSE")}
+    assert ours == {name: float(value) for name, value in defaults.items()
+                    if name in ours or name.removeprefix("IDSE").lower() not in subject.without_effect}
+    assert values == subject.codec.weighted_options(IdseOptions())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("subject", OVERLAYS, indirect=True)
+def test_an_overlay_makes_the_packages_bitstream(tmp_path, subject, tools, kind):
+    fmt, frames = VideoFormat(72, 56), 3
+    coding = Coding(subject, tools, tmp_path, fmt, Encodes(kind, frames, 32))
+    weights = coding.maps("w", [random_map(fmt, seed) for seed in range(frames)])
+    job, overlay = coding.job, OVERLAYS[subject.codec.name]
+    logs = coding.run(package=coding.weighted(weights, options=subject.codec.weighted_options(IdseOptions())), stock=None,
+                      overlay=replace(job, config=(*job.config, overlay), options={"IDSEWeightFile": str(weights)}))
+    assert same(tmp_path, "package", "overlay") and not same(tmp_path, "overlay", "stock")
+    assert logs["package"].idse == logs["overlay"].idse
+    coding.check_decoders("overlay")
