@@ -30,8 +30,11 @@ def child(arguments: Sequence[str], descriptors: Sequence[int] = (), **options: 
         The program cannot be started.
     """
     reading, writing = os.pipe()
-    with open(reading, "rb", 0), open(writing, "wb", 0), \
-            subprocess.Popen(arguments, pass_fds=(*descriptors, reading), **options) as process:
+    with (
+        open(reading, "rb", 0),
+        open(writing, "wb", 0),
+        subprocess.Popen(arguments, pass_fds=(*descriptors, reading), **options) as process,
+    ):
         try:
             if hasattr(fcntl, "F_SETSIG"):
                 fcntl.fcntl(reading, fcntl.F_SETOWN, process.pid)

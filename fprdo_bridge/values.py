@@ -8,7 +8,7 @@ import numpy as np
 
 from fprdo_bridge.errors import FprdoError
 
-_LARGEST = 2 ** 31 - 1  # unless a range is given
+_LARGEST = 2**31 - 1  # unless a range is given
 
 
 def shown(value: object) -> str:

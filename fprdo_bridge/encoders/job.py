@@ -228,9 +228,10 @@ def _option(name: object, value: object) -> tuple[str, str]:
     """An encoder option as text that a command line can hold; FprdoError for what is none."""
     if not isinstance(name, str) or printable(name) != name or len(name) > _LONGEST_NAME:
         raise FprdoError(f"encoder option {shown(name)}: give its name, like 'SAO'")
+    name = str.__str__(name)
     if isinstance(value, bool) or not isinstance(value, (str, Integral, float)):
         raise FprdoError(
-            f"encoder option {shown(name)}={shown(value)}: give a string or a number, such as 0 for off, 1 for on"
+            f"encoder option {name}={shown(value)}: give a string or a number, such as 0 for off, 1 for on"
         )
     try:
         text = str.__str__(value) if isinstance(value, str) else str(value)
@@ -238,9 +239,9 @@ def _option(name: object, value: object) -> tuple[str, str]:
         text = "\0"
     if len(text) > _LONGEST_OPTION or re.search("[\0-\x1f]", text) or not _encodes(text):
         raise FprdoError(
-            f"encoder option {shown(name)}={shown(value)}: no command line can hold it; give a shorter, plain text"
+            f"encoder option {name}={shown(value)}: no command line can hold it; give a shorter, plain text"
         )
-    return str.__str__(name), text
+    return name, text
 
 
 def _encodes(text: str) -> bool:

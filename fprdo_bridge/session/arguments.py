@@ -93,8 +93,10 @@ def checked_frames(frames: object, fmt: VideoFormat, skip: int = 0, count: int |
             raise FprdoError(f"frame {number - 1}: {error}") from None
         yield plain
     if count is not None and number < skip + count:
-        raise FprdoError(f"frames: {count} asked for{f' after the first {skip}' if skip else ''}, there are fewer; "
-                         "give more frames, or a smaller count")
+        raise FprdoError(
+            f"frames: {count} asked for{f' after the first {skip}' if skip else ''}, there are fewer; "
+            "give more frames, or a smaller count"
+        )
     if number == skip:
         raise FprdoError(f"frames: there are none{f' after the first {skip}' if skip else ''}; give one or more")
 
@@ -112,8 +114,9 @@ def plain_weights(weights: object, where: str) -> tuple[np.ndarray, ...]:
     """Arrays of weights, one per plane, as plain ones of float32; FprdoError for anything else."""
     planes = (weights,) if isinstance(weights, np.ndarray) else weights
     if not isinstance(planes, (tuple, list)) or not planes:
-        raise FprdoError(f"{where}: {type(weights).__name__} given; give a WeightMap, a WeightBuffer, or one float32 array "
-                         "per plane")
+        raise FprdoError(
+            f"{where}: {type(weights).__name__} given; give a WeightMap, a WeightBuffer, or one float32 array per plane"
+        )
     for plane in planes:
         if not isinstance(plane, np.ndarray) or isinstance(plane, np.ma.MaskedArray) or plane.dtype.kind != "f":
             kind = plane.dtype if type(plane) is np.ndarray else type(plane).__name__

@@ -40,8 +40,9 @@ class Reconstruction(Sequence[Frame]):
         try:
             self._file = os.open(path, os.O_RDONLY)
         except OSError as error:
-            raise FprdoError(f"reconstruction: cannot be opened ({error.strerror}); close those that you hold and need no more"
-                             ) from error
+            raise FprdoError(
+                f"reconstruction: cannot be opened ({error.strerror}); close those that you hold and need no more"
+            ) from error
         self._frames = os.fstat(self._file).st_size // fmt.frame_bytes
         self._closing = weakref.finalize(self, os.close, self._file)
 

@@ -17,8 +17,15 @@ from fprdo_bridge.encoders.running import EncodeResult, Launch
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import same_file, workspace
 from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES, Layout
-from fprdo_bridge.session.arguments import (check_function, check_kind, checked_frames, number_from, path_of, rate_of,
-                                            text_of)
+from fprdo_bridge.session.arguments import (
+    check_function,
+    check_kind,
+    checked_frames,
+    number_from,
+    path_of,
+    rate_of,
+    text_of,
+)
 from fprdo_bridge.session.encoded import Encoded, Reconstruction
 from fprdo_bridge.session.picture import Block, Picture
 from fprdo_bridge.session.provider import Provider, Weights, of_layout
@@ -76,13 +83,25 @@ class Encoder:
         if self.tools.library is None:
             raise FprdoError(f"{name}: built without a library; run python3 build.py {name}")
 
-    def encode(self, frames: str | os.PathLike[str] | Iterable[Frame], qp: int, *, fmt: VideoFormat | None = None,
-               weights: Weights | None = None, provider: Callable[[Picture], Weights] | None = None,
-               distortion: Callable[[Block], float] | compiled | None = None, decisions: int = 15,
-               transform_sizes: Sequence[int] = TRANSFORM_SIZES, idse: IdseOptions = IdseOptions(),
-               options: Mapping[str, str | int | float] | None = None, frame_rate: Fraction | int | float | None = None,
-               skip: int = 0, count: int | None = None, recon: str | os.PathLike[str] | None = None,
-               on_picture: Callable[[PictureLog], None] | None = None) -> Encoded:
+    def encode(
+        self,
+        frames: str | os.PathLike[str] | Iterable[Frame],
+        qp: int,
+        *,
+        fmt: VideoFormat | None = None,
+        weights: Weights | None = None,
+        provider: Callable[[Picture], Weights] | None = None,
+        distortion: Callable[[Block], float] | compiled | None = None,
+        decisions: int = 15,
+        transform_sizes: Sequence[int] = TRANSFORM_SIZES,
+        idse: IdseOptions = IdseOptions(),
+        options: Mapping[str, str | int | float] | None = None,
+        frame_rate: Fraction | int | float | None = None,
+        skip: int = 0,
+        count: int | None = None,
+        recon: str | os.PathLike[str] | None = None,
+        on_picture: Callable[[PictureLog], None] | None = None,
+    ) -> Encoded:
         """Code frames.
 
         Parameters
@@ -123,15 +142,20 @@ class Encoder:
         if weights is not None and provider is not None:
             raise FprdoError("weights and provider: give one of them")
         function = distortion.make if isinstance(distortion, compiled) else distortion
-        for what, given, value in (("provider", provider, provider), ("distortion", distortion, function),
-                                   ("on_picture", on_picture, on_picture)):
+        for what, given, value in (
+            ("provider", provider, provider),
+            ("distortion", distortion, function),
+            ("on_picture", on_picture, on_picture),
+        ):
             if given is not None:
                 check_function(what, value)
         check_kind("fmt", fmt, (VideoFormat, type(None)), "a VideoFormat")
         check_kind("idse", idse, IdseOptions, "IdseOptions")
         if not 1 <= whole_number("decisions", decisions) <= 15:
-            raise FprdoError(f"decisions {decisions}: use 1 to 15, a sum of 1 (intra), 2 (inter skip), 4 (inter residual) "
-                             "and 8 (inter)")
+            raise FprdoError(
+                f"decisions {decisions}: use 1 to 15, a sum of 1 (intra), 2 (inter skip), 4 (inter residual) "
+                "and 8 (inter)"
+            )
         skip, count = number_from("skip", skip, 0), None if count is None else number_from("count", count, 1)
         output = None if recon is None else path_of("recon", recon)
         transform_sizes = known_sizes(transform_sizes)
@@ -143,11 +167,20 @@ class Encoder:
                 options = {} if plain else self.codec.weighted_options(idse)
             if output is not None:
                 _check_output(output, source, config)
-            job = EncodeJob(source=source.path, fmt=source.fmt, frames=source.frames, rate=Rate("qp", qp),
-                            bitstream=folder / "out" / "bitstream", recon=folder / "out" / "recon.yuv",
-                            config=(config,), options=options, weights=None if plain else PROVIDED, idse=idse,
-                            frame_rate=source.frame_rate if frame_rate is None else rate_of("frame rate", frame_rate),
-                            title=source.title)
+            job = EncodeJob(
+                source=source.path,
+                fmt=source.fmt,
+                frames=source.frames,
+                rate=Rate("qp", qp),
+                bitstream=folder / "out" / "bitstream",
+                recon=folder / "out" / "recon.yuv",
+                config=(config,),
+                options=options,
+                weights=None if plain else PROVIDED,
+                idse=idse,
+                frame_rate=source.frame_rate if frame_rate is None else rate_of("frame rate", frame_rate),
+                title=source.title,
+            )
             job.bitstream.parent.mkdir()
             if plain:
                 result = running.encode(self.codec, job, self.tools, progress=on_picture)
@@ -157,17 +190,25 @@ class Encoder:
                 setup = Setup(
                     path=[os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)],  # "" is where we are
                     layout=fixed.layout if fixed else Layout.of(coded_format(source.fmt), transform_sizes),
-                    bit_depth=self.codec.coded_bit_depth(job), decisions=0 if function is None else int(decisions),
+                    bit_depth=self.codec.coded_bit_depth(job),
+                    decisions=0 if function is None else int(decisions),
                     distortion=None if function is None else Reference.of(function),
-                    compiled=isinstance(distortion, compiled), flat=fixed is not None and fixed.is_flat())
+                    compiled=isinstance(distortion, compiled),
+                    flat=fixed is not None and fixed.is_flat(),
+                )
                 result, seconds = self._in_worker(job, setup, provider or (lambda picture: fixed), on_picture)
             reconstruction = Reconstruction(folder / "out" / "recon.yuv", result.fmt)
             if output is not None:
                 write_frames(output, reconstruction, result.fmt, result.frame_rate)
             return Encoded(result.bitstream.read_bytes(), reconstruction, result.log, result.wall_seconds, seconds)
 
-    def _in_worker(self, job: EncodeJob, setup: Setup, weights: Callable[[Picture], Weights],
-                   on_picture: Callable[[PictureLog], None] | None) -> tuple[EncodeResult, float]:
+    def _in_worker(
+        self,
+        job: EncodeJob,
+        setup: Setup,
+        weights: Callable[[Picture], Weights],
+        on_picture: Callable[[PictureLog], None] | None,
+    ) -> tuple[EncodeResult, float]:
         """Run the encoder's library in a worker whose questions are answered here; the result and its CPU seconds."""
         # This very package, wherever this process found it: the worker runs in a folder of its own.
         load = f"import sys; sys.path.insert(0, {_PACKAGES!r}); import fprdo_bridge.session.__main__"
@@ -190,15 +231,20 @@ class Encoder:
 
 @dataclass(frozen=True)
 class _Source:
-    path: Path            # raw samples, from the first frame to code on
+    path: Path  # raw samples, from the first frame to code on
     fmt: VideoFormat
     frames: int
     frame_rate: Fraction
-    title: str            # in messages
+    title: str  # in messages
 
 
-def _source(frames: str | os.PathLike[str] | Iterable[Frame], fmt: VideoFormat | None, skip: int, count: int | None,
-            folder: Path) -> _Source:
+def _source(
+    frames: str | os.PathLike[str] | Iterable[Frame],
+    fmt: VideoFormat | None,
+    skip: int,
+    count: int | None,
+    folder: Path,
+) -> _Source:
     if isinstance(frames, (str, os.PathLike)):
         found = open_source(str(path_of("frames", frames)), FormatRequest.of(fmt), count, skip=skip)
         return _Source(found.yuv(folder), found.fmt, found.frames, found.frame_rate, found.origin)

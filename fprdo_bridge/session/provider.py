@@ -46,7 +46,7 @@ class Provider:
         self.error: BaseException | None = None
         self.encoder_seconds: float | None = None
         self._held: dict[int, WeightBuffer] = {}  # by source frame: what the encoder reads
-        self._own: list[WeightBuffer] = []        # to be filled with what `weights` returns
+        self._own: list[WeightBuffer] = []  # to be filled with what `weights` returns
         self._free: list[WeightBuffer] = []
         ours, self._theirs = socket.socketpair()  # no name that others see, or that stays behind
         self._connection = Connection(ours.detach())
@@ -113,8 +113,12 @@ def _raised(pickled: bytes | None, text: str, where: str) -> Exception:
     """The exception that a worker raised; an FprdoError with its text where pickle does not give the same one again."""
     try:
         error = pickle.loads(pickled)
-        if isinstance(error, Exception) and described(error) == text:  # SystemExit would end this program, not the worker
+        if (
+            isinstance(error, Exception) and described(error) == text
+        ):  # SystemExit would end this program, not the worker
             return error
     except BaseException:  # of its own making
         pass
-    return FprdoError(f"{text} (raised in the worker{where}; raise an exception that pickle can copy to get it as it is)")
+    return FprdoError(
+        f"{text} (raised in the worker{where}; raise an exception that pickle can copy to get it as it is)"
+    )

@@ -36,8 +36,10 @@ class Reference:
     def of(cls, function: Callable[..., Any]) -> Reference:
         """FprdoError if another process cannot find the function again."""
         if in_worker:
-            raise FprdoError("an encode began while a worker loaded its distortion; put what the program does behind "
-                             'if __name__ == "__main__"')
+            raise FprdoError(
+                "an encode began while a worker loaded its distortion; put what the program does behind "
+                'if __name__ == "__main__"'
+            )
         home, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
         if not isinstance(home, str) or not isinstance(name, str):
             home, name = "", ""
@@ -48,14 +50,18 @@ class Reference:
             else:
                 script = getattr(main, "__file__", None)
         if not module or not name or "<" in name or module == "__main__" and script is None:
-            raise FprdoError(f"distortion {name or shown(function)}: runs in another process; give a function that is "
-                             "defined at the top of a module or a script")
+            raise FprdoError(
+                f"distortion {name or shown(function)}: runs in another process; give a function that is "
+                "defined at the top of a module or a script"
+            )
         found = sys.modules.get(home)
         for part in name.split("."):
             found = getattr(found, part, None)
         if found is not function and found != function:  # a method of an object, or a name of another meaning by now
-            raise FprdoError(f"distortion {name}: is not what {module} has under that name, which is what another process "
-                             "finds; give a function that is defined at the top")
+            raise FprdoError(
+                f"distortion {name}: is not what {module} has under that name, which is what another process "
+                "finds; give a function that is defined at the top"
+            )
         return cls(module, name, script and os.path.abspath(script))
 
     def load(self) -> Any:
@@ -70,8 +76,10 @@ class Reference:
             for part in rest:
                 found = getattr(found, part)
         except (KeyError, AttributeError):
-            raise FprdoError(f"distortion {self.name}: not there when {self.script or self.module} is loaded in another "
-                             "process; define it at the top") from None
+            raise FprdoError(
+                f"distortion {self.name}: not there when {self.script or self.module} is loaded in another "
+                "process; define it at the top"
+            ) from None
         return found
 
 

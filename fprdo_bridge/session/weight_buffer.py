@@ -65,15 +65,22 @@ class WeightBuffer:
             Another type, shape or plane count; a NaN, infinite or negative weight. The buffer is undefined then.
         """
         given = _as_map(weights, where)
-        for what, group in (("planes", given.planes), *((f"{n}x{n} shapes", group) for n, group in given.shapes.items())):
+        for what, group in (
+            ("planes", given.planes),
+            *((f"{n}x{n} shapes", group) for n, group in given.shapes.items()),
+        ):
             if len(group) != len(self.planes):
-                raise FprdoError(f"{where}: {len(group)} {what} given; {self.layout.chroma} has {len(self.planes)} components, "
-                                 "give one for each")
+                raise FprdoError(
+                    f"{where}: {len(group)} {what} given; {self.layout.chroma} has {len(self.planes)} components, "
+                    "give one for each"
+                )
         missing = [n for n in self.layout.transform_sizes if n not in given.shapes]
         if missing:
             there = tuple(n for n in TRANSFORM_SIZES if n in given.shapes)
-            raise FprdoError(f"{where}: without shapes for transforms of {', '.join(map(str, missing))}; say "
-                             f"transform_sizes={there}, or give a WeightMap that has them")
+            raise FprdoError(
+                f"{where}: without shapes for transforms of {', '.join(map(str, missing))}; say "
+                f"transform_sizes={there}, or give a WeightMap that has them"
+            )
         fill_record(self._record, given, self.layout, where)
 
     def is_flat(self) -> bool:
@@ -97,7 +104,11 @@ def _as_map(given: object, where: str) -> WeightMap:
         planes = plain_weights(given, where)
         return WeightMap(planes, {}, (1.0,) * len(planes))
     if not isinstance(given.shapes, Mapping):
-        raise FprdoError(f"{where}: a WeightMap whose shapes are {type(given.shapes).__name__}; give a mapping from block "
-                         "size to arrays")
+        raise FprdoError(
+            f"{where}: a WeightMap whose shapes are {type(given.shapes).__name__}; give a mapping from block "
+            "size to arrays"
+        )
     planes = plain_weights(given.planes, where)
-    return WeightMap(planes, {n: plain_weights(group, where) for n, group in given.shapes.items()}, (1.0,) * len(planes))
+    return WeightMap(
+        planes, {n: plain_weights(group, where) for n, group in given.shapes.items()}, (1.0,) * len(planes)
+    )

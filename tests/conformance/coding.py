@@ -28,7 +28,9 @@ class Coding:
     def __init__(self, subject: Subject, tools: Toolchain, folder: Path, fmt: VideoFormat, how: Encodes | Case):
         self.codec, self.tools, self.folder, self.fmt = subject.codec, tools, folder, fmt
         rate = {"rate": how.rate, "qp": how.value} if isinstance(how, Case) else {"qp": how.qp}
-        self.job = make_job(folder, fmt, tools, kind=how.kind, frames=how.frames, codec=subject.codec, options=how.options, **rate)
+        self.job = make_job(
+            folder, fmt, tools, kind=how.kind, frames=how.frames, codec=subject.codec, options=how.options, **rate
+        )
 
     def maps(self, name: str, maps: list[WeightMap], **arguments) -> Path:
         """A weight file for the job."""
@@ -37,8 +39,13 @@ class Coding:
     def run(self, **jobs: EncodeJob | None) -> dict[str, EncodeLog]:
         """Run each job with the patched encoder, and, where it is None, the job without weights with the stock one."""
         plain = replace(self.job, weights=None)
-        return run_all({name: (job or plain, self.tools.encoder if job else self.tools.stock_encoder)
-                        for name, job in jobs.items()}, self.codec)
+        return run_all(
+            {
+                name: (job or plain, self.tools.encoder if job else self.tools.stock_encoder)
+                for name, job in jobs.items()
+            },
+            self.codec,
+        )
 
     def weighted(self, weights: Path, **changes) -> EncodeJob:
         """The job with weights, and with settings of them or fields of the job that are other ones."""
@@ -48,7 +55,9 @@ class Coding:
         check_decoders(self.codec, self.tools, self.folder, name, self.fmt, libav)
 
 
-def check_decoders(codec: Codec, tools: Toolchain, folder: Path, name: str, fmt: VideoFormat, libav: bool = True) -> None:
+def check_decoders(
+    codec: Codec, tools: Toolchain, folder: Path, name: str, fmt: VideoFormat, libav: bool = True
+) -> None:
     """The decoders give the encoder's reconstruction; the encoder's own finds a right hash in every picture of HEVC."""
     recon, bitstream, count = list(read_yuv(folder / f"{name}.yuv", fmt)), folder / f"{name}.bin", 0
     if codec.decoder:

@@ -22,7 +22,9 @@ FMT = VideoFormat(48, 32)
 @pytest.fixture
 def job(tmp_path, subject, tools) -> EncodeJob:
     """An encode of two frames with a good file, to be spoiled."""
-    weights = write_maps(tmp_path / "w.idse", [random_map(FMT, seed) for seed in range(2)], FMT, metadata={"name": "bad"})
+    weights = write_maps(
+        tmp_path / "w.idse", [random_map(FMT, seed) for seed in range(2)], FMT, metadata={"name": "bad"}
+    )
     (tmp_path / "out").mkdir()
     return make_job(tmp_path, FMT, tools, frames=2, codec=subject.codec, weights=weights)
 
@@ -30,7 +32,9 @@ def job(tmp_path, subject, tools) -> EncodeJob:
 def failed(subject: Subject, tools: Toolchain, job: EncodeJob, *words: str) -> subprocess.CompletedProcess[str]:
     """A run of the bare encoder that ends with an error and makes no file."""
     folder = job.bitstream.parent
-    done = subprocess.run([*subject.codec.command(job, tools.encoder), *words], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(
+        [*subject.codec.command(job, tools.encoder), *words], cwd=folder, capture_output=True, text=True
+    )
     assert done.returncode > 0, (done.returncode, done.stdout[-500:], done.stderr[-500:])
     assert list(folder.iterdir()) == []
     return done
@@ -49,16 +53,16 @@ def test_the_good_file_is_taken(subject, tools, job):
 
 
 def flipped(data: bytes, position: int) -> bytes:
-    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1:]
+    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
 
 def versioned(data: bytes, version: int) -> bytes:
     """Another version with a checksum that is right."""
     changed = bytearray(data)
     struct.pack_into("<H", changed, 8, version)
-    maps, = struct.unpack_from("<I", changed, 24)
-    metadata, = struct.unpack_from("<I", changed, 56)
-    struct.pack_into("<I", changed, 92, zlib.crc32(changed[96:96 + 4 * maps + metadata], zlib.crc32(changed[:92])))
+    (maps,) = struct.unpack_from("<I", changed, 24)
+    (metadata,) = struct.unpack_from("<I", changed, 56)
+    struct.pack_into("<I", changed, 92, zlib.crc32(changed[96 : 96 + 4 * maps + metadata], zlib.crc32(changed[:92])))
     return bytes(changed)
 
 
@@ -74,9 +78,11 @@ DAMAGE = {
     "cut-8": (lambda data: data[:8], "not an .idse weight file"),
     "cut-12": (lambda data: data[:12], f"truncated, 12 bytes where the header alone has 96; {REMAKE}"),
     "cut-95": (lambda data: data[:95], "truncated, 95 bytes where the header alone has 96"),
-    "cut-96": (lambda data: data[:96],
-               r"truncated, 96 bytes where the header promises \d+ maps of \d+ bytes from byte \d+ on; copy it again or make"),
-    "cut-half": (lambda data: data[:len(data) // 2], r"truncated, \d+ bytes where the header promises \d+"),
+    "cut-96": (
+        lambda data: data[:96],
+        r"truncated, 96 bytes where the header promises \d+ maps of \d+ bytes from byte \d+ on; copy it again or make",
+    ),
+    "cut-half": (lambda data: data[: len(data) // 2], r"truncated, \d+ bytes where the header promises \d+"),
     "cut-1": (lambda data: data[:-1], r"truncated, \d+ bytes where the header promises \d+"),
     "longer": (lambda data: data + b"\0", r"too long, \d+ bytes where the header promises \d+"),
     "header-width": (lambda data: flipped(data, 12), "the header contradicts itself"),
@@ -100,29 +106,46 @@ def test_damaged_weight_files(subject, tools, job, damage):
 
 def test_weight_files_of_something_else(subject, tools, job, tmp_path):
     for other, frames, message in (
-            (VideoFormat(32, 48), 2, "weights for 32x48, the pictures are 48x32; make the map again with: fprdo"),
-            (VideoFormat(48, 32, "444"), 2, "weights for 4:4:4, the pictures are coded as 4:2:0; make the map"),
-            (VideoFormat(48, 32, "400"), 2, "weights for 4:0:0, the pictures are coded as 4:2:0"),
-            (FMT, 1, "weights for 1 frames, 2 are needed; code fewer frames")):
+        (VideoFormat(32, 48), 2, "weights for 32x48, the pictures are 48x32; make the map again with: fprdo"),
+        (VideoFormat(48, 32, "444"), 2, "weights for 4:4:4, the pictures are coded as 4:2:0; make the map"),
+        (VideoFormat(48, 32, "400"), 2, "weights for 4:0:0, the pictures are coded as 4:2:0"),
+        (FMT, 1, "weights for 1 frames, 2 are needed; code fewer frames"),
+    ):
         weights = write_maps(tmp_path / "other.idse", [ones(other)] * frames, other)
         assert refusal(subject, tools, replace(job, weights=weights)).startswith(f"{weights}: {message}")
-    for path, message in ((tmp_path / "gone.idse", r"cannot be opened \(No such file or directory\); give the path"),
-                          (tmp_path, "not an .idse weight file"),
-                          (job.source / "w.idse", r"cannot be opened \(Not a directory\)")):
+    for path, message in (
+        (tmp_path / "gone.idse", r"cannot be opened \(No such file or directory\); give the path"),
+        (tmp_path, "not an .idse weight file"),
+        (job.source / "w.idse", r"cannot be opened \(Not a directory\)"),
+    ):
         assert re.match(f"{re.escape(str(path))}: {message}", refusal(subject, tools, replace(job, weights=path)))
 
 
-@pytest.mark.parametrize(("name", "value", "wanted"), [
-    ("Tau", "-1", "a value from 0 to 1000"), ("Tau", "1001", "a value from 0 to 1000"), ("Power", "0", "a value above 0 and up to 1"),
-    ("Power", "1.5", "a value above 0 and up to 1"), ("Clip", "0.5", "0 for no limit, or a value from 1 to 255"),
-    ("Clip", "300", "0 for no limit, or a value from 1 to 255"), ("Rdoq", "3", "a value from 0 to 2"),
-    ("Rdoq", "-1", "a value from 0 to 2"), ("QpMap", "2", "a value from 0 to 1"), ("QpMapClip", "13", "a value from 0 to 12"),
-    ("QpMapClip", "-1", "a value from 0 to 12"), ("Sao", "2", "a value from 0 to 1"), ("Decisions", "32", "a value from 0 to 31"),
-    ("Decisions", "-1", "a value from 0 to 31")])
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("Tau", "-1", "a value from 0 to 1000"),
+        ("Tau", "1001", "a value from 0 to 1000"),
+        ("Power", "0", "a value above 0 and up to 1"),
+        ("Power", "1.5", "a value above 0 and up to 1"),
+        ("Clip", "0.5", "0 for no limit, or a value from 1 to 255"),
+        ("Clip", "300", "0 for no limit, or a value from 1 to 255"),
+        ("Rdoq", "3", "a value from 0 to 2"),
+        ("Rdoq", "-1", "a value from 0 to 2"),
+        ("QpMap", "2", "a value from 0 to 1"),
+        ("QpMapClip", "13", "a value from 0 to 12"),
+        ("QpMapClip", "-1", "a value from 0 to 12"),
+        ("Sao", "2", "a value from 0 to 1"),
+        ("Decisions", "32", "a value from 0 to 31"),
+        ("Decisions", "-1", "a value from 0 to 31"),
+    ],
+)
 def test_settings_out_of_range(subject, tools, job, name, value, wanted):
     if name.lower() in subject.no_options:
         pytest.skip(f"{subject.codec.title} has no option for it")
-    assert refusal(subject, tools, job, *subject.words(name, value)) == f"{subject.said(name)} is {value}; give {wanted}"
+    assert (
+        refusal(subject, tools, job, *subject.words(name, value)) == f"{subject.said(name)} is {value}; give {wanted}"
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), [("Tau", "nan"), ("Power", "inf"), ("Clip", "much")])
@@ -132,8 +155,9 @@ def test_settings_that_are_no_numbers(subject, tools, job, name, value):
     assert any(value in line and name.lower() in line.lower() for line in done.stderr.splitlines()), done.stderr
 
 
-@pytest.mark.parametrize(("subject", "words"), [(name, words) for name in SUBJECTS for words in SUBJECTS[name].refused],
-                         indirect=["subject"])
+@pytest.mark.parametrize(
+    ("subject", "words"), [(name, words) for name in SUBJECTS for words in SUBJECTS[name].refused], indirect=["subject"]
+)
 def test_combinations_that_make_no_sense(subject, tools, job, words):
     assert refusal(subject, tools, job, *words) == subject.refused[words]
 
@@ -146,5 +170,7 @@ def test_combinations_are_free_without_weights(subject, tools, tmp_path):
 
 def test_the_stock_encoder_knows_no_weights(subject, tools, job):
     """It ends, or (JM, which passes over what it does not know) it reports no use of them."""
-    done = subprocess.run(subject.codec.command(job, tools.stock_encoder), cwd=job.bitstream.parent, capture_output=True, text=True)
+    done = subprocess.run(
+        subject.codec.command(job, tools.stock_encoder), cwd=job.bitstream.parent, capture_output=True, text=True
+    )
     assert done.returncode or not re.search("^IDSE", done.stdout + done.stderr, re.MULTILINE)

@@ -10,19 +10,25 @@ from fprdo_bridge.importance.idse_file import ones
 from fprdo_bridge.video.formats import VideoFormat
 
 
-@pytest.mark.parametrize(("subject", "case"), [(name, case) for name in SUBJECTS for case in SUBJECTS[name].cases],
-                         indirect=["subject"])
+@pytest.mark.parametrize(
+    ("subject", "case"), [(name, case) for name in SUBJECTS for case in SUBJECTS[name].cases], indirect=["subject"]
+)
 def test_stock_without_a_say_and_decodable_with_one(tmp_path, subject, tools, case):
     case = subject.cases[case]
     coding = Coding(subject, tools, tmp_path, case.fmt, case)
     count = -(-case.frames // case.frames_per_map)
     flat = coding.maps("ones", [ones(case.fmt)] * count, frames_per_map=case.frames_per_map)
-    some = coding.maps("random", [random_map(case.fmt, seed) for seed in range(count)], frames_per_map=case.frames_per_map)
+    some = coding.maps(
+        "random", [random_map(case.fmt, seed) for seed in range(count)], frames_per_map=case.frames_per_map
+    )
     random = coding.weighted(some, idse=IdseOptions(tau=0.1, qp_map=case.qp_map, qp_map_clip=case.qp_map_clip))
     logs = coding.run(
-        stock=None, absent=coding.job, random=random,
+        stock=None,
+        absent=coding.job,
+        random=random,
         ones=coding.weighted(flat, idse=IdseOptions(tau=0.7, power=0.5, clip=3, qp_map=case.qp_map)),
-        **{"again": random} if "threads" in case.options else {})
+        **{"again": random} if "threads" in case.options else {},
+    )
 
     assert same(tmp_path, STOCK, "absent") and logs["absent"].idse is None
     assert same(tmp_path, STOCK, "ones")

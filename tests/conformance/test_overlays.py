@@ -23,8 +23,11 @@ def test_an_overlay_holds_the_defaults(subject):
     defaults = dict(word.removeprefix("--").split("=") for word in IdseOptions().arguments("w.idse"))
     assert defaults.pop("IDSEWeightFile") == "w.idse"
     ours = {name: float(values.pop(name)) for name in list(values) if name.startswith("IDSE")}
-    assert ours == {name: float(value) for name, value in defaults.items()
-                    if name in ours or name.removeprefix("IDSE").lower() not in subject.without_effect}
+    assert ours == {
+        name: float(value)
+        for name, value in defaults.items()
+        if name in ours or name.removeprefix("IDSE").lower() not in subject.without_effect
+    }
     assert values == subject.codec.weighted_options(IdseOptions())
 
 
@@ -35,8 +38,11 @@ def test_an_overlay_makes_the_packages_bitstream(tmp_path, subject, tools, kind)
     coding = Coding(subject, tools, tmp_path, fmt, Encodes(kind, frames, 32))
     weights = coding.maps("w", [random_map(fmt, seed) for seed in range(frames)])
     job, overlay = coding.job, OVERLAYS[subject.codec.name]
-    logs = coding.run(package=coding.weighted(weights, options=subject.codec.weighted_options(IdseOptions())), stock=None,
-                      overlay=replace(job, config=(*job.config, overlay), options={"IDSEWeightFile": str(weights)}))
+    logs = coding.run(
+        package=coding.weighted(weights, options=subject.codec.weighted_options(IdseOptions())),
+        stock=None,
+        overlay=replace(job, config=(*job.config, overlay), options={"IDSEWeightFile": str(weights)}),
+    )
     assert same(tmp_path, "package", "overlay") and not same(tmp_path, "overlay", "stock")
     assert logs["package"].idse == logs["overlay"].idse
     coding.check_decoders("overlay")

@@ -18,9 +18,15 @@ def test_maps_belong_to_pictures_in_output_order(tmp_path, subject, tools):
         fmt, folder = VideoFormat(72, 128), tmp_path / str(number)
         folder.mkdir()
         coding, flat = Coding(subject, tools, folder, fmt, how), [ones(fmt)] * how.frames
-        maps = {"base": flat} | {f"poc{poc}": [*flat[:poc], random_map(fmt, poc), *flat[poc + 1:]] for poc in range(how.frames)}
-        logs = coding.run(**{name: coding.weighted(coding.maps(name, chosen), idse=IdseOptions(qp_map=False))
-                             for name, chosen in maps.items()})
+        maps = {"base": flat} | {
+            f"poc{poc}": [*flat[:poc], random_map(fmt, poc), *flat[poc + 1 :]] for poc in range(how.frames)
+        }
+        logs = coding.run(
+            **{
+                name: coding.weighted(coding.maps(name, chosen), idse=IdseOptions(qp_map=False))
+                for name, chosen in maps.items()
+            }
+        )
         order = [picture.poc for picture in logs["base"].pictures]
         assert sorted(order) == list(range(how.frames)) and (order != sorted(order)) == (how.kind == "randomaccess")
         coded = {name: list(read_yuv(folder / f"{name}.yuv", fmt)) for name in maps}
@@ -34,9 +40,11 @@ def test_frames_that_share_a_map(tmp_path, subject, tools):
     coding = Coding(subject, tools, tmp_path, fmt, subject.shared)
     frames = subject.shared.frames
     one, two = random_map(fmt, 1), random_map(fmt, 2)
-    files = {"shared": coding.maps("shared", [one, two], frames_per_map=frames // 2),
-             "single": coding.maps("single", [one] * (frames // 2) + [two] * (frames // 2)),
-             "otherwise": coding.maps("otherwise", [one] + [two] * (frames - 1))}
+    files = {
+        "shared": coding.maps("shared", [one, two], frames_per_map=frames // 2),
+        "single": coding.maps("single", [one] * (frames // 2) + [two] * (frames // 2)),
+        "otherwise": coding.maps("otherwise", [one] + [two] * (frames - 1)),
+    }
     coding.run(**{name: coding.weighted(path) for name, path in files.items()})
     assert same(tmp_path, "shared", "single") and not same(tmp_path, "shared", "otherwise")
 
@@ -47,7 +55,9 @@ def test_maps_beyond_the_coded_frames_do_not_matter(tmp_path, subject, tools):
     maps = [random_map(fmt, seed) for seed in range(subject.shared.frames)]
     extra, other = random_map(fmt, 98), random_map(fmt, 99)
     chosen = {"exact": maps, "more": [*maps, extra], "other": [*maps, other], "last": [*maps[:-1], other]}
-    coding.run(**{name: coding.weighted(coding.maps(name, some, frame_count=len(some))) for name, some in chosen.items()})
+    coding.run(
+        **{name: coding.weighted(coding.maps(name, some, frame_count=len(some))) for name, some in chosen.items()}
+    )
     assert same(tmp_path, "exact", "more") and same(tmp_path, "exact", "other") and not same(tmp_path, "exact", "last")
 
 

@@ -10,11 +10,20 @@ from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 
 SETTINGS = {
-    "off": OFF, "rdoq1": replace(OFF, rdoq=1), "rdoq2": replace(OFF, rdoq=2), "qp": replace(OFF, qp_map=True),
-    "qp1": replace(OFF, qp_map=True, qp_map_clip=1), "sao": replace(OFF, sao=True), "intra": replace(OFF, decisions=1),
-    "skip": replace(OFF, decisions=2), "residual": replace(OFF, decisions=4), "inter": replace(OFF, decisions=8),
-    "all": replace(OFF, decisions=31), "luma": replace(OFF, decisions=15),
-    "chroma": replace(OFF, decisions=16)}  # in no decision
+    "off": OFF,
+    "rdoq1": replace(OFF, rdoq=1),
+    "rdoq2": replace(OFF, rdoq=2),
+    "qp": replace(OFF, qp_map=True),
+    "qp1": replace(OFF, qp_map=True, qp_map_clip=1),
+    "sao": replace(OFF, sao=True),
+    "intra": replace(OFF, decisions=1),
+    "skip": replace(OFF, decisions=2),
+    "residual": replace(OFF, decisions=4),
+    "inter": replace(OFF, decisions=8),
+    "all": replace(OFF, decisions=31),
+    "luma": replace(OFF, decisions=15),
+    "chroma": replace(OFF, decisions=16),
+}  # in no decision
 DECIDING = ("intra", "skip", "residual", "inter", "all", "luma")
 
 

@@ -28,11 +28,17 @@ def start(folder: Path, body: str, **environment: str) -> subprocess.Popen[str]:
     (folder / "tmp").mkdir(exist_ok=True)
     (folder / "program.py").write_text(START + body)
     paths = os.pathsep.join(filter(None, (environment.pop("PYTHONPATH", ""), str(ROOT), *TESTS)))
-    return subprocess.Popen([sys.executable, str(folder / "program.py")], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            text=True, start_new_session=True,
-                            env=os.environ | {"TMPDIR": str(folder / "tmp"), "PYTHONPATH": paths,
-                                              "BEGUN": str(folder / "begun")} | environment)
+    return subprocess.Popen(
+        [sys.executable, str(folder / "program.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ
+        | {"TMPDIR": str(folder / "tmp"), "PYTHONPATH": paths, "BEGUN": str(folder / "begun")}
+        | environment,
+    )
 
 
 def said(folder: Path, body: str, **environment: str) -> str:

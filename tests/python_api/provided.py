@@ -31,7 +31,10 @@ def weighted(block: Block) -> float:
     """What the kernels compute with these weights."""
     error = block.original.astype(np.int64) - block.coded
     rows, columns = error.shape
-    return float((_STRIPES[block.component][block.y:block.y + rows, block.x:block.x + columns] * error * error).sum()) / 256
+    return (
+        float((_STRIPES[block.component][block.y : block.y + rows, block.x : block.x + columns] * error * error).sum())
+        / 256
+    )
 
 
 def plain(block: Block) -> float:
@@ -62,7 +65,7 @@ def negative(block: Block) -> float:
 
 
 def huge(block: Block) -> float:
-    return 2.0 ** 44
+    return 2.0**44
 
 
 def nothing(block: Block):
@@ -121,8 +124,10 @@ def compiled_plain():
             }
           return (double)sum;
         }""")
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", f"-I{native}", str(folder / "plain.c"), "-o", str(folder / "plain.so")],
-                   check=True)
+    subprocess.run(
+        ["cc", "-O2", "-shared", "-fPIC", f"-I{native}", str(folder / "plain.c"), "-o", str(folder / "plain.so")],
+        check=True,
+    )
     return ctypes.CDLL(str(folder / "plain.so")).plain
 
 
@@ -188,4 +193,5 @@ def raises_behind_a_pointer():
     @ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p, ctypes.c_void_p)
     def distortion(context, block):
         raise KeyError("behind a pointer")
+
     return distortion

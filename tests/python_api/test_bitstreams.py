@@ -20,11 +20,11 @@ from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
 from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
+from fprdo_bridge.session.weight_buffer import WeightBuffer
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import save_picture
 from fprdo_bridge.video.raw import write_yuv
-from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
-from fprdo_bridge.session.weight_buffer import WeightBuffer
 
 FMT = VideoFormat(72, 56)
 PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False)
@@ -33,9 +33,17 @@ PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False)
 def from_file(encoder: Encoder, folder: Path, maps, frames, qp: int = 32, idse: IdseOptions = IdseOptions()) -> bytes:
     write_yuv(folder / "source.yuv", frames, FMT)
     write_idse(folder / "maps.idse", maps, FMT, frame_count=len(maps))
-    job = EncodeJob(source=folder / "source.yuv", fmt=FMT, frames=len(frames), rate=Rate("qp", qp), bitstream=folder / "file.bin",
-                    config=(encoder.codec.config_for("intra", FMT, encoder.tools),), weights=folder / "maps.idse", idse=idse,
-                    options=encoder.codec.weighted_options(idse))
+    job = EncodeJob(
+        source=folder / "source.yuv",
+        fmt=FMT,
+        frames=len(frames),
+        rate=Rate("qp", qp),
+        bitstream=folder / "file.bin",
+        config=(encoder.codec.config_for("intra", FMT, encoder.tools),),
+        weights=folder / "maps.idse",
+        idse=idse,
+        options=encoder.codec.weighted_options(idse),
+    )
     return encode(encoder.codec, job, encoder.tools).bitstream.read_bytes()
 
 
@@ -46,6 +54,7 @@ def test_file_array_and_provider_make_one_bitstream(encoder, tmp_path):
     def provider(picture):
         asked.append((picture.poc, picture.frame, picture.fmt))
         return maps[picture.frame]
+
     given = encoder.encode(frames, 32, fmt=FMT, provider=provider, on_picture=coded.append)
     assert given.bitstream == from_file(encoder, tmp_path, maps, frames)
     assert sorted(asked) == [(0, 0, FMT), (1, 1, FMT)]
@@ -63,9 +72,13 @@ def test_file_callback_and_distortion_that_computes_the_same_sum(encoder, tmp_pa
     shaped = replace(random_map(FMT, 3), planes=stripes.planes)
     file = from_file(encoder, tmp_path, [shaped] * 2, frames, 27, as_it_is)
     callback = encoder.encode(frames, 27, fmt=FMT, provider=lambda picture: shaped, idse=as_it_is)
-    both = encoder.encode(frames, 27, fmt=FMT, provider=lambda picture: shaped, idse=as_it_is, distortion=provided.weighted)
+    both = encoder.encode(
+        frames, 27, fmt=FMT, provider=lambda picture: shaped, idse=as_it_is, distortion=provided.weighted
+    )
     assert file == callback.bitstream == both.bitstream != encoder.encode(frames, 27, fmt=FMT).bitstream
-    other = encoder.encode(frames, 27, fmt=FMT, provider=lambda picture: shaped, idse=as_it_is, distortion=provided.plain)
+    other = encoder.encode(
+        frames, 27, fmt=FMT, provider=lambda picture: shaped, idse=as_it_is, distortion=provided.plain
+    )
     assert other.bitstream != file  # it was asked
 
 
@@ -75,7 +88,9 @@ def test_weights_of_one_are_no_weights(encoder):
     stock = encoder.encode(frames, 32, fmt=FMT)
     assert encoder.encode(frames, 32, fmt=FMT, weights=ones(FMT), options={}).bitstream == stock.bitstream
     assert encoder.encode(frames, 32, fmt=FMT, weights=WeightBuffer(FMT), options={}).bitstream == stock.bitstream
-    provider = encoder.encode(frames, 32, fmt=FMT, provider=lambda picture: ones(FMT), options={}, idse=IdseOptions(qp_map=False))
+    provider = encoder.encode(
+        frames, 32, fmt=FMT, provider=lambda picture: ones(FMT), options={}, idse=IdseOptions(qp_map=False)
+    )
     assert provider.bitstream == stock.bitstream
 
 
@@ -87,7 +102,10 @@ def test_buffer_is_read_where_it_lies(encoder, tmp_path):
     def provider(picture):
         buffer.fill(maps[picture.frame])
         return buffer
-    assert encoder.encode(frames, 32, fmt=FMT, provider=provider).bitstream == from_file(encoder, tmp_path, maps, frames)
+
+    assert encoder.encode(frames, 32, fmt=FMT, provider=provider).bitstream == from_file(
+        encoder, tmp_path, maps, frames
+    )
     alone = encoder.encode(frames[:1], 32, fmt=FMT, provider=provider).bitstream
     assert alone == from_file(encoder, tmp_path, maps[:1], frames[:1])
     buffer.planes[0][:, :36] //= 2
@@ -103,6 +121,7 @@ def test_buffer_changed_while_in_use(encoder, tmp_path):
         while not done.is_set():
             for array in (*buffer.planes, *(shape for group in buffer.shapes.values() for shape in group)):
                 array[:] = rng.integers(0, 65536, array.shape)
+
     thread = threading.Thread(target=change)
     thread.start()
     try:
@@ -152,13 +171,15 @@ def test_frames_of_a_file(encoder, tmp_path):
 
 
 def test_the_library_exports_its_entry_and_nothing_else(encoder):
-    listed = subprocess.run(["nm", "-D", "--defined-only", str(encoder.tools.library)], capture_output=True, text=True,
-                            check=True).stdout
+    listed = subprocess.run(
+        ["nm", "-D", "--defined-only", str(encoder.tools.library)], capture_output=True, text=True, check=True
+    ).stdout
     names = [line.split()[-1] for line in listed.splitlines() if " T " in line]
     assert names == ["fprdo_encode"]
 
 
 # ---- many --------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("objects, names", [(1, ("hm", "hm")), (2, ("hm", "hm")), (2, ("hm", "jm")), (1, ("jm", "jm"))])
 def test_two_at_once(objects, names):
@@ -174,7 +195,9 @@ def test_two_at_once(objects, names):
             if wait:
                 both_here.wait()
             return maps[number]
+
         return encoders[number].encode(frames, 32, fmt=FMT, provider=provider).bitstream
+
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(encode, range(2)))
     assert both == [encode(number, wait=False) for number in range(2)] and both[0] != both[1]
@@ -188,6 +211,7 @@ def test_seconds_of_the_encoder(encoder):
     def slow(picture):
         time.sleep(0.5)
         return ones(fmt)
+
     plain = encoder.encode(frames, 22, fmt=fmt)
     driven = encoder.encode(frames, 22, fmt=fmt, provider=slow, options={}, idse=IdseOptions(qp_map=False))
     assert driven.bitstream == plain.bitstream and driven.wall_seconds > 1
@@ -201,11 +225,15 @@ def resident() -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
 def test_twenty_in_a_row_leave_nothing():
     encoder, frames, weights = Encoder("hm"), clip(VideoFormat(32, 32), 1), ones(VideoFormat(32, 32))
+
     def places():
         return {str(path) for path in Path("/dev/shm").glob("fprdo-*")} if Path("/dev/shm").is_dir() else set()
+
     before = places()
+
     def encode():
         return encoder.encode(frames, 40, fmt=VideoFormat(32, 32), weights=weights).bitstream
+
     first = encode()
     threads, memory = threading.active_count(), resident()
     descriptors = len(os.listdir("/proc/self/fd"))

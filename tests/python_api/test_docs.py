@@ -11,8 +11,11 @@ import fprdo_bridge
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "python-api.md").read_text()
-PROGRAMS = {section.partition("\n")[0]: section.split("```python\n")[1].split("```")[0]
-            for section in PAGE.split("\n## ") if "```python\n" in section}
+PROGRAMS = {
+    section.partition("\n")[0]: section.split("```python\n")[1].split("```")[0]
+    for section in PAGE.split("\n## ")
+    if "```python\n" in section
+}
 
 
 def test_there_are_six():
@@ -37,13 +40,24 @@ def test_public_names():
     for name in names:
         assert getattr(fprdo_bridge, name).__doc__, name
     source = Path(fprdo_bridge.__file__).read_text().partition("TYPE_CHECKING:")[2].partition("__version__")[0]
-    assert sorted(name.strip() for line in source.splitlines() if "import" in line
-                  for name in line.partition(" import ")[2].split(",")) == names
+    assert (
+        sorted(
+            name.strip()
+            for line in source.splitlines()
+            if "import" in line
+            for name in line.partition(" import ")[2].split(",")
+        )
+        == names
+    )
     documented = PAGE.partition("## Public names")[2]
-    assert set(names) == {word.partition(".")[0] for cell in documented.splitlines() if cell.startswith("| `")
-                          for word in cell.split("|")[1].replace("`", "").replace(",", " ").split()}
+    assert set(names) == {
+        word.partition(".")[0]
+        for cell in documented.splitlines()
+        if cell.startswith("| `")
+        for word in cell.split("|")[1].replace("`", "").replace(",", " ").split()
+    }
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        fprdo_bridge.nothing
+        getattr(fprdo_bridge, "nothing")  # noqa: B009
 
 
 def test_importing_the_package_loads_nothing():

@@ -23,6 +23,7 @@ def test_an_exception_of_the_provider_is_the_callers(encoder):
         if picture.frame == 1:
             raise ZeroDivisionError("of the provider")
         return ones(FMT)
+
     with pytest.raises(ZeroDivisionError, match="of the provider"):
         encoder.encode(clip(FMT, 2), 32, fmt=FMT, provider=provider)
 
@@ -34,6 +35,7 @@ def test_an_error_after_the_encoder_succeeded(monkeypatch):
         answer(self, kind, *what)
         if kind == "returned":
             raise ZeroDivisionError("late")
+
     monkeypatch.setattr(Provider, "_answer", failing)
     with pytest.raises(ZeroDivisionError, match="late"):
         Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, weights=ones(FMT))
@@ -44,22 +46,38 @@ def test_an_oserror_of_the_provider_is_no_lost_connection(encoder, tmp_path):
         encoder.encode(clip(FMT, 1), 32, fmt=FMT, provider=lambda picture: np.load(tmp_path / "weights.npy"))
 
 
-@pytest.mark.parametrize("function, kind, message", [
-    (provided.raises, KeyError, "component 0"), (provided.no_number, FprdoError, "not a number"),
-    (provided.negative, FprdoError, "negative"), (provided.huge, FprdoError, "2\\^44 or more"),
-    (provided.nothing, FprdoError, "^distortion None: not a number"), (provided.text, FprdoError, "^distortion '1.0': not a number"),
-    (provided.truth, FprdoError, "^distortion True: not a number"), (provided.array, FprdoError, "^distortion array.*: not a num")])
+@pytest.mark.parametrize(
+    "function, kind, message",
+    [
+        (provided.raises, KeyError, "component 0"),
+        (provided.no_number, FprdoError, "not a number"),
+        (provided.negative, FprdoError, "negative"),
+        (provided.huge, FprdoError, "2\\^44 or more"),
+        (provided.nothing, FprdoError, "^distortion None: not a number"),
+        (provided.text, FprdoError, "^distortion '1.0': not a number"),
+        (provided.truth, FprdoError, "^distortion True: not a number"),
+        (provided.array, FprdoError, "^distortion array.*: not a num"),
+    ],
+)
 def test_bad_distortions(encoder, function, kind, message):
     with pytest.raises(kind, match=message):
         encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=function)
 
 
-@pytest.mark.parametrize("function, message", [
-    (provided.other_arguments, "OtherArguments: first block at 0 "), (provided.lock, "Lock: holds a lock "),
-    (provided.other_text, "OtherText: code 17 "), (provided.no_text, "NoText: its text cannot be had "),
-    (provided.exits, "SystemExit: enough ")])
+@pytest.mark.parametrize(
+    "function, message",
+    [
+        (provided.other_arguments, "OtherArguments: first block at 0 "),
+        (provided.lock, "Lock: holds a lock "),
+        (provided.other_text, "OtherText: code 17 "),
+        (provided.no_text, "NoText: its text cannot be had "),
+        (provided.exits, "SystemExit: enough "),
+    ],
+)
 def test_exceptions_that_pickle_does_not_copy(encoder, function, message):
-    with pytest.raises(FprdoError, match=f"^{message}.*raised in the worker in .*provided.py, line [1-9].*pickle can copy"):
+    with pytest.raises(
+        FprdoError, match=f"^{message}.*raised in the worker in .*provided.py, line [1-9].*pickle can copy"
+    ):
         encoder.encode(clip(FMT, 1), 32, fmt=FMT, distortion=function)
 
 
@@ -93,4 +111,5 @@ def test_a_provider_that_sleeps(encoder):
     def provider(picture):
         time.sleep(1)
         return ones(FMT)
+
     assert encoder.encode(clip(FMT, 1), 32, fmt=FMT, provider=provider).wall_seconds > 1

@@ -28,7 +28,8 @@ if "WORKER_SLEEPS" in os.environ:
 PHASES = {
     "the worker starts": """
 os.environ["WORKER_SLEEPS"] = "1"
-""" + PLAIN,
+"""
+    + PLAIN,
     "the provider is asked": """
 def provider(picture):
     provided.begun()
@@ -100,7 +101,10 @@ def test_a_child_ends_with_the_block():
 
 def test_a_child_does_not_go_by_the_thread_that_started_it(tmp_path):
     """As PR_SET_PDEATHSIG would."""
-    assert programs.said(tmp_path, """
+    assert (
+        programs.said(
+            tmp_path,
+            """
 from contextlib import ExitStack
 from fprdo_bridge.processes import child
 stack, found = ExitStack(), []
@@ -109,7 +113,10 @@ thread.start(); thread.join(); time.sleep(0.2)
 print(found[0].poll())
 stack.close()
 print(found[0].poll())
-""") == "None\n-9\n"
+""",
+        )
+        == "None\n-9\n"
+    )
 
 
 # ---- a provider that hangs -------------------------------------------------------------------------------------------
@@ -128,9 +135,14 @@ except BaseException as error:
 WORKERS = "[int(pid) for task in os.scandir('/proc/self/task') for pid in open(task.path + '/children').read().split()]"
 
 
-@pytest.mark.parametrize("act, kind", [
-    ("os.kill(os.getpid(), signal.SIGINT)", "KeyboardInterrupt"),
-    (f"[os.kill(pid, signal.SIGKILL) for pid in {WORKERS}]", "FprdoError HM failed, killed by SIGKILL")], ids=["Ctrl-C", "kill"])
+@pytest.mark.parametrize(
+    "act, kind",
+    [
+        ("os.kill(os.getpid(), signal.SIGINT)", "KeyboardInterrupt"),
+        (f"[os.kill(pid, signal.SIGKILL) for pid in {WORKERS}]", "FprdoError HM failed, killed by SIGKILL"),
+    ],
+    ids=["Ctrl-C", "kill"],
+)
 def test_a_provider_that_hangs_is_given_up_after_two_seconds(tmp_path, act, kind):
     seconds, _, error = programs.said(tmp_path, HANGS.format(act=act)).partition(" ")
     assert error.startswith(kind)
@@ -160,9 +172,9 @@ def test_what_on_picture_raises_ends_the_encoder(tmp_path, monkeypatch):
 
     def raises(picture):
         raise ZeroDivisionError("of on_picture")
+
     with pytest.raises(ZeroDivisionError, match="of on_picture"):
         Encoder("hm").encode(frames, 32, fmt=fmt, on_picture=raises)
     with pytest.raises(FprdoError, match="smaller count"):
         Encoder("hm").encode(frames, 32, fmt=fmt, count=5)
     assert list(tmp_path.iterdir()) == []
-

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-import programs
 import numpy as np
+import programs
 import pytest
-from clips import clip
 from built import optional_tools
+from clips import clip
 
 from fprdo_bridge import Encoder
 from fprdo_bridge.bitstream.libav import decode_libav
@@ -40,15 +40,19 @@ def peak(count):
 few = peak(20)
 print(few, peak(200) - few)
 """
-FAST = {"hm": {"SAO": 0, "RDOQ": 0, "MaxPartitionDepth": 1, "QuadtreeTUMaxDepthIntra": 1, "TransformSkip": 0},
-        "jm": {"RDOptimization": 0, "UseRDOQuant": 0, "Transform8x8Mode": 0}}
+FAST = {
+    "hm": {"SAO": 0, "RDOQ": 0, "MaxPartitionDepth": 1, "QuadtreeTUMaxDepthIntra": 1, "TransformSkip": 0},
+    "jm": {"RDOptimization": 0, "UseRDOQuant": 0, "Transform8x8Mode": 0},
+}
 
 
 @pytest.mark.parametrize("name, weights", [("hm", ""), ("jm", "weights=ones(fmt)")])
 def test_memory_does_not_grow_with_the_frames(tmp_path, name, weights):
     if name == "jm":
         optional_tools("jm")
-    few, growth = map(int, programs.said(tmp_path, GROWTH.format(name=name, weights=weights, options=FAST[name])).split())
+    few, growth = map(
+        int, programs.said(tmp_path, GROWTH.format(name=name, weights=weights, options=FAST[name])).split()
+    )
     frames = 180 * 192 * 256 // 1024  # kilobytes, as ru_maxrss on Linux
     assert few > 1000 and growth < frames / 3
 
@@ -67,8 +71,10 @@ def test_frames_are_read_when_they_are_asked_for(tmp_path, monkeypatch):
     with pytest.raises(IndexError):
         found[3]
     with ThreadPoolExecutor(4) as pool:
-        assert all(np.array_equal(found[number % 3][0], frame[0])
-                   for number, frame in enumerate(pool.map(lambda number: found[number % 3], range(60))))
+        assert all(
+            np.array_equal(found[number % 3][0], frame[0])
+            for number, frame in enumerate(pool.map(lambda number: found[number % 3], range(60)))
+        )
     with pytest.raises(FprdoError, match="^reconstruction: is an open file"):
         pickle.dumps(encoded)
     found.close()
@@ -116,8 +122,11 @@ def test_the_reconstruction_in_a_file(tmp_path):
     assert source.frame_rate == 25 and first_difference(encoded.reconstruction, source.read()) is None
     Encoder("hm").encode(frames, 32, fmt=FMT, recon=tmp_path / "recon.png", count=1)
     assert np.array_equal(load_picture(tmp_path / "recon.png"), frame_to_picture(encoded.reconstruction[0], FMT))
-    for name, message in (("recon.png", "recon.png: is one picture, and there are several"), ("new", "is a folder; give a file name"),
-                          ("recon.txt", "recon.txt: unknown kind of file .txt")):
+    for name, message in (
+        ("recon.png", "recon.png: is one picture, and there are several"),
+        ("new", "is a folder; give a file name"),
+        ("recon.txt", "recon.txt: unknown kind of file .txt"),
+    ):
         with pytest.raises(FprdoError, match=message):
             Encoder("hm").encode(frames, 32, fmt=FMT, recon=tmp_path / name)
     write_yuv(tmp_path / "source.yuv", frames, FMT)
@@ -134,16 +143,22 @@ def test_some_of_the_frames(tmp_path):
     def without_end():
         while True:
             yield from frames
+
     for given in (frames, without_end(), tmp_path / "clip.yuv"):
         asked = []
         encoded = Encoder("hm").encode(given, 32, fmt=FMT, skip=1, count=2, on_picture=asked.append)
         assert encoded.bitstream == expected and len(asked) == 2
     assert Encoder("hm").encode(islice(frames, 1, 3), 32, fmt=FMT).bitstream == expected
-    for arguments, message in (({"skip": 4}, "frames: there are none after the first 4"), ({"skip": 9}, "frames: there are none"),
-                               ({"count": 5}, "frames: 5 asked for, there are fewer"),
-                               ({"skip": 3, "count": 2}, "frames: 2 asked for after the first 3, there are fewer"),
-                               ({"skip": -1}, "skip -1: use 0 or more"), ({"count": 0}, "count 0: use 1 or more"),
-                               ({"skip": 1.0}, "skip 1.0: give a whole number"), ({"count": True}, "count True: give a whole")):
+    for arguments, message in (
+        ({"skip": 4}, "frames: there are none after the first 4"),
+        ({"skip": 9}, "frames: there are none"),
+        ({"count": 5}, "frames: 5 asked for, there are fewer"),
+        ({"skip": 3, "count": 2}, "frames: 2 asked for after the first 3, there are fewer"),
+        ({"skip": -1}, "skip -1: use 0 or more"),
+        ({"count": 0}, "count 0: use 1 or more"),
+        ({"skip": 1.0}, "skip 1.0: give a whole number"),
+        ({"count": True}, "count True: give a whole"),
+    ):
         with pytest.raises(FprdoError, match=f"^{message}"):
             Encoder("hm").encode(frames, 32, fmt=FMT, **arguments)
     for arguments in ({"skip": 4}, {"count": 5}, {"skip": 3, "count": 2}):
