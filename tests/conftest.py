@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs an encoder that build.py made, and what is fast: whatever is neither slow nor runs an encoder."""
     for item in items:
         fixtures = {"encoder", "tools", "jm_tools", "x264_tools"} & set(getattr(item, "fixturenames", ()))
-        if fixtures or item.path.parent.name in ("encoders", "python_api"):
+        if fixtures or item.path.parent.name in ("conformance", "encoders", "python_api"):
             item.add_marker("encoder")
         if not any(item.iter_markers("encoder")) and not any(item.iter_markers("slow")):
             item.add_marker("fast")
