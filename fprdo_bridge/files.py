@@ -21,6 +21,7 @@ from fprdo_bridge.errors import FprdoError
 _PREFIX = ".fprdo-"
 _OWNER = ".owner"
 _OWNER_TEXT = "temporary folder of fprdo; the next run removes it when this file's lock is free\n"
+_FULL = 1 << 20  # bytes; where so little is left, a disk is full
 _LINKS = 40  # symbolic links in a row, as many as Linux follows
 
 _swept: set[tuple[int, int]] = set()  # device and inode of the folders that this process has looked through
@@ -103,15 +104,35 @@ def workspace(place: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """A folder in `place` (None: the system's temporary folder) for the block alone; its path is absolute.
 
     What killed runs left in `place` is removed first.
+
+    Raises
+    ------
+    FprdoError
+        The block fails and the disk of the system's temporary folder is full; programs give other reasons for that.
     """
+    temporary = place is None
     place = Path(place or tempfile.gettempdir()).absolute()
     sweep(place)
     folder, owner = _owned_folder(place)
     try:
         yield folder
+    except (FprdoError, OSError) as error:
+        if temporary and not isinstance(error, _TemporaryFull) and _is_full(folder):
+            raise _TemporaryFull(f"{place}: the disk is full; make room there, or set TMPDIR to a folder with room "
+                                 f"(noticed by: {error})") from error
+        raise
     finally:
         _remove(folder)
         owner.close()
+
+
+class _TemporaryFull(FprdoError):
+    """Said once, by the innermost of several temporary folders."""
+
+
+def _is_full(folder: Path) -> bool:
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize < _FULL
 
 
 def sweep(place: Path) -> None:

@@ -39,7 +39,6 @@ PROGRAM = (sys.executable, "-m", "fprdo_bridge.cli")
 def fprdo(tmp_path, monkeypatch, capsys):
     """Runs the command in an empty folder; status, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
 
     def run(*words: str | Path) -> Said:
         capsys.readouterr()
@@ -48,8 +47,7 @@ def fprdo(tmp_path, monkeypatch, capsys):
         except SystemExit as exit:  # argparse
             status = exit.code
         return Said(status, *capsys.readouterr())
-    yield run
-    signal.signal(signal.SIGTERM, before)
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -735,6 +733,24 @@ def test_full_disk(fprdo, here, words, limit):
     assert len(errors) == 1 and errors[0].startswith("fprdo: error: ")
     left = {name for name in files(here) - before if Path(name).is_file() and not name.endswith(MARKER)}
     assert left == set()
+
+
+@pytest.mark.parametrize("words", ["decode p.bin -o w.yuv", "decode p.264 -o w.yuv --decoder jm",
+                                   "encode even.png -o w.bin -q 40 --plain", "encode even.png -o w.bin -q 40 --probes 1"])
+def test_full_temporary_folder(fprdo, here, jm_tools, x264_tools, words):
+    """It is named, and TMPDIR as the remedy, whatever the decoder makes of its own failure."""
+    small = here / "small"
+    small.mkdir()
+    inside = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=8k none small && TMPDIR=$PWD/small exec "$@"', "sh"]
+    if subprocess.run([*inside, "true"], cwd=here, capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+    for name, encoder in (("p.bin", "hm"), ("p.264", "x264")):
+        assert fprdo("encode", "even.png", "-o", name, "-q", 40, "--plain", "--encoder", encoder).status == 0
+    before = files(here)
+    run = subprocess.run([*inside, *PROGRAM, *words.split()], cwd=here, capture_output=True, text=True)
+    assert run.returncode == 2 and run.stdout == "" and len(run.stderr.splitlines()) == 1
+    assert run.stderr.startswith(f"fprdo: error: {small}: the disk is full; make room there, or set TMPDIR to a folder with room")
+    assert files(here) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

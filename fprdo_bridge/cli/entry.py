@@ -53,10 +53,11 @@ def main(words: list[str] | None = None) -> int:
         After --help and --version (status 0) and after a wrong command line (status 2).
     """
     interrupts = _Interrupts()
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell sets that for what it starts with &
-        signal.signal(signal.SIGINT, interrupts)
-    signal.signal(signal.SIGTERM, interrupts)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:  # a shell lets what it starts with & ignore Ctrl-C
+                signal.signal(number, interrupts)
         try:
             # Before torch is loaded: OpenMP threads that spin while they wait starve the encoders beside them, and one
             # another. Four sketches beside two HM encodes took 2 to 15 s with spinning and 1 s without.
@@ -78,6 +79,10 @@ def main(words: list[str] | None = None) -> int:
     except OSError as error:
         return console.fail(f"{error.filename or 'writing'}: {error.strerror or error}; "
                             "check the path and the disk's room")
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # it was not set by Python
+                signal.signal(number, handler)
 
 
 def program() -> NoReturn:
