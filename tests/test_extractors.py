@@ -263,6 +263,15 @@ def test_feature_distance(chain):
 
 def test_feature_distance_refuses(chain):
     extractor = Extractor("chain", chain, ["first"])
+    for wrong in (
+        None,
+        np.zeros((1, 3, 8, 8)),
+        torch.rand(3, 8, 8),
+        torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
+        torch.rand(1, 3, 0, 8),
+    ):
+        with pytest.raises(FprdoError, match=r"extractor chain: .* given: give RGB \(n, 3, height, width\)"):
+            feature_distance(extractor, torch.rand(1, 3, 8, 8), wrong)
     with pytest.raises(FprdoError, match="compare pictures of one size"):
         feature_distance(extractor, torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 16))
     with pytest.raises(FprdoError, match="NaN or infinite"):

@@ -410,10 +410,25 @@ def test_broken_networks_and_arguments_are_refused():
         ({"jitter": math.nan}, "jitter nan"),
         ({"smooth": math.inf}, "smooth inf"),
         ({"shrink": 1.5}, "shrink 1.5"),
-        ({"transform_sizes": (4, 64)}, "transform sizes"),
+        ({"transform_sizes": (4, 64)}, "transform size 64"),
+        ({"transform_sizes": None}, "transform sizes None"),
+        ({"probes": 2.5}, "probes 2.5: give a whole number"),
+        ({"probes": None}, "probes None: give a whole number"),
+        ({"tile_samples": 0}, "tile samples 0"),
+        ({"seed": "1"}, "seed '1'"),
+        ({"seed": -1}, "seed -1"),
+        ({"jitter": "5"}, "jitter '5'"),
+        ({"smooth": None}, "smooth None"),
+        ({"shrink": "0.5"}, "shrink '0.5'"),
+        ({"frame": None}, "frame None: give a tuple of NumPy arrays"),
+        ({"frame": frame[0]}, "frame array"),
+        ({"frame": (None, None, None)}, "frame .*: give a tuple"),
+        ({"frame": tuple(plane.astype(str) for plane in frame)}, "frame .*: give a tuple"),
+        ({"fmt": None}, "format None: give a VideoFormat"),
+        ({"extractor": "lite0"}, "extractor 'lite0': give an Extractor"),
     ):
         with pytest.raises(FprdoError, match=message):
-            compute_map(frame, fmt, tiny_extractor(), **argument)
+            compute_map(**{"frame": frame, "fmt": fmt, "extractor": tiny_extractor()} | argument)
     with pytest.raises(FprdoError, match="planes of shapes"):
         compute_map(frame[:1], fmt, tiny_extractor())
 

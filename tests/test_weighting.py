@@ -105,6 +105,7 @@ def test_other_settings_do_not_reuse_kept_maps(clip, tmp_path, extractor):
         ({"jitter": math.inf}, "jitter inf: use a"),
         ({"jitter": -1.0}, "jitter -1.0: use a"),
         ({"jitter": None}, "jitter None: use a"),
+        ({"jitter": 10**400}, "jitter 1000.*: use a"),
     ],
 )
 def test_bad_settings_are_said(setting, message):

@@ -111,6 +111,9 @@ class Extractor:
 
     def named(self, rgb: Tensor) -> Features:
         """The features of `__call__`, each with a name for messages."""
+        if not isinstance(rgb, Tensor) or not rgb.is_floating_point() or rgb.ndim != 4 or 0 in rgb.shape:
+            got = f"{rgb.dtype} of shape {tuple(rgb.shape)}" if isinstance(rgb, Tensor) else type(rgb).__name__
+            raise FprdoError(f"extractor {self.name}: {got} given: give RGB (n, 3, height, width), float32 in [0, 1]")
         return [feature for part in self.parts for feature in part.features(part.resized(rgb))]
 
     @property

@@ -17,6 +17,7 @@ import numpy as np
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
+from fprdo_bridge.importance.ranges import is_amount
 from fprdo_bridge.importance.weight_map import (
     ALIGNMENT,
     FRACTION_BITS,
@@ -27,7 +28,6 @@ from fprdo_bridge.importance.weight_map import (
     WeightMap,
     aligned,
     fill_record,
-    is_gain,
     ones,
 )
 from fprdo_bridge.values import shown
@@ -302,7 +302,7 @@ class IdseFile:
             raise self._damaged("its metadata are not a JSON object")
         components = 1 if self.layout.chroma == "400" else 3
         gain = self.metadata.get("plane_gain", [1.0] * components)
-        if not isinstance(gain, list) or len(gain) != components or not all(map(is_gain, gain)):
+        if not isinstance(gain, list) or len(gain) != components or not all(map(is_amount, gain)):
             raise self._damaged(f"plane_gain in its metadata is not {components} numbers of 0 or more")
         self.plane_gain = tuple(float(value) for value in gain)
 

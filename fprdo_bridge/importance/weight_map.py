@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.ranges import is_amount
 from fprdo_bridge.native._quantise import quantise_blocks, quantise_plane
 from fprdo_bridge.values import shown
 from fprdo_bridge.video.formats import VideoFormat
@@ -56,7 +56,7 @@ class WeightMap:
                 raise FprdoError(
                     f"weight map: shapes of {shown(n)} are {type(group).__name__}; give a tuple, one per component"
                 )
-        if not all(map(is_gain, self.plane_gain)):
+        if not all(map(is_amount, self.plane_gain)):
             raise FprdoError(f"weight map: plane_gain {shown(self.plane_gain)}; give numbers of 0 or more")
 
 
@@ -181,16 +181,6 @@ def fill_record(record: np.ndarray, weight_map: WeightMap, layout: Layout, where
 def aligned(size: int) -> int:
     """`size` bytes rounded up to where the next part of a file may begin."""
     return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def is_gain(value: object) -> bool:
-    """Whether a value may stand in plane_gain: a finite number of 0 or more, which a float can hold."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return False
-    try:
-        return 0 <= float(value) < math.inf
-    except OverflowError:
-        return False
 
 
 def _known_size(size: object) -> int:

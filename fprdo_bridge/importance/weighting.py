@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fprdo_bridge import __version__
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import is_stream
-from fprdo_bridge.values import shown, whole_number
+from fprdo_bridge.importance.ranges import check_sketch_numbers
+from fprdo_bridge.values import whole_number
 from fprdo_bridge.video.formats import coded_format, pad_frame
 
 if TYPE_CHECKING:
@@ -54,15 +53,9 @@ class WeightSettings:
     signs_per_noise: int = 1
 
     def __post_init__(self) -> None:
-        for what, number in (("probes", self.probes), ("signs per noise", self.signs_per_noise)):
-            if whole_number(what, number) < 1:
-                raise FprdoError(f"{what} {number}: use at least 1")
+        check_sketch_numbers(self.probes, self.seed, self.jitter, self.signs_per_noise)
         if whole_number("frames per map", self.frames_per_map) < 1:
             raise FprdoError(f"{self.frames_per_map} frames per map: use 1 or more")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or not 0 <= self.seed < 1 << 63:
-            raise FprdoError(f"seed {shown(self.seed)}: use 0 to 2^63 - 1")
-        if isinstance(self.jitter, bool) or not isinstance(self.jitter, Real) or not 0 <= self.jitter < math.inf:
-            raise FprdoError(f"jitter {shown(self.jitter)}: use a standard deviation of 0 or more")
 
     def load(self) -> Extractor:
         """The extractor; FprdoError if it cannot be had."""

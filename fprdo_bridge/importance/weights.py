@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +13,15 @@ from torch import Tensor
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.extractors import Extractor
-from fprdo_bridge.importance.idse_file import TRANSFORM_SIZES, WeightMap
+from fprdo_bridge.importance.ranges import check_count, check_deviation, check_sketch_numbers
 from fprdo_bridge.importance.sketch import DEFAULT_JITTER, DEFAULT_PROBES, DEFAULT_TILE_SAMPLES, sketch_gradients
+from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES, Layout, WeightMap
+from fprdo_bridge.values import shown
 from fprdo_bridge.video.colour import float_planes
+from fprdo_bridge.video.formats import VideoFormat
 
 if TYPE_CHECKING:
-    from fprdo_bridge.video.formats import Frame, VideoFormat
-
+    from fprdo_bridge.video.formats import Frame
 
 # Against the map of 48 further probes, a deviation of 2 samples lowers the RMS error of 16 probes' pixel weights from
 # 0.57 to 0.38 and that of their 8x8 means from 0.17 to 0.15 (luma); values from 1.5 to 4 do about the same.
@@ -69,17 +72,13 @@ def compute_map(
     FprdoError
         An argument is out of range, or the extractor fails or returns NaN or infinity.
     """
-    if probes < 1:
-        raise FprdoError(f"probes {probes}: use at least 1 (16 is a good number)")
-    if signs_per_noise < 1:
-        raise FprdoError(f"signs per noise {signs_per_noise}: use at least 1")
-    for what, value in (("jitter", jitter), ("smooth", smooth)):
-        if not 0 <= value < math.inf:
-            raise FprdoError(f"{what} {value}: use a standard deviation of 0 or more")
-    if shrink is not None and not 0 <= shrink <= 1:
-        raise FprdoError(f"shrink {shrink}: use 0 (each block's own shape) to 1 (one shape for the plane)")
-    if not set(transform_sizes) <= set(TRANSFORM_SIZES):
-        raise FprdoError(f"transform sizes {list(transform_sizes)}: use some of {', '.join(map(str, TRANSFORM_SIZES))}")
+    _check_source(frame, fmt, extractor)
+    check_sketch_numbers(probes, seed, jitter, signs_per_noise)
+    check_deviation("smooth", smooth)
+    check_count("tile samples", tile_samples)
+    if shrink is not None and (isinstance(shrink, bool) or not isinstance(shrink, Real) or not 0 <= shrink <= 1):
+        raise FprdoError(f"shrink {shown(shrink)}: use 0 (each block's own shape) to 1 (one shape for the plane)")
+    transform_sizes = Layout.of(fmt, transform_sizes).transform_sizes
     planes = float_planes(frame)
     parts = extractor.parts
     maps = []
@@ -101,6 +100,17 @@ def compute_map(
         )
         maps.append(_one_scale(gradients, part, planes, probes, transform_sizes, smooth, shrink, done))
     return maps[0] if len(maps) == 1 else _mean_map(maps)
+
+
+def _check_source(frame: object, fmt: object, extractor: object) -> None:
+    if not isinstance(fmt, VideoFormat):
+        raise FprdoError(f"format {shown(fmt)}: give a VideoFormat")
+    if not isinstance(extractor, Extractor):
+        raise FprdoError(f"extractor {shown(extractor)}: give an Extractor, such as load_extractor() returns")
+    if not isinstance(frame, (tuple, list)) or not all(
+        isinstance(plane, np.ndarray) and plane.dtype.kind in "uif" for plane in frame
+    ):
+        raise FprdoError(f"frame {shown(frame)}: give a tuple of NumPy arrays, one per plane, such as (y, cb, cr)")
 
 
 def _one_scale(
