@@ -83,6 +83,8 @@ def _format(said: SequenceParameters) -> VideoFormat:
             f"luma of {said.bit_depth} bits and chroma of {said.bit_depth_chroma}, which is not supported here"
         )
     vui = said.vui
+    if vui.matrix == 0 and said.chroma_format_idc == 3:
+        raise FprdoError("holds R'G'B' planes, which is not supported here; convert it to Y'CbCr")
     siting = vui.chroma_sample_loc_type or 0
     return VideoFormat(
         said.width,

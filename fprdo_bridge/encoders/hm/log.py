@@ -2,7 +2,7 @@
 
 import re
 
-from fprdo_bridge.encoders.log import DecodedPicture, EncodeLog, PictureLog, parse_summary
+from fprdo_bridge.encoders.log import DecodedPicture, EncodeLog, PictureLog, parse_notes, parse_summary
 
 # POC    0 TId: 0 ( I-SLICE, nQP 32 QP 32 )      39912 bits [Y 30.8350 dB    U 31.7779 dB    V 31.5658 dB] [ET     0 ]
 # [L0 ] [L1 ] [MD5:24962aa6...,cda0acb2...,57e391f9...]
@@ -41,6 +41,7 @@ def parse_log(text: str) -> EncodeLog:
         bytes_written=int(written[1]) if written else None,
         seconds=float(seconds[1]) if seconds else None,
         idse=parse_summary(text),
+        notes=parse_notes(text),
     )
 
 

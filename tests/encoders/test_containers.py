@@ -29,11 +29,6 @@ RATE = Fraction(30000, 1001)
 
 
 @pytest.fixture
-def tools_of(tools, jm_tools, x264_tools):
-    return {"hm": tools, "jm": jm_tools, "x264": x264_tools}
-
-
-@pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     """An empty folder with a clip of three frames."""
     monkeypatch.chdir(tmp_path)

@@ -31,11 +31,6 @@ from fprdo_bridge.video.raw import read_yuv
 CODECS = [encoders.get(name) for name in encoders.ENCODERS]
 
 
-@pytest.fixture
-def tools_of(tools, jm_tools, x264_tools):
-    return {"hm": tools, "jm": jm_tools, "x264": x264_tools}
-
-
 # ---- parameter sets --------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from clips import clip, logged_command, make_job
 from oracles import random_map, write_maps
 
 from fprdo_bridge import cli, encoders
+from fprdo_bridge.ctc.metrics import sequence_psnr
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.encoders.decoding import check_reconstruction
@@ -22,10 +23,9 @@ from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.encoders.x264 import X264
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import ones
+from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, deepened
 from fprdo_bridge.video.raw import read_yuv
-from fprdo_bridge.ctc.metrics import sequence_psnr
-from fprdo_bridge.toolchain import Toolchain
 
 CODECS = [encoders.get(name) for name in encoders.ENCODERS]
 RULES = [
@@ -35,11 +35,6 @@ RULES = [
     for name in rule.names.split()
 ]
 FMT = VideoFormat(64, 64)
-
-
-@pytest.fixture
-def tools_of(tools, jm_tools, x264_tools):
-    return {"hm": tools, "jm": jm_tools, "x264": x264_tools}
 
 
 def job_for(codec: Codec, folder: Path, tools: dict[str, Toolchain], **arguments) -> EncodeJob:
