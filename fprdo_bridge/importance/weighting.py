@@ -94,7 +94,7 @@ def write_weights(
     from fprdo_bridge.importance.weights import compute_map
 
     if path.is_dir():
-        raise FprdoError(f"{path}: is a folder; give a file name")
+        raise FprdoError(f"{path}: cannot be written (it is a folder); give a file name")
     extractor = extractor or settings.load()
     fmt, identity = coded_format(sequence.fmt), sequence.sha256()
     count = -(-sequence.frames // settings.frames_per_map)
