@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from fprdo_bridge import encoders
+from fprdo_bridge.cli import console
 
-PICTURES = ("skimage:astronaut", "skimage:chelsea", "skimage:coffee", "skimage:rocket")
+FOLDER = Path("out/demo")
 
-HELP = "the demo: compare on four pictures of scikit-image, into out/quickstart"
-DESCRIPTION = (f"The same as: fprdo compare {' '.join(PICTURES)} -o out/quickstart, "
-               "and with --encoder NAME -o out/quickstart-NAME for every other encoder that is built")
+HELP = "the demo: four pictures of scikit-image through every encoder that is built, into out/demo"
+DESCRIPTION = f"The same as: fprdo ctc run quickstart -o {FOLDER}, and the maps of its pictures drawn"
 EXAMPLE = "fprdo quickstart"
 
 
@@ -19,10 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare with every encoder that is built; with the first one in any case, whose error says what to do."""
+    """Run the conditions `quickstart` with the encoders that are built, and draw what the network sees."""
     from fprdo_bridge.cli.parser import run as run_words
+    from fprdo_bridge.ctc.results import maps_of
+    from fprdo_bridge.ctc.store import Store
+    from fprdo_bridge.encoders.job import IdseOptions
+    from fprdo_bridge.report import heatmap
+    from fprdo_bridge.video.source import open_source
 
-    first = next(iter(encoders.ENCODERS))
-    for name in dict.fromkeys([first, *(codec.name for codec in encoders.built())]):
-        folder = "out/quickstart" if name == first else f"out/quickstart-{name}"
-        run_words(["compare", *PICTURES, "--encoder", name, "-o", folder])
+    run_words(["ctc", "run", "quickstart", "-o", str(FOLDER)])
+    with Store(FOLDER, create=False) as store:
+        for name, weights in maps_of(store, "quickstart").items():
+            heatmap.draw_weight_file(weights, IdseOptions(), open_source(f"skimage:{name}"), FOLDER / f"map-{name}.png")
+    console.result(f"{FOLDER}/: map-*.png")

@@ -6,8 +6,10 @@ import json
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from fprdo_bridge.ctc import conditions as conditions_file
@@ -103,24 +105,44 @@ def read(store: Store, name: str, each: Callable[[dict[str, Any]], None] = lambd
     FprdoError
         They were not run in this store, or a record is damaged.
     """
+    with _manifest(store, name) as (header, lines):
+        conditions = conditions_file.parse(tomllib.loads(header["conditions"]), name, header["conditions"])
+        tasks = {title: make(TaskSetting(**setting)) for title, setting in header["tasks"].items()}
+        found = Results(conditions, store, {}, tasks, header["problems"], software=header["software"])
+        for line in lines:
+            _take(found, line, each)
+    return found
+
+
+def maps_of(store: Store, name: str) -> dict[str, Path]:
+    """Weight file of each item of the conditions `name` that has one; the first one where there are several.
+
+    Raises
+    ------
+    FprdoError
+        As `read`.
+    """
+    found: dict[str, Path] = {}
+    with _manifest(store, name) as (_, lines):
+        for line in lines:
+            for point in line["points"]:
+                if point["map"] and store.has(point["map"]):
+                    found.setdefault(line["item"], store.place(point["map"]) / "weights.idse")
+    return found
+
+
+@contextmanager
+def _manifest(store: Store, name: str) -> Iterator[tuple[dict[str, Any], Iterator[dict[str, Any]]]]:
+    """Header and lines of what run.keep has written."""
     path = store.folder / "runs" / name / "manifest.jsonl"
     try:
         with open(path, encoding="utf-8") as file:
-            header = json.loads(file.readline())
-            conditions = conditions_file.parse(tomllib.loads(header["conditions"]), name, header["conditions"])
-            tasks = {}
-            for title in header["tasks"]:
-                setting = TaskSetting(**header["tasks"][title])
-                tasks[title] = make(setting)
-            found = Results(conditions, store, {}, tasks, header["problems"], software=header["software"])
-            for line in file:
-                _take(found, json.loads(line), each)
+            yield json.loads(file.readline()), map(json.loads, file)
     except FileNotFoundError:
         there = ", ".join(manifests(store)) or "none"
         raise FprdoError(f"{store.folder}: holds no run of {name}; there are: {there}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FprdoError(f"{path}: is damaged ({error}); run fprdo ctc run again") from None
-    return found
 
 
 def _take(found: Results, line: dict[str, Any], each: Callable[[dict[str, Any]], None]) -> None:
