@@ -10,13 +10,14 @@ from typing import Any
 
 
 @contextmanager
-def child(arguments: Sequence[str], descriptors: Sequence[int] = (), **options: Any) -> Iterator[subprocess.Popen]:
+def child(arguments: Sequence[str], descriptors: Sequence[int] = (), **options: Any) -> Iterator[subprocess.Popen[Any]]:
     """A process that is killed when the block ends before it, and (on Linux) when this process ends, by kill -9 too.
 
-    The child holds the reading end of a pipe, this process alone the writing end. The kernel closes the writing end of a
-    process that has ended, and then sends SIGKILL to the owner of the reading end (fcntl(2): F_SETOWN, F_SETSIG, O_ASYNC).
-    PR_SET_PDEATHSIG does nearly the same, but is to be called in the child, between fork and exec, where Python code is
-    not safe when other threads run; and it goes by the thread that started the child, not by the process.
+    The child holds the reading end of a pipe, this process alone the writing end. The kernel closes the writing end of
+    a process that has ended, and then sends SIGKILL to the owner of the reading end (fcntl(2): F_SETOWN, F_SETSIG,
+    O_ASYNC). PR_SET_PDEATHSIG does nearly the same, but is to be called in the child, between fork and exec, where
+    Python code is not safe when other threads run; and it goes by the thread that started the child, not by the
+    process.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What only x264 can be asked: assembly and C, lambda that follows a macroblock's QP, rate control, presets and threads."""
+"""What only x264 can be asked: assembly, lambda that follows a macroblock's QP, rate control, presets, threads."""
 
 import re
 from dataclasses import replace
@@ -89,8 +89,8 @@ def test_assembly_gives_what_c_gives(tmp_path, tools, in_c, kind, fmt, options):
 @pytest.mark.parametrize("options", [{}, {"preset": "placebo"}, {"no-cabac": "", "preset": "slower"}, {"threads": "3"}])
 @pytest.mark.parametrize("kind", ["intra", "randomaccess"])
 def test_absolute_weights_are_relative_ones_with_the_macroblocks_lambda(tmp_path, tools, kind, options):
-    """Weights of 2 and 1/2, the same all over a macroblock: its QP moves by exactly 3, and lambda by the same factor as the
-    distortion. Then weighting the distortion or leaving it plain are the same decisions, bit by bit."""
+    """Weights of 2 and 1/2, the same all over a macroblock: its QP moves by exactly 3, and lambda by the same factor as
+    the distortion. Then weighting the distortion or leaving it plain are the same decisions, bit by bit."""
     fmt = VideoFormat(144, 144)
     levels = np.where(np.random.default_rng(3).permutation(81) < 27, 2.0, 0.5).reshape(9, 9)  # their mean is 1
     planes = tuple(
@@ -185,7 +185,7 @@ def test_weights_act_where_qp_cannot_move(tmp_path, tools):
 
 
 def test_weights_far_from_one_are_limited_and_said_to_be(tmp_path, tools):
-    """Chroma of the largest QP, whose distortion psy-rd multiplies by 16, at a weight of 37: more than x264's costs hold."""
+    """Chroma of the largest QP, whose distortion psy-rd multiplies by 16, at a weight of 37: too much for its costs."""
     fmt, frames = VideoFormat(320, 240, "420", 10), 6
     weights, mask = region_map(fmt, slice(80, 144), slice(80, 112), 1e6)
     job = make_job(

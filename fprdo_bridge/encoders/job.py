@@ -29,6 +29,8 @@ class Provided(Enum):
 PROVIDED = Provided.PROVIDED
 
 _MAX_FRAME_RATE = 10000
+_LARGEST_DENOMINATOR = 1 << 16  # of a frame rate
+_MIN_FRAME_RATE = Fraction(1, _LARGEST_DENOMINATOR)
 _LONGEST_NAME, _LONGEST_OPTION = 100, 10000  # characters of an option and of its value
 
 
@@ -203,11 +205,11 @@ class EncodeJob:
         if (
             isinstance(self.frame_rate, bool)
             or not isinstance(self.frame_rate, (Rational, float))
-            or not 0 < self.frame_rate <= _MAX_FRAME_RATE
+            or not _MIN_FRAME_RATE <= self.frame_rate <= _MAX_FRAME_RATE
         ):
             raise FprdoError(f"frame rate {shown(self.frame_rate)}: must be a number above 0, up to {_MAX_FRAME_RATE}")
         # Both numbers of a rate have 32 bits in a bitstream, where AVC doubles one of them.
-        object.__setattr__(self, "frame_rate", Fraction(self.frame_rate).limit_denominator(1 << 16))
+        object.__setattr__(self, "frame_rate", Fraction(self.frame_rate).limit_denominator(_LARGEST_DENOMINATOR))
         if not isinstance(self.options, Mapping):
             raise FprdoError(f"encoder options {shown(self.options)}: give a mapping, like {{'SAO': '0'}}")
         object.__setattr__(self, "options", dict(_option(name, value) for name, value in self.options.items()))

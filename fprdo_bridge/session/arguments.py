@@ -1,13 +1,14 @@
-"""What callers hand over, checked before an encoder starts: each refusal is one line that begins with the argument's name."""
+"""What callers hand over, checked before an encoder starts: a refusal is one line that begins with the argument."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
-from numbers import Integral, Rational
+from numbers import Rational
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,9 @@ def check_kind(what: str, value: object, kinds: type | tuple[type, ...], wanted:
         raise FprdoError(f"{what} {shown(value)}: give {wanted}")
 
 
-def check_function(what: str, value: object) -> None:
-    """FprdoError unless the value can be called."""
-    if not callable(value):
+def check_function(what: str, value: object, missing: bool) -> None:
+    """FprdoError unless the value can be called, or was not given."""
+    if not missing and not callable(value):
         raise FprdoError(f"{what} {shown(value)}: give a function")
 
 
@@ -52,16 +53,24 @@ def path_of(what: str, value: object) -> Path:
     return Path(path)
 
 
-def rate_of(what: str, value: object) -> int | Fraction | float:
-    """A number of any type, NumPy's too, as one of Python's; its range is for the job."""
-    if isinstance(value, bool) or not isinstance(value, (Rational, float)):
+def rate_of(what: str, value: object) -> Fraction:
+    """Pictures per second as a number of any type, NumPy's too; FprdoError for what is none. Its range is for the job."""
+    rate = Fraction(0)
+    if not isinstance(value, bool) and isinstance(value, (Rational, float)):
+        with suppress(Exception):  # NaN, infinite, or of a class of its own
+            rate = (
+                Fraction(value) if isinstance(value, float) else Fraction(int(value.numerator), int(value.denominator))
+            )
+    if rate <= 0:
         raise FprdoError(f"{what} {shown(value)}: must be a number above 0")
-    if isinstance(value, float):
-        return float(value)
-    try:
-        return int(value) if isinstance(value, Integral) else Fraction(int(value.numerator), int(value.denominator))
-    except Exception:  # of a class of its own
-        raise FprdoError(f"{what} {shown(value)}: must be a number above 0") from None
+    return rate
+
+
+def options_of(options: object) -> dict[str, str]:
+    """Options of an encoder. Names and values are for the job, which takes numbers for texts too."""
+    if not isinstance(options, Mapping):
+        raise FprdoError(f"encoder options {shown(options)}: give a mapping, like {{'SAO': '0'}}")
+    return dict(options)
 
 
 def number_from(what: str, value: object, lowest: int) -> int:
@@ -78,7 +87,8 @@ def checked_frames(frames: object, fmt: VideoFormat, skip: int = 0, count: int |
     Raises
     ------
     FprdoError
-        `frames` is nothing to iterate over, has none or less than were asked for, or one of them is no frame of the format.
+        `frames` is nothing to iterate over, has none or less than were asked for, or one of them is no frame of the
+        format.
     """
     if not isinstance(frames, Iterable) or isinstance(frames, (str, bytes, np.ndarray)):
         raise FprdoError(f"frames: {type(frames).__name__} given; {_FRAMES}")

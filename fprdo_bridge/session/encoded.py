@@ -19,9 +19,9 @@ from fprdo_bridge.video.formats import Frame, VideoFormat
 class Reconstruction(Sequence[Frame]):
     """The frames that every decoder makes of the bitstream, in output order; read from a file when they are asked for.
 
-    Iterating holds one frame in memory at a time. The file lies in the temporary folder and has no name any more, so the
-    system frees its room when the object goes, when `close` is called, or when the process ends in whatever way. Several
-    threads may read at once.
+    Iterating holds one frame in memory at a time. The file lies in the temporary folder and has no name any more, so
+    the system frees its room when the object goes, when `close` is called, or when the process ends in whatever way.
+    Several threads may read at once.
 
     Attributes
     ----------

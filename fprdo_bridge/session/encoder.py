@@ -22,6 +22,7 @@ from fprdo_bridge.session.arguments import (
     check_kind,
     checked_frames,
     number_from,
+    options_of,
     path_of,
     rate_of,
     text_of,
@@ -106,15 +107,15 @@ class Encoder:
 
         Parameters
         ----------
-        frames : picture, .yuv or .y4m file, or frames (tuples of planes) of format `fmt`: a list, or anything that gives them
-            one after the other, of which one is in memory at a time
+        frames : picture, .yuv or .y4m file, or frames (tuples of planes) of format `fmt`: a list, or anything that gives
+            them one after the other, of which one is in memory at a time
         qp : quantisation parameter, 0 to 51, from -6 (depth - 8) on above 8 bits
         fmt : what the frames are; needed where they come from no file, or from a file that does not say it
         weights : the same weights for every picture: a WeightBuffer, a WeightMap, or float32 arrays per plane, mean 1
         provider : called with each Picture when it begins, in a thread of this process; returns its weights, which the
             encoder uses until the picture ends
-        distortion : called in the worker with each Block of the decisions that `decisions` names; returns what takes the
-            place of sum(w e^2): finite, from 0 up to 2^44. It runs in another process and must be importable there.
+        distortion : called in the worker with each Block of the decisions that `decisions` names; returns what takes
+            the place of sum(w e^2): finite, from 0 up to 2^44. It runs in another process and must be importable there.
         decisions : sum of 1 (intra), 2 (inter skip), 4 (inter residual), 8 (inter)
         transform_sizes : of the shapes in the maps, some of 4, 8, 16, 32; () for weights of pixels only
         idse : what the weights may change
@@ -122,8 +123,8 @@ class Encoder:
         frame_rate : pictures per second; None: the file's, else 30
         skip : frames to leave out at the beginning
         count : frames to code; None for all that follow
-        recon : a file to write the reconstruction to, whose suffix says what it is: .yuv, .y4m, or that of a picture for one
-            frame; None: it can be read from the result, and from nowhere else
+        recon : a file to write the reconstruction to, whose suffix says what it is: .yuv, .y4m, or that of a picture
+            for one frame; None: it can be read from the result, and from nowhere else
         on_picture : called with each picture when it is coded
 
         Returns
@@ -142,31 +143,23 @@ class Encoder:
         if weights is not None and provider is not None:
             raise FprdoError("weights and provider: give one of them")
         function = distortion.make if isinstance(distortion, compiled) else distortion
-        for what, given, value in (
-            ("provider", provider, provider),
-            ("distortion", distortion, function),
-            ("on_picture", on_picture, on_picture),
-        ):
-            if given is not None:
-                check_function(what, value)
+        check_function("provider", provider, missing=provider is None)
+        check_function("distortion", function, missing=distortion is None)
+        check_function("on_picture", on_picture, missing=on_picture is None)
         check_kind("fmt", fmt, (VideoFormat, type(None)), "a VideoFormat")
         check_kind("idse", idse, IdseOptions, "IdseOptions")
-        if not 1 <= whole_number("decisions", decisions) <= 15:
-            raise FprdoError(
-                f"decisions {decisions}: use 1 to 15, a sum of 1 (intra), 2 (inter skip), 4 (inter residual) "
-                "and 8 (inter)"
-            )
+        decisions = _checked_decisions(decisions)
+        transform_sizes = known_sizes(transform_sizes)
         skip, count = number_from("skip", skip, 0), None if count is None else number_from("count", count, 1)
         output = None if recon is None else path_of("recon", recon)
-        transform_sizes = known_sizes(transform_sizes)
         plain = weights is None and provider is None and distortion is None
         with workspace() as folder:
             source = _source(frames, fmt, skip, count, folder)
             config = self.codec.config(self.config, source.fmt, self.tools)
-            if options is None:
-                options = {} if plain else self.codec.weighted_options(idse)
             if output is not None:
                 _check_output(output, source, config)
+            if options is None:
+                options = {} if plain else self.codec.weighted_options(idse)
             job = EncodeJob(
                 source=source.path,
                 fmt=source.fmt,
@@ -175,7 +168,7 @@ class Encoder:
                 bitstream=folder / "out" / "bitstream",
                 recon=folder / "out" / "recon.yuv",
                 config=(config,),
-                options=options,
+                options=options_of(options),
                 weights=None if plain else PROVIDED,
                 idse=idse,
                 frame_rate=source.frame_rate if frame_rate is None else rate_of("frame rate", frame_rate),
@@ -186,17 +179,17 @@ class Encoder:
                 result = running.encode(self.codec, job, self.tools, progress=on_picture)
                 seconds = result.cpu_seconds
             else:
-                fixed = _fixed(weights, source.fmt, transform_sizes) if provider is None else None
+                ask, layout, flat = _maps(weights, provider, source.fmt, transform_sizes)
                 setup = Setup(
                     path=[os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)],  # "" is where we are
-                    layout=fixed.layout if fixed else Layout.of(coded_format(source.fmt), transform_sizes),
+                    layout=layout,
                     bit_depth=self.codec.coded_bit_depth(job),
-                    decisions=0 if function is None else int(decisions),
+                    decisions=0 if function is None else decisions,
                     distortion=None if function is None else Reference.of(function),
                     compiled=isinstance(distortion, compiled),
-                    flat=fixed is not None and fixed.is_flat(),
+                    flat=flat,
                 )
-                result, seconds = self._in_worker(job, setup, provider or (lambda picture: fixed), on_picture)
+                result, seconds = self._in_worker(job, setup, ask, on_picture)
             reconstruction = Reconstruction(folder / "out" / "recon.yuv", result.fmt)
             if output is not None:
                 write_frames(output, reconstruction, result.fmt, result.frame_rate)
@@ -212,30 +205,54 @@ class Encoder:
         """Run the encoder's library in a worker whose questions are answered here; the result and its CPU seconds."""
         # This very package, wherever this process found it: the worker runs in a folder of its own.
         load = f"import sys; sys.path.insert(0, {_PACKAGES!r}); import fprdo_bridge.session.__main__"
+        assert self.tools.library is not None
+        tools = replace(self.tools, encoder=self.tools.library)
         answers = Provider(setup, weights, coded_format(job.fmt))
-        failure, result = None, None
+        launch = Launch((sys.executable, "-c", load, str(answers.descriptor)), (answers.descriptor,))
         try:
-            launch = Launch((sys.executable, "-c", load, str(answers.descriptor)), (answers.descriptor,))
-            tools = replace(self.tools, encoder=self.tools.library)
             result = running.encode(self.codec, job, tools, progress=on_picture, launch=launch)
-        except FprdoError as error:
-            failure = error
-        finally:
+        except FprdoError:
             answers.close()
-        if answers.error is not None:  # whatever the encoder made of it
+            if answers.error is None:
+                raise
+            raise answers.error from None  # whatever the encoder made of it
+        except BaseException:
+            answers.close()
+            raise
+        answers.close()
+        if answers.error is not None:
             raise answers.error
-        if failure is not None:
-            raise failure
+        assert answers.encoder_seconds is not None
         return result, answers.encoder_seconds
+
+
+def _checked_decisions(decisions: object) -> int:
+    mask = whole_number("decisions", decisions)
+    if not 1 <= mask <= 15:
+        raise FprdoError(
+            f"decisions {mask}: use 1 to 15, a sum of 1 (intra), 2 (inter skip), 4 (inter residual) and 8 (inter)"
+        )
+    return mask
 
 
 @dataclass(frozen=True)
 class _Source:
-    path: Path  # raw samples, from the first frame to code on
+    """What is coded.
+
+    Attributes
+    ----------
+    path : raw samples, from the first frame to code on
+    fmt, frames, frame_rate : of these samples
+    title : in messages
+    files : that are read
+    """
+
+    path: Path
     fmt: VideoFormat
     frames: int
     frame_rate: Fraction
-    title: str  # in messages
+    title: str
+    files: tuple[Path, ...]
 
 
 def _source(
@@ -246,27 +263,38 @@ def _source(
     folder: Path,
 ) -> _Source:
     if isinstance(frames, (str, os.PathLike)):
-        found = open_source(str(path_of("frames", frames)), FormatRequest.of(fmt), count, skip=skip)
-        return _Source(found.yuv(folder), found.fmt, found.frames, found.frame_rate, found.origin)
+        given = path_of("frames", frames)
+        found = open_source(str(given), FormatRequest.of(fmt), count, skip=skip)
+        return _Source(found.yuv(folder), found.fmt, found.frames, found.frame_rate, found.origin, (given,))
     if fmt is None:
         raise FprdoError("frames: arrays do not say what they mean; give fmt=VideoFormat(width, height, ...)")
     path = folder / "source.yuv"
-    return _Source(path, fmt, write_yuv(path, checked_frames(frames, fmt, skip, count), fmt), Fraction(30), "frames")
+    written = write_yuv(path, checked_frames(frames, fmt, skip, count), fmt)
+    return _Source(path, fmt, written, Fraction(30), "frames", ())
 
 
-def _fixed(weights: Weights | None, fmt: VideoFormat, transform_sizes: Sequence[int]) -> WeightBuffer:
+def _maps(
+    weights: Weights | None,
+    provider: Callable[[Picture], Weights] | None,
+    fmt: VideoFormat,
+    transform_sizes: tuple[int, ...],
+) -> tuple[Callable[[Picture], Weights], Layout, bool]:
+    """Who gives the weights of a picture, their layout, and whether every pixel weight will be 1.0."""
+    if provider is not None:
+        return provider, Layout.of(coded_format(fmt), transform_sizes), False
     if isinstance(weights, WeightBuffer):  # it says itself which shapes it has
-        return of_layout(weights, Layout.of(coded_format(fmt), weights.layout.transform_sizes), "weights")
-    buffer = WeightBuffer(fmt, transform_sizes)
-    if weights is not None:
-        buffer.fill(weights)
-    return buffer
+        fixed = of_layout(weights, Layout.of(coded_format(fmt), weights.layout.transform_sizes), "weights")
+    else:
+        fixed = WeightBuffer(fmt, transform_sizes)
+        if weights is not None:
+            fixed.fill(weights)
+    return lambda picture: fixed, fixed.layout, fixed.is_flat()
 
 
 def _check_output(output: Path, source: _Source, config: Path) -> None:
     """Refuse what `write_frames` would refuse when all is coded, and what would overwrite an input."""
     check_output(output, source.frames)
-    if any(same_file(output, path) for path in (source.path, config)):
+    if any(same_file(output, path) for path in (*source.files, config)):
         raise FprdoError(f"recon {output}: is read in this encode; give another name")
     if output.is_dir():
         raise FprdoError(f"recon {output}: is a folder; give a file name")

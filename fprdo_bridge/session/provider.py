@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,8 @@ Weights = WeightBuffer | WeightMap | Sequence[np.ndarray]
 
 
 class Provider:
-    """Asks `weights` for each picture that the worker begins, in a thread of the caller's process, so that it sees all that
-    its author sees.
+    """Asks `weights` for each picture that the worker begins, in a thread of the caller's process, so that it sees all
+    that its author sees.
 
     Parameters
     ----------
@@ -48,7 +49,12 @@ class Provider:
         self._held: dict[int, WeightBuffer] = {}  # by source frame: what the encoder reads
         self._own: list[WeightBuffer] = []  # to be filled with what `weights` returns
         self._free: list[WeightBuffer] = []
-        ours, self._theirs = socket.socketpair()  # no name that others see, or that stays behind
+        try:
+            ours, self._theirs = socket.socketpair()  # no name that others see, or that stays behind
+        except OSError as error:
+            raise FprdoError(
+                f"encode: no connection to a worker ({error.strerror}); close files that you need no more"
+            ) from error
         self._connection = Connection(ours.detach())
         self._thread = threading.Thread(target=self._serve, name="fprdo provider", daemon=True)
         self._thread.start()
@@ -73,24 +79,29 @@ class Provider:
         except BaseException as error:  # handed to the caller; closing the connection ends the worker
             self.error = error
 
-    def _answer(self, kind: str, *what) -> None:
-        if kind == "raised":
-            self.error = _raised(*what)
-        elif kind == "returned":
-            self.encoder_seconds = what[0]
+    def _answer(self, kind: str, *what: Any) -> None:
+        if kind == "begin":
+            self._begin(*what)
         elif kind == "end":
-            buffer = self._held.pop(what[0])
-            if any(buffer is own for own in self._own):
-                self._free.append(buffer)
+            self._end(*what)
+        elif kind == "returned":
+            (self.encoder_seconds,) = what
         else:
-            picture = Picture(*what, self._fmt)
-            try:
-                buffer = self._buffer(self._weights(picture), f"weights of picture {picture.poc}")
-            except BaseException as error:  # OSError too, which is not the connection's here
-                self.error = error
-                raise
-            self._held[picture.frame] = buffer
-            send_handle(self._connection, buffer.file.fileno(), None)
+            self.error = _raised(*what)
+
+    def _begin(self, poc: int, frame: int) -> None:
+        try:
+            buffer = self._buffer(self._weights(Picture(poc, frame, self._fmt)), f"weights of picture {poc}")
+        except BaseException as error:  # OSError too, which is not the connection's here
+            self.error = error
+            raise
+        self._held[frame] = buffer
+        send_handle(self._connection, buffer.file.fileno(), None)
+
+    def _end(self, frame: int) -> None:
+        buffer = self._held.pop(frame)
+        if any(buffer is own for own in self._own):
+            self._free.append(buffer)
 
     def _buffer(self, given: Weights, where: str) -> WeightBuffer:
         if isinstance(given, WeightBuffer):
@@ -112,10 +123,9 @@ def of_layout(buffer: WeightBuffer, layout: Layout, where: str) -> WeightBuffer:
 def _raised(pickled: bytes | None, text: str, where: str) -> Exception:
     """The exception that a worker raised; an FprdoError with its text where pickle does not give the same one again."""
     try:
-        error = pickle.loads(pickled)
-        if (
-            isinstance(error, Exception) and described(error) == text
-        ):  # SystemExit would end this program, not the worker
+        error = pickle.loads(pickled or b"")
+        # SystemExit is no Exception: it would end this program, not the worker.
+        if isinstance(error, Exception) and described(error) == text:
             return error
     except BaseException:  # of its own making
         pass

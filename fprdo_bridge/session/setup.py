@@ -43,9 +43,10 @@ class Reference:
         home, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
         if not isinstance(home, str) or not isinstance(name, str):
             home, name = "", ""
-        module, script, main = home, None, sys.modules.get("__main__")
+        module, script = home, None
         if home == "__main__":
-            if getattr(main, "__spec__", None):  # python -m: relative imports need the module's full name
+            main = sys.modules["__main__"]
+            if main.__spec__:  # python -m: relative imports need the module's full name
                 module = main.__spec__.name
             else:
                 script = getattr(main, "__file__", None)
@@ -54,7 +55,7 @@ class Reference:
                 f"distortion {name or shown(function)}: runs in another process; give a function that is "
                 "defined at the top of a module or a script"
             )
-        found = sys.modules.get(home)
+        found: Any = sys.modules.get(home)
         for part in name.split("."):
             found = getattr(found, part, None)
         if found is not function and found != function:  # a method of an object, or a name of another meaning by now

@@ -69,8 +69,8 @@ class Encodes:
 
 @dataclass(frozen=True)
 class Region:
-    """A region of twice the weight: `region` is the largest share of its error that may be left, `rest` the smallest share of
-    the error elsewhere, both of the stock encoder's, at the rate within 5 %."""
+    """A region of twice the weight: `region` is the largest share of its error that may be left, `rest` the smallest
+    share of the error elsewhere, both of the stock encoder's, at the rate within 5 %."""
 
     qp: int
     qp_map: bool
@@ -81,8 +81,8 @@ class Region:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Shapes that favour an orientation: how many times the energy of its errors grows with shapes that favour the other one,
-    at the least."""
+    """Shapes that favour an orientation: how many times the energy of its errors grows, at the least, with shapes that
+    favour the other one."""
 
     qp: int
     options: Mapping[str, str]

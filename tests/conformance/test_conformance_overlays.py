@@ -1,4 +1,4 @@
-"""cfg/NAME/idse.cfg, with which a user runs the encoder without the package: the package's defaults, and its bitstream."""
+"""cfg/NAME/idse.cfg, with which users run an encoder without the package: the defaults, and the same bitstream."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -23,8 +23,8 @@ FMT = VideoFormat(72, 56)
 
 
 def start(folder: Path, body: str, **environment: str) -> subprocess.Popen[str]:
-    """Run START and `body` in a process group of its own, with `folder`/tmp as the temporary folder; `folder`/begun is what
-    provided.begun() makes."""
+    """Run START and `body` in a process group of its own, with `folder`/tmp as the temporary folder; `folder`/begun is
+    what provided.begun() makes."""
     (folder / "tmp").mkdir(exist_ok=True)
     (folder / "program.py").write_text(START + body)
     paths = os.pathsep.join(filter(None, (environment.pop("PYTHONPATH", ""), str(ROOT), *TESTS)))

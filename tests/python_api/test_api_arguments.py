@@ -1,4 +1,4 @@
-"""Arguments of another type, shape or range: one short line that begins with the argument's name, and nothing left behind."""
+"""Arguments of another type, shape or range: one short line that begins with the argument's name."""
 
 from functools import partial
 

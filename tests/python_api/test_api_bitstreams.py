@@ -157,7 +157,7 @@ def test_weights_of_pixels_only(encoder):
 
 
 def test_frames_of_a_file(encoder, tmp_path):
-    """The same bitstream from arrays, from a raw file whose format is given, and from a picture that is converted to it."""
+    """The same bitstream from arrays and from a raw file whose format is given; a picture is converted to it."""
     fmt, path = VideoFormat(72, 56, siting="center"), tmp_path / "clip.yuv"
     frames = clip(fmt, 2)
     write_yuv(path, frames, fmt)
@@ -183,7 +183,7 @@ def test_the_library_exports_its_entry_and_nothing_else(encoder):
 
 @pytest.mark.parametrize("objects, names", [(1, ("hm", "hm")), (2, ("hm", "hm")), (2, ("hm", "jm")), (1, ("jm", "jm"))])
 def test_two_at_once(objects, names):
-    """Of one object or of two, in threads; the providers wait for each other, so that none begins after the other's end."""
+    """Of one object or of two, in threads; the providers wait for each other, so none begins after the other's end."""
     if "jm" in names:
         optional_tools("jm")
     frames, maps = clip(FMT, 2), [random_map(FMT, seed) for seed in (1, 2)]
@@ -204,7 +204,7 @@ def test_two_at_once(objects, names):
 
 
 def test_seconds_of_the_encoder(encoder):
-    """User and system time of the encoder, in a worker or not: no time of Python's, and none that passes while it waits."""
+    """User and system time of the encoder, in a worker or not: without Python's, and without what passes while it waits."""
     fmt = VideoFormat(144, 112)
     frames = clip(fmt, 2)
 

@@ -130,8 +130,9 @@ def test_the_reconstruction_in_a_file(tmp_path):
         with pytest.raises(FprdoError, match=message):
             Encoder("hm").encode(frames, 32, fmt=FMT, recon=tmp_path / name)
     write_yuv(tmp_path / "source.yuv", frames, FMT)
-    with pytest.raises(FprdoError, match="^recon .*source.yuv: is read in this encode"):
-        Encoder("hm").encode(tmp_path / "source.yuv", 32, fmt=FMT, recon=tmp_path / "source.yuv")
+    for name, fmt in (("source.yuv", FMT), ("recon.y4m", None)):
+        with pytest.raises(FprdoError, match=f"^recon .*{name}: is read in this encode"):
+            Encoder("hm").encode(tmp_path / name, 32, fmt=fmt, recon=tmp_path / name)
 
 
 def test_some_of_the_frames(tmp_path):
