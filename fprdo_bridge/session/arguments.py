@@ -54,7 +54,7 @@ def path_of(what: str, value: object) -> Path:
 
 
 def rate_of(what: str, value: object) -> Fraction:
-    """Pictures per second as a number of any type, NumPy's too; FprdoError for what is none. Its range is for the job."""
+    """Pictures per second, of any type of number; FprdoError for what is none. The largest is for the job to refuse."""
     rate = Fraction(0)
     if not isinstance(value, bool) and isinstance(value, (Rational, float)):
         with suppress(Exception):  # NaN, infinite, or of a class of its own

@@ -32,8 +32,8 @@ class Block:
     decision : 1 intra, 2 inter skip, 4 inter residual, 8 inter, as in IDSEDecisions
     component : 0 Y, 1 Cb, 2 Cr
     x, y : column and row of its first sample in that component
-    original, coded : read-only (height, width) views of the encoder's memory, of dtype uint8, uint16 or int16, valid
-        during the call only; in HM's trials of inter transform units (decision 4) residuals
+    original, coded : read-only (height, width) views of the encoder's memory, of dtype uint8, uint16, int16 or int32,
+        valid during the call only; in HM's trials of inter transform units (decision 4) residuals
     bit_depth : of the samples, 8 to 16
     """
 
