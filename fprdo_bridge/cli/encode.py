@@ -63,8 +63,9 @@ def run(options: argparse.Namespace) -> None:
         if options.weights:
             check_weights(options.weights, sequence, options.force_weights)
         if not options.plain and job.weights is None:
-            job = replace(job, weights=folder / "weights.idse")
-            write_weights(sequence, weight_settings_of(options), job.weights,
+            weights = folder / "weights.idse"
+            job = replace(job, weights=weights)
+            write_weights(sequence, weight_settings_of(options), weights,
                           progress=percentage(f"weights of {sequence.name}", console.say))
         for line in codec.remarks(job):
             console.say(line)

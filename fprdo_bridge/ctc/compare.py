@@ -30,6 +30,8 @@ from fprdo_bridge.video.formats import VideoFormat, deepened
 from fprdo_bridge.video.raw import read_yuv
 from fprdo_bridge.video.source import Source
 
+_RECON = "recon.yuv"  # the encoder's reconstruction in a point's working folder
+
 
 def compare(sources: list[Source], settings: CompareSettings, tools: Toolchain, folder: ResultsFolder, *,
             reports: Iterable[str] = (), say: Callable[[str], None] = lambda line: None,
@@ -170,7 +172,7 @@ class _Run:
             options = {**self.codec.weighted_options(self.settings.idse), **options, **self.settings.idse_options}
         return EncodeJob(source=self.sources[source.name], fmt=source.fmt, frames=source.frames,
                          rate=Rate(self.settings.rate, qp), portable=True,
-                         bitstream=folder / f"{_stem(source, mode, qp)}.bin", recon=folder / "recon.yuv",
+                         bitstream=folder / f"{_stem(source, mode, qp)}.bin", recon=folder / _RECON,
                          config=(config,), options=options, frame_rate=source.frame_rate,
                          weights=self.weights(source) if weighted else None, idse=self.settings.idse,
                          title=source.origin)
@@ -197,8 +199,7 @@ class _Run:
                 return None
             if entry.pop("bitstream_sha256", None) not in (None, _sha256(bitstream)):  # None: of an earlier version
                 return None
-            entry["distance"] = {judge: math.nan if value is None else value for judge, value in entry["distance"].items()}
-            point = Point(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
+            point = Point.from_record(entry)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
         return point if bitstream.is_file() else None
@@ -212,21 +213,21 @@ class _Run:
         self.notes += [note for note in dict.fromkeys(result.log.notes) if note not in self.noted]
         self.noted |= set(result.log.notes)
         decoders = check_reconstruction(self.codec, self.tools, job, work)
-        distance, unmeasured = self._distances(source, job.recon, result.fmt)
+        recon = work / _RECON
+        distance, unmeasured = self._distances(source, recon, result.fmt)
         point = Point(
             sequence=source.name, encoder=f"{self.codec.title} {self.tools.version}", mode=mode, qp=qp,
             frames=source.frames, width=source.fmt.width, height=source.fmt.height, bits=result.bits,
-            psnr=metrics.sequence_psnr(zip(deepened(source.read(), source.fmt, result.fmt), read_yuv(job.recon, result.fmt)),
+            psnr=metrics.sequence_psnr(zip(deepened(source.read(), source.fmt, result.fmt), read_yuv(recon, result.fmt)),
                                        result.fmt),
-            distance=distance, unmeasured=unmeasured, encoder_seconds=result.log.seconds, decoders=decoders,
+            distance=distance, unmeasured=unmeasured, encoder_seconds=round(result.cpu_seconds, 3), decoders=decoders,
             qp_offset_mean=result.log.idse.qp_offset_mean if result.log.idse else 0.0)
-        entry = {"key": self.key(source, mode, qp), "bitstream_sha256": _sha256(job.bitstream), **asdict(point)}
-        entry["distance"] = {judge: None if judge in unmeasured else value for judge, value in distance.items()}
+        entry = {"key": self.key(source, mode, qp), "bitstream_sha256": _sha256(result.bitstream), **point.record()}
         record, kept = self.record(source, mode, qp), self.folder / "bitstreams"
         record.unlink(missing_ok=True)  # what is replaced now is not what it describes
         kept.mkdir(exist_ok=True)
-        os.replace(job.log, kept / job.log.name)
-        os.replace(job.bitstream, kept / job.bitstream.name)
+        for file in filter(None, (result.log_file, result.bitstream)):
+            os.replace(file, kept / file.name)
         with replacing(record) as temporary:
             temporary.write_text(json.dumps(entry, indent=1), encoding="ascii")
         shutil.rmtree(work)
@@ -262,7 +263,8 @@ def _stem(source: Source, mode: str, qp: float) -> str:
 
 
 def _progress_line(point: Point, settings: CompareSettings) -> str:
-    checked = f"{' and '.join(point.decoders)} agree" if point.decoders else "no decoder knows this format"
+    agree = f"{' and '.join(point.decoders)} agree{'s' * (len(point.decoders) == 1)}"
+    checked = agree if point.decoders else "no decoder knows this format"
     return (f"{point.sequence} {point.mode.upper()} QP {point.qp}: {point.bits} bits, Y {point.psnr[0]:.2f} dB, features "
             f"{point.quality(settings.judges[0]):.2f} dB, {point.encoder_seconds:.1f} s, {checked}")
 
