@@ -20,19 +20,30 @@ SOURCE_HELP = "picture (PNG, JPEG, WebP), .y4m or raw .yuv file, or skimage:NAME
 
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
 
-def add_format_arguments(parser: argparse.ArgumentParser, frames: bool = True) -> None:
-    """What a source holds or becomes."""
+def add_format_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a source holds or becomes, and which of its frames are taken."""
     group = parser.add_argument_group("format (what a .yuv file holds, or what a picture is converted to)")
-    group.add_argument("--size", type=size, metavar="WxH", help="luma samples; default: from the file's name")
-    group.add_argument("--chroma", choices=("400", "420", "422", "444"), help="chroma format (default 420)")
-    group.add_argument("--bit-depth", type=whole, metavar="N", help="bits per sample (default 8)")
-    group.add_argument("--matrix", choices=("bt601", "bt709", "bt2020"), help="colour matrix (default bt709)")
-    group.add_argument("--range", choices=("limited", "full"), help="code value range (default limited)")
-    group.add_argument("--siting", choices=SITINGS, help="chroma siting of 4:2:0 (default left)")
-    if frames:
-        group.add_argument("--skip", type=whole, default=0, metavar="N", help="leave out the first N frames (default 0)")
-        group.add_argument("--frames", type=whole, metavar="N", help="only N frames")
-        group.add_argument("--frame-rate", type=frame_rate, metavar="R", help="pictures per second (default 30)")
+    _add_sample_arguments(group, "from the file's name", "420", "8", "bt709", "limited", "left")
+    group.add_argument("--skip", type=whole, default=0, metavar="N", help="leave out the first N frames (default 0)")
+    group.add_argument("--frames", type=whole, metavar="N", help="only N frames (default: all that follow)")
+    group.add_argument("--frame-rate", type=frame_rate, metavar="R",
+                       help="pictures per second, like 30 or 30000/1001 (default: from the file, else 30)")
+
+
+def add_decoded_format_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a bitstream holds; FormatRequest leaves open what is not given."""
+    group = parser.add_argument_group("format (where the bitstream does not declare it, or declares it wrong)")
+    _add_sample_arguments(group, *["as declared"] * 6)
+
+
+def _add_sample_arguments(group: argparse._ArgumentGroup, *defaults: str) -> None:
+    sides, chroma, depth, matrix, span, siting = defaults
+    group.add_argument("--size", type=size, metavar="WxH", help=f"luma samples (default: {sides})")
+    group.add_argument("--chroma", choices=("400", "420", "422", "444"), help=f"chroma format (default: {chroma})")
+    group.add_argument("--bit-depth", type=whole, metavar="N", help=f"bits per sample, 8 to 16 (default: {depth})")
+    group.add_argument("--matrix", choices=("bt601", "bt709", "bt2020"), help=f"colour matrix (default: {matrix})")
+    group.add_argument("--range", choices=("limited", "full"), help=f"range of code values (default: {span})")
+    group.add_argument("--siting", choices=SITINGS, help=f"where chroma samples of 4:2:0 lie (default: {siting})")
 
 
 def add_weight_arguments(parser: argparse.ArgumentParser) -> None:

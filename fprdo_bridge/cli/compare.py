@@ -14,7 +14,12 @@ from fprdo_bridge.cli.values import assignment, count_or_all, rate_value
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.text import printable
 
-HELP = DESCRIPTION = "SSE against IDSE: rate, PSNR, feature distance, BD-rate"
+HELP = "SSE against IDSE: rate, PSNR, feature distance, BD-rate"
+USAGE = "fprdo compare SOURCE ... -o DIR [-q QP QP QP QP ...] [options]"
+DESCRIPTION = ("Encodes each source at each QP twice: with the unpatched encoder (SSE) and with weights (IDSE). Decodes every "
+               "bitstream with every stock decoder that knows its format, measures, and prints the rate at equal quality. "
+               "Results are printed as they come, and drawings are made last. A run that was stopped goes on where it was. "
+               "In the folder nothing is written over that is not of an earlier comparison.")
 EXAMPLE = "fprdo compare a.png b.png --qp 22 27 32 37 -o out/ab --measure efficientnet_lite0"
 
 _DRAWN = 4  # pictures whose curves and maps are drawn unless the user says otherwise
@@ -22,13 +27,14 @@ _DRAWN = 4  # pictures whose curves and maps are drawn unless the user says othe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("source", nargs="+", help=SOURCE_HELP)
+    parser.add_argument("source", nargs="+", metavar="SOURCE", help=SOURCE_HELP)
     parser.add_argument("-q", "--qp", type=rate_value, nargs="+", default=[27, 32, 37, 42],
                         help="at least four (default 27 32 37 42)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder of results; what is done there already is not done again")
-    parser.add_argument("--measure", action="append", metavar="NAME",
-                        help="extractor that judges the decoded pictures, repeatable (default: the one of the weights)")
+    parser.add_argument("--measure", action="append", metavar="EXTRACTOR",
+                        help="network whose features judge the decoded pictures, in the form of --extractor, repeatable "
+                        "(default: the one of the weights)")
     parser.add_argument("--idse-option", type=assignment, action="append", default=[], metavar="NAME=VALUE",
                         help="further encoder option for the weighted encodes alone, repeatable")
     parser.add_argument("--maps", type=count_or_all, default=_DRAWN, metavar="N|all",

@@ -7,24 +7,27 @@ from fractions import Fraction
 from pathlib import Path
 
 from fprdo_bridge.cli import console
-from fprdo_bridge.cli.arguments import add_format_arguments, format_request_of, keep_inputs
+from fprdo_bridge.cli.arguments import add_decoded_format_arguments, format_request_of, keep_inputs
 from fprdo_bridge.encoders import decoders
 from fprdo_bridge.files import regular_file, workspace
 from fprdo_bridge.text import printable
 from fprdo_bridge.video.output import check_output, write_frames
 
-HELP = DESCRIPTION = "decode with a stock decoder, into a picture, a .y4m or a .yuv file"
+HELP = "decode with a stock decoder, into a picture, a .y4m or a .yuv file"
+USAGE = "fprdo decode BITSTREAM -o FILE [options]"
+DESCRIPTION = ("Decodes a bitstream with a decoder that knows nothing of weights. Size, chroma format, depth and colours are "
+               "those that the bitstream declares, unless an option says otherwise. The last line says what was checked.")
 EXAMPLE = "fprdo decode photo.bin -o photo-decoded.png --decoder libavcodec"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("bitstream", type=Path, help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file")
+    parser.add_argument("bitstream", type=Path, metavar="BITSTREAM", help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
                         help=".yuv, .y4m, or a picture by its suffix")
     parser.add_argument("--decoder", choices=decoders(),
                         help="default: the own one of an encoder of the same standard that is built, else libavcodec")
-    add_format_arguments(parser, frames=False)
+    add_decoded_format_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:

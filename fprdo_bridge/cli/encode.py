@@ -24,19 +24,23 @@ from fprdo_bridge.progress import percentage
 from fprdo_bridge.text import printable
 from fprdo_bridge.video.formats import coded_format
 
-HELP = DESCRIPTION = "encode with weights (computed on the way, or from a file)"
+HELP = "encode with weights (computed on the way, or from a file)"
+USAGE = "fprdo encode SOURCE -o FILE -q QP [options]"
+DESCRIPTION = ("Encodes a picture or sequence so that its bits go where the weights are high. The weights come from a file, "
+               "or are computed first. With --plain the encoder does exactly what it does without fprdo.")
 EXAMPLE = "fprdo encode photo.png -o photo.bin --qp 32 --recon photo.yuv"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("source", help=SOURCE_HELP)
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
                         help="bitstream, or an .mp4 or .mkv file with it; its log goes beside it")
-    parser.add_argument("-q", "--qp", type=rate_value, required=True, help="quantisation parameter of the slices")
+    parser.add_argument("-q", "--qp", type=rate_value, required=True,
+                        help="quantisation parameter of the slices, or what --rate-control makes of it")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".idse file (default: computed)")
     add_force_argument(parser)
-    parser.add_argument("--plain", action="store_true", help="without weights: the stock encoder's bitstream")
+    parser.add_argument("--plain", action="store_true", help="no weights: the bitstream of the unpatched encoder")
     parser.add_argument("--recon", type=Path, metavar="FILE", help="the encoder's reconstruction: .yuv, .y4m or a picture")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     for add in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from typing import NoReturn
 
 from fprdo_bridge import __version__
@@ -11,9 +12,22 @@ from fprdo_bridge.cli import compare, console, ctc, decode, encode, quickstart, 
 from fprdo_bridge.cli.values import shown
 from fprdo_bridge.errors import FprdoError
 
-# A module per command: HELP and EXAMPLE, add_arguments(parser), run(options).
+# A module per command: HELP (a line), DESCRIPTION, EXAMPLE, USAGE (optional), add_arguments(parser), run(options).
 COMMANDS = {"weights": weights, "encode": encode, "decode": decode, "compare": compare, "show": show, "ctc": ctc,
             "quickstart": quickstart}
+
+_DESCRIPTION = (
+    "Standard video encoders that spend their bits on what a vision network sees. A network gives each sample of a "
+    "picture a weight, the patched encoder decides by the weighted error, and every standard decoder reads the result.")
+_EXIT_STATUS = """\
+fprdo COMMAND --help shows the arguments of a command and an example.
+
+exit status:
+  0    done
+  1    fprdo ctc alone: some of its jobs failed, and the results of the others are there
+  2    a mistake; one line on standard error names what is wrong, and what to do
+  130  stopped by Ctrl-C or SIGTERM; weights, compare and ctc go on there when they are run again
+"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,15 +42,22 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; what it returns has the module of the command as `module`."""
-    parser = _Parser(prog="fprdo", description="Feature-preserving rate-distortion optimisation for reference encoders.")
+    parser = _Parser(prog="fprdo", usage="fprdo COMMAND ...", description=_wrapped(_DESCRIPTION), epilog=_EXIT_STATUS,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"fprdo {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True, prog="fprdo",
+                                     parser_class=_Parser)
     for name, module in COMMANDS.items():
-        one = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION, epilog=f"example: {module.EXAMPLE}",
-                                  allow_abbrev=False)
+        one = commands.add_parser(name, help=module.HELP, usage=getattr(module, "USAGE", None), allow_abbrev=False,
+                                  description=_wrapped(module.DESCRIPTION), epilog=f"example: {module.EXAMPLE}",
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
         one.set_defaults(module=module)
         module.add_arguments(one)
     return parser
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 88, break_on_hyphens=False)
 
 
 def run(words: list[str] | None) -> None:

@@ -10,7 +10,8 @@ from fprdo_bridge.cli import console
 FOLDER = Path("out/demo")
 
 HELP = "the demo: four pictures of scikit-image through every encoder that is built, into out/demo"
-DESCRIPTION = f"The same as: fprdo ctc run quickstart -o {FOLDER}, and the maps of its pictures drawn"
+USAGE = "fprdo quickstart"
+DESCRIPTION = f"The same as: fprdo ctc run quickstart -o {FOLDER}, and the maps of its pictures drawn."
 EXAMPLE = "fprdo quickstart"
 
 
