@@ -15,4 +15,5 @@ def percentage(label: str, say: Callable[[str], None]) -> Callable[[float], None
         if time.monotonic() - last >= _SECONDS:
             last = time.monotonic()
             say(f"{label}: {100 * share:.0f} %")
+
     return show

@@ -17,15 +17,15 @@ from limits import file_size_limit
 from PIL import Image
 
 from fprdo_bridge import cli
+from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.ctc.results_folder import MARKER
 from fprdo_bridge.encoders.hm import HM
 from fprdo_bridge.encoders.job import EncodeJob, Rate
 from fprdo_bridge.encoders.running import encode
-from fprdo_bridge.bitstream.libav import decode_libav
+from fprdo_bridge.importance.idse_file import IdseFile, ones, write_idse
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import load_picture, save_picture
 from fprdo_bridge.video.raw import read_yuv, write_yuv
-from fprdo_bridge.importance.idse_file import IdseFile, ones, write_idse
 from fprdo_bridge.video.source import open_source
 
 pytestmark = pytest.mark.encoder
@@ -47,6 +47,7 @@ def fprdo(tmp_path, monkeypatch, capsys):
         except SystemExit as exit:  # argparse
             status = exit.code
         return Said(status, *capsys.readouterr())
+
     return run
 
 
@@ -76,10 +77,12 @@ def files(folder: Path) -> set[str]:
 
 # ---- what it does ------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("name, width, height", [("odd", 97, 65), ("even", 80, 64)])
 def test_weights_encode_decode(fprdo, here, name, width, height):
-    said = fprdo("encode", f"{name}.png", "-o", "out/p.bin", "-q", 32, "--weights", f"{name}.idse",
-                 "--recon", "out/r.yuv")
+    said = fprdo(
+        "encode", f"{name}.png", "-o", "out/p.bin", "-q", 32, "--weights", f"{name}.idse", "--recon", "out/r.yuv"
+    )
     assert said.status == 0 and said.err == "" and said.out.startswith("out/p.bin: ")
     assert files(here / "out") == {"p.bin", "p.bin.log", "r.yuv"}
     assert "--MaxCuDQPDepth=1" in logged_command(Path("out/p.bin.log"))
@@ -88,15 +91,21 @@ def test_weights_encode_decode(fprdo, here, name, width, height):
     for decoder in ("hm", "libavcodec"):
         said = fprdo("decode", "out/p.bin", "-o", f"{decoder}.yuv", "--decoder", decoder, "--size", f"{width}x{height}")
         title = {"hm": "HM"}.get(decoder, decoder)
-        assert said.status == 0 and said.out == (f"{decoder}.yuv: 1 picture of {width}x{height}, 4:2:0, 8 bit\n"
-                                                 f"Decoded by {title}, which verified the hash of every picture.\n")
+        assert said.status == 0 and said.out == (
+            f"{decoder}.yuv: 1 picture of {width}x{height}, 4:2:0, 8 bit\n"
+            f"Decoded by {title}, which verified the hash of every picture.\n"
+        )
         assert first_difference([recon], read_yuv(f"{decoder}.yuv", fmt)) is None
-        assert fprdo("decode", "out/p.bin", "-o", f"{decoder}.png", "--decoder", decoder,
-                     "--size", f"{width}x{height}").status == 0
+        assert (
+            fprdo(
+                "decode", "out/p.bin", "-o", f"{decoder}.png", "--decoder", decoder, "--size", f"{width}x{height}"
+            ).status
+            == 0
+        )
     decoded = [load_picture(f"{decoder}.png") for decoder in ("hm", "libavcodec")]
     assert decoded[0].shape == (height, width, 3) and (decoded[0] == decoded[1]).all()
     error = decoded[0].astype(int) - load_picture(f"{name}.png")
-    assert 1 < (error ** 2).mean() < 100
+    assert 1 < (error**2).mean() < 100
 
 
 def test_decode_without_a_size_gives_what_is_coded(fprdo, here):
@@ -119,8 +128,14 @@ def test_encode_computes_the_weights_itself(fprdo, here):
 def test_plain_is_the_stock_encoder(fprdo, here, tools):
     assert fprdo("encode", "odd.png", "-o", "plain.bin", "-q", 32, "--plain").status == 0
     sequence = open_source("odd.png")
-    job = EncodeJob(sequence.yuv(here), sequence.fmt, 1, Rate("qp", 32), here / "stock.bin",
-                       (HM.config_for("intra", sequence.fmt, tools),))
+    job = EncodeJob(
+        sequence.yuv(here),
+        sequence.fmt,
+        1,
+        Rate("qp", 32),
+        here / "stock.bin",
+        (HM.config_for("intra", sequence.fmt, tools),),
+    )
     encode(HM, job, tools, stock=True)
     assert Path("plain.bin").read_bytes() == Path("stock.bin").read_bytes()
     assert fprdo("encode", "odd.png", "-o", "weighted.bin", "-q", 32, "--weights", "odd.idse").status == 0
@@ -129,13 +144,49 @@ def test_plain_is_the_stock_encoder(fprdo, here, tools):
 
 def test_options_reach_the_encoder(fprdo, here):
     """Each run-time option arrives with its value, and so does an option of the encoder's own."""
-    said = fprdo("encode", "even.png", "-o", "p.bin", "-q", 30, "--weights", "even.idse", "--tau", 0.75, "--power", 0.5,
-                 "--clip", 8, "--rdoq", 1, "--no-qp-map", "--qp-map-clip", 4, "--no-sao", "--decisions", 17,
-                 "--option", "SignHideFlag=0", "--config", "lowdelay", "--frame-rate", "25")
+    said = fprdo(
+        "encode",
+        "even.png",
+        "-o",
+        "p.bin",
+        "-q",
+        30,
+        "--weights",
+        "even.idse",
+        "--tau",
+        0.75,
+        "--power",
+        0.5,
+        "--clip",
+        8,
+        "--rdoq",
+        1,
+        "--no-qp-map",
+        "--qp-map-clip",
+        4,
+        "--no-sao",
+        "--decisions",
+        17,
+        "--option",
+        "SignHideFlag=0",
+        "--config",
+        "lowdelay",
+        "--frame-rate",
+        "25",
+    )
     assert said.status == 0
     command = logged_command(Path("p.bin.log"))
-    for word in ("--IDSETau=0.75", "--IDSEPower=0.5", "--IDSEClip=8.0", "--IDSERdoq=1", "--IDSEQpMap=0",
-                 "--IDSEQpMapClip=4", "--IDSESao=0", "--IDSEDecisions=17", "--SignHideFlag=0"):
+    for word in (
+        "--IDSETau=0.75",
+        "--IDSEPower=0.5",
+        "--IDSEClip=8.0",
+        "--IDSERdoq=1",
+        "--IDSEQpMap=0",
+        "--IDSEQpMapClip=4",
+        "--IDSESao=0",
+        "--IDSEDecisions=17",
+        "--SignHideFlag=0",
+    ):
         assert word in command
     assert command[command.index("-q") + 1] == "30" and command[command.index("-fr") + 1] == "25"
     assert "encoder_lowdelay_main.cfg" in command[command.index("-c") + 1]
@@ -152,8 +203,24 @@ def test_raw_video_of_ten_bits(fprdo, tmp_path):
         assert (weights.map_count, weights.frame_count, weights.layout.chroma) == (2, 2, "422")
         weights.verify()
         assert any((a != b).any() for a, b in zip(weights.raw_map(0)[0], weights.raw_map(1)[0]))
-    said = fprdo("encode", "clip.yuv", *shape, "--frames", 2, "--weights", "clip.idse", "-o", "c.bin", "-q", 27,
-                 "--recon", "r.yuv", "--config", "randomaccess", "--json")
+    said = fprdo(
+        "encode",
+        "clip.yuv",
+        *shape,
+        "--frames",
+        2,
+        "--weights",
+        "clip.idse",
+        "-o",
+        "c.bin",
+        "-q",
+        27,
+        "--recon",
+        "r.yuv",
+        "--config",
+        "randomaccess",
+        "--json",
+    )
     result = json.loads(said.out)
     assert sorted(said.err.splitlines())[0].startswith("POC 0: ") and len(said.err.splitlines()) == 2
     assert result["idse"]["pictures"] == 2 and result["idse"]["unweighted"] == 0 and result["idse"]["weighted"] > 0
@@ -170,13 +237,31 @@ def test_raw_video_of_ten_bits(fprdo, tmp_path):
 
 def test_scales_and_layers_of_an_extractor(fprdo, here):
     """The form NAME[@SCALES][:LAYERS], and probes that share a forward pass, stand in the metadata."""
-    words = ("weights", "even.png", "-o", "w.idse", "--extractor", "lite0@32,full:_blocks.2", "--signs-per-noise", 2, *FAST)
+    words = (
+        "weights",
+        "even.png",
+        "-o",
+        "w.idse",
+        "--extractor",
+        "lite0@32,full:_blocks.2",
+        "--signs-per-noise",
+        2,
+        *FAST,
+    )
     assert fprdo(*words).status == 0
     with IdseFile("w.idse") as weights:
         extractor = weights.metadata["extractor"]
-        assert (extractor["name"], extractor["layers"], extractor["scales"]) == ("efficientnet_lite0", ["_blocks.2"], [32, "full"])
+        assert (extractor["name"], extractor["layers"], extractor["scales"]) == (
+            "efficientnet_lite0",
+            ["_blocks.2"],
+            [32, "full"],
+        )
         assert weights.metadata["signs_per_noise"] == 2
-    for wrong, says in (("lite0@9", "scale '9'"), ("lite0:x", "no layer 'x'"), ("lite0:_fc --layer _fc", "layers are named there and")):
+    for wrong, says in (
+        ("lite0@9", "scale '9'"),
+        ("lite0:x", "no layer 'x'"),
+        ("lite0:_fc --layer _fc", "layers are named there and"),
+    ):
         said = fprdo(*f"weights even.png --extractor {wrong}".split())
         assert said.status == 2 and says in said.err and len(said.err.splitlines()) == 1
 
@@ -194,8 +279,21 @@ def test_pictures_in_other_chroma_formats(fprdo, here, chroma):
 
 @pytest.mark.parametrize("output", ["p.264", "out/p.264"])
 def test_two_passes_with_relative_names(fprdo, here, x264_tools, output):
-    said = fprdo("encode", "even.png", "-o", output, "--encoder", "x264", "--config", "randomaccess", "--plain",
-                 "--rate-control", "abr", "-q", 400)
+    said = fprdo(
+        "encode",
+        "even.png",
+        "-o",
+        output,
+        "--encoder",
+        "x264",
+        "--config",
+        "randomaccess",
+        "--plain",
+        "--rate-control",
+        "abr",
+        "-q",
+        400,
+    )
     assert said.status == 0, said.err
     assert Path(output).stat().st_size > 100 and not list(Path(output).parent.glob(".*"))
 
@@ -207,6 +305,7 @@ def test_json_has_no_infinity(fprdo, tmp_path):
 
     def no_constant(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")
+
     said = fprdo("encode", "grey.png", "-o", "grey.bin", "-q", 32, "--plain", "--json")
     psnr = json.loads(said.out, parse_constant=no_constant)["psnr"]
     assert 25 < psnr[0] < 50 and psnr[1:] == [None, None]
@@ -218,9 +317,13 @@ def test_json_has_no_infinity(fprdo, tmp_path):
 
 def test_show(fprdo, here):
     sizes = {}
-    for name, words in {"map-even.png": (), "beside.png": ("even.png", "-o", "beside.png"),
-                        "fine.png": ("-o", "fine.png", "--block", "8"), "off.png": ("-o", "off.png", "--no-qp-map"),
-                        "tau.png": ("-o", "tau.png", "--tau", "10")}.items():
+    for name, words in {
+        "map-even.png": (),
+        "beside.png": ("even.png", "-o", "beside.png"),
+        "fine.png": ("-o", "fine.png", "--block", "8"),
+        "off.png": ("-o", "off.png", "--no-qp-map"),
+        "tau.png": ("-o", "tau.png", "--tau", "10"),
+    }.items():
         said = fprdo("show", "even.idse", *words)
         assert said == (0, f"{name}\n", "")
         with Image.open(name) as picture:
@@ -235,14 +338,18 @@ def test_show(fprdo, here):
     assert fprdo("show", "odd.idse", "odd.png").status == 0  # weights of 98x66
 
 
-@pytest.mark.parametrize("words", ["encode other.png -o o.bin -q 40 --weights even.idse", "show even.idse other.png -o o.png"])
+@pytest.mark.parametrize(
+    "words", ["encode other.png -o o.bin -q 40 --weights even.idse", "show even.idse other.png -o o.png"]
+)
 def test_weights_of_another_picture(fprdo, here, words):
     """Of the same size they are refused, unless the user says that they are meant."""
     save_picture("other.png", load_picture("skimage:astronaut")[30:94, 150:230])
     said = fprdo(*words.split())
     assert said.status == 2 and said.out == "" and len(said.err.splitlines()) == 1
-    assert said.err.startswith("fprdo: error: even.idse: the weights of even were computed from another picture than frame 0 "
-                               "of other.png; compute its own (fprdo weights), or say --force-weights")
+    assert said.err.startswith(
+        "fprdo: error: even.idse: the weights of even were computed from another picture than frame 0 "
+        "of other.png; compute its own (fprdo weights), or say --force-weights"
+    )
     assert not list(here.glob("o.*"))
     assert fprdo(*words.split(), "--force-weights").status == 0
     shutil.copy("even.png", "other.png")
@@ -315,14 +422,20 @@ def test_one_flat_picture_among_others(fprdo, here):
     said = fprdo("compare", "flat.png", "even.png", "-o", "cmp", *FAST)
     assert said.status == 0
     even = f"even {table['even']['features']:.2f} {table['even']['psnr_y']:.2f}"
-    assert [" ".join(line.split()) for line in said.out.splitlines()][15:18] == ["flat n/a n/a", even, even.replace("even", "mean")]
+    assert [" ".join(line.split()) for line in said.out.splitlines()][15:18] == [
+        "flat n/a n/a",
+        even,
+        even.replace("even", "mean"),
+    ]
 
 
 def test_results_come_before_drawings_and_before_the_other_pictures(here):
     """A table stands on standard output when its picture is done, the BD-rates before the first figure."""
     shutil.copy(here / "even.png", here / "next.png")
     words = ["compare", "even.png", "next.png", "-o", "cmp", *FAST]
-    process = subprocess.Popen([*PROGRAM, *words], cwd=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [*PROGRAM, *words], cwd=here, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     lines, drawn = [], {}
     for line in process.stdout:
         lines.append(line)
@@ -344,6 +457,7 @@ def test_drawings_of_more_pictures_on_request(fprdo, here, x264_tools):
         said = fprdo("compare", *names, "-o", "cmp", "--probes", 1, "--encoder", "x264", *words)
         assert said.status == 0, said.err
         return {path.name for path in Path("cmp").glob("*.png")}
+
     assert drawn() == {"rd-curves.png", *(f"map-{letter}.png" for letter in "abcd")}
     assert drawn("--maps", "all", "--curves", 5) == {"rd-curves.png", "rd-curves-2.png", *(f"map-{n}" for n in names)}
     with Image.open("cmp/rd-curves.png") as first, Image.open("cmp/rd-curves-2.png") as second:
@@ -359,8 +473,12 @@ def test_comparing_in_a_folder_of_others(fprdo, here):
         Path(name).write_text("mine")
     before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     said = fprdo("compare", "even.png", "-o", ".", *FAST)
-    assert said == (2, "", "fprdo: error: results.csv: is in the way and not of an earlier comparison; move it, or choose "
-                           "another output folder\n")
+    assert said == (
+        2,
+        "",
+        "fprdo: error: results.csv: is in the way and not of an earlier comparison; move it, or choose "
+        "another output folder\n",
+    )
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
     Path("results.csv").rename("mine.csv")
     assert fprdo("compare", "even.png", "-o", ".", *FAST).status == 0
@@ -381,18 +499,38 @@ def test_a_long_name(fprdo, here):
     assert fprdo("weights", f"{name}.png", "-o", "w.idse", *FAST).status == 0
 
 
-@pytest.mark.parametrize("words", ["weights a\nb.png", "weights even.png a\rb", "weights even.png --extractor a:\n",
-                                   "encode even.png -o o.bin -q 3 --weights a\nb", "decode a\nb -o d.png"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "weights a\nb.png",
+        "weights even.png a\rb",
+        "weights even.png --extractor a:\n",
+        "encode even.png -o o.bin -q 3 --weights a\nb",
+        "decode a\nb -o d.png",
+    ],
+)
 def test_a_line_break_in_a_name(fprdo, here, words):
     said = fprdo(*words.split(" "))
     assert said.status == 2 and said.err.startswith("fprdo: error: ") and len(said.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", [
-    "show pipe.idse", "encode even.png -o o.bin -q 32 --weights pipe.idse", "weights pipe.png", "weights pipe.y4m",
-    "weights pipe_16x16.yuv", "encode pipe -o o.bin -q 32 --plain", "show even.idse pipe.webp", "decode pipe.bin -o o.yuv",
-    "compare even.png pipe.png -o cmp", "encode even.png -o o.bin -q 32 --plain --config pipe.cfg",
-    "compare even.png -o cmp --config pipe.cfg", "compare even.png -o cmp --config pipe.cfg --encoder x264"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "show pipe.idse",
+        "encode even.png -o o.bin -q 32 --weights pipe.idse",
+        "weights pipe.png",
+        "weights pipe.y4m",
+        "weights pipe_16x16.yuv",
+        "encode pipe -o o.bin -q 32 --plain",
+        "show even.idse pipe.webp",
+        "decode pipe.bin -o o.yuv",
+        "compare even.png pipe.png -o cmp",
+        "encode even.png -o o.bin -q 32 --plain --config pipe.cfg",
+        "compare even.png -o cmp --config pipe.cfg",
+        "compare even.png -o cmp --config pipe.cfg --encoder x264",
+    ],
+)
 def test_pipes_are_refused_and_not_waited_for(fprdo, here, x264_tools, words):
     for name in ("pipe", "pipe.idse", "pipe.png", "pipe.y4m", "pipe_16x16.yuv", "pipe.webp", "pipe.bin", "pipe.cfg"):
         os.mkfifo(name)
@@ -405,14 +543,18 @@ def test_pipes_are_refused_and_not_waited_for(fprdo, here, x264_tools, words):
 
 def test_a_plug_in_of_the_current_folder(here, x264_tools):
     """The installed program finds it as python -m does, for weights and for judges; it hides nothing that is installed."""
-    (here / "net.py").write_text("import torch\ndef make(): return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())\n")
+    (here / "net.py").write_text(
+        "import torch\ndef make(): return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())\n"
+    )
     (here / "numpy.py").write_text("raise SystemExit('the wrong numpy')\n")
     program = Path(sys.executable).with_name("fprdo")
-    for words in ("weights even.png -o w.idse --probes 1 --extractor net:make --layer 0",
-                  "weights even.png -o w.idse --probes 1 --extractor net:make:0,1",
-                  "encode even.png -o o.264 -q 30 --encoder x264 --probes 1 --extractor net:make:0",
-                  "compare even.png -o cmp --encoder x264 --probes 1 --extractor net:make:0 --measure net:make:0,1 "
-                  "--measure net:make:1 --maps 0"):
+    for words in (
+        "weights even.png -o w.idse --probes 1 --extractor net:make --layer 0",
+        "weights even.png -o w.idse --probes 1 --extractor net:make:0,1",
+        "encode even.png -o o.264 -q 30 --encoder x264 --probes 1 --extractor net:make:0",
+        "compare even.png -o cmp --encoder x264 --probes 1 --extractor net:make:0 --measure net:make:0,1 "
+        "--measure net:make:1 --maps 0",
+    ):
         run = subprocess.run([program, *words.split()], cwd=here, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
     assert "features net:make:0,1   features net:make:1   PSNR Y" in run.stdout
@@ -425,27 +567,71 @@ def test_quality_with_a_fraction(fprdo, here, x264_tools):
     x264 = ("--encoder", "x264", "--plain", "-o", "o.264")
     said = fprdo("encode", "even.png", *x264, "-q", "27.5", "--rate-control", "crf")
     assert said.status == 0 and "--crf 27.5 " in Path("o.264.log").read_text().splitlines()[0]
-    for words, message in ((("-q", "27.5"), "QP 27.5: "),
-                           (("-q", "400.5", "--rate-control", "abr"), "400.5"), (("-q", "1e300"), "'1e300' is too large")):
+    for words, message in (
+        (("-q", "27.5"), "QP 27.5: "),
+        (("-q", "400.5", "--rate-control", "abr"), "400.5"),
+        (("-q", "1e300"), "'1e300' is too large"),
+    ):
         said = fprdo("encode", "even.png", *x264, *words)
         assert said.status == 2 and message in said.err and len(said.err.splitlines()) == 1
     assert fprdo("encode", "even.png", *x264, "-q", "27.0").status == 0
-    said = fprdo("compare", "even.png", "-o", "cmp", "--encoder", "x264", "--probes", 1, "-q", 22.5, 27, 32, 37,
-                 "--rate-control", "crf", "--maps", 0, "--curves", 0)
+    said = fprdo(
+        "compare",
+        "even.png",
+        "-o",
+        "cmp",
+        "--encoder",
+        "x264",
+        "--probes",
+        1,
+        "-q",
+        22.5,
+        27,
+        32,
+        37,
+        "--rate-control",
+        "crf",
+        "--maps",
+        0,
+        "--curves",
+        0,
+    )
     assert said.status == 0 and [line.split()[1] for line in said.out.splitlines()[2:6]] == ["22.5", "27", "32", "37"]
     assert (here / "cmp" / "bitstreams" / "even-idse-qp22.5.bin").exists()
 
 
-@pytest.mark.parametrize("words", ["weights a\0b.png", "weights even.png -o a\0b", "encode even.png -o o -q 30 --option a=\0",
-                                   "weights even.png --extractor a:\0", "show even.idse --frame \0", "\0", "--\0=1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "weights a\0b.png",
+        "weights even.png -o a\0b",
+        "encode even.png -o o -q 30 --option a=\0",
+        "weights even.png --extractor a:\0",
+        "show even.idse --frame \0",
+        "\0",
+        "--\0=1",
+    ],
+)
 def test_a_nul_character(fprdo, here, words):
     said = fprdo(*words.split(" "))
     assert said.status == 2 and said.out == "" and said.err.count("\n") == 1
     assert said.err.startswith("fprdo: error: ") and "holds a NUL character; leave it out" in said.err
 
 
-@pytest.mark.parametrize("option", ["--probes", "--seed", "--frames", "--skip", "--bit-depth", "--frames-per-map",
-                                    "--size", "--frame-rate", "--jitter"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--probes",
+        "--seed",
+        "--frames",
+        "--skip",
+        "--bit-depth",
+        "--frames-per-map",
+        "--size",
+        "--frame-rate",
+        "--jitter",
+    ],
+)
 @pytest.mark.parametrize("value", ["1" + 400 * "0", 5000 * "9", "nan", "-inf", "1e400", ""])
 def test_numbers_beyond_all_ranges(fprdo, here, option, value):
     said = fprdo("weights", "even.png", f"{option}={value}")
@@ -455,24 +641,46 @@ def test_numbers_beyond_all_ranges(fprdo, here, option, value):
 
 def test_nobody_reads_standard_error(here):
     """Closed, or a pipe whose reader has gone: results stay on standard output, and the exit status is right."""
-    for words, status in ((["show", "even.idse"], 0), (["show", "gone.idse"], 2), (["show"], 2),
-                          (["weights", "even.png", "--probes", "2", "--extractor", "gone"], 2)):
+    for words, status in (
+        (["show", "even.idse"], 0),
+        (["show", "gone.idse"], 2),
+        (["show"], 2),
+        (["weights", "even.png", "--probes", "2", "--extractor", "gone"], 2),
+    ):
         reader, writer = os.pipe()
         os.close(reader)
         for closing in ("", "2>&-"):
-            run = subprocess.run(["sh", "-c", f'exec "$@" {closing}', "sh", *PROGRAM, *words], stdout=subprocess.PIPE,
-                                 stderr=writer, text=True, cwd=here)
+            run = subprocess.run(
+                ["sh", "-c", f'exec "$@" {closing}', "sh", *PROGRAM, *words],
+                stdout=subprocess.PIPE,
+                stderr=writer,
+                text=True,
+                cwd=here,
+            )
             assert run.returncode == status and len(run.stdout.splitlines()) == (status == 0), (words, closing, run)
         os.close(writer)
 
 
-@pytest.mark.parametrize("encoder, option", [
-    ("hm", "BitstreamFile"), ("hm", "ReconFile"), ("hm", "InputFile"), ("jm", "outputfile"), ("jm", "ReconFile"),
-    ("jm", "InputFile"), ("x264", "output"), ("x264", "dump-yuv"), ("x264", "dump"), ("x264", "stats")])
+@pytest.mark.parametrize(
+    "encoder, option",
+    [
+        ("hm", "BitstreamFile"),
+        ("hm", "ReconFile"),
+        ("hm", "InputFile"),
+        ("jm", "outputfile"),
+        ("jm", "ReconFile"),
+        ("jm", "InputFile"),
+        ("x264", "output"),
+        ("x264", "dump-yuv"),
+        ("x264", "dump"),
+        ("x264", "stats"),
+    ],
+)
 def test_options_that_name_the_files_of_a_run(fprdo, here, jm_tools, x264_tools, encoder, option):
     before = files(here)
-    said = fprdo("encode", "even.png", "-o", "o.bin", "-q", 32, "--plain", "--encoder", encoder,
-                 "--option", f"{option}=z")
+    said = fprdo(
+        "encode", "even.png", "-o", "o.bin", "-q", 32, "--plain", "--encoder", encoder, "--option", f"{option}=z"
+    )
     assert said.status == 2 and said.err.startswith(f"fprdo: error: encoder option {option}: ")
     assert files(here) == before
 
@@ -484,6 +692,7 @@ def test_the_program_is_installed():
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def spoiled(here) -> Path:
@@ -528,7 +737,10 @@ MISTAKES = [
     ("weights even.png --probes many", "'many' is no whole number"),
     ("weights even.png --frames-per-map 0", "0 frames per map: use 1 or more"),
     ("weights even.png --jitter nan", "'nan': use a finite number"),
-    ("weights even.png --seed 99999999999999999999 --probes 1", "'99999999999999999999' is too large; use a whole number below 2^63"),
+    (
+        "weights even.png --seed 99999999999999999999 --probes 1",
+        "'99999999999999999999' is too large; use a whole number below 2^63",
+    ),
     ("weights even.png --extractor unheard_of", "unknown extractor 'unheard_of': use efficientnet_lite0"),
     ("weights even.png --extractor no_module:network", "No module named 'no_module'"),
     ("weights even.png --layer nothing", "no layer 'nothing': near names are"),
@@ -615,9 +827,13 @@ def test_samples_above_the_bit_depth(fprdo, tmp_path, jm_tools, x264_tools, enco
     assert files(tmp_path) == {"c_16x16_10bit.yuv"}
 
 
-@pytest.mark.parametrize("words, message", [
-    ("--option NoSuchOption=1", "Unknown option `NoSuchOption'"),
-    ("--idse-option BIM=1", "cannot be combined with BIM")])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("--option NoSuchOption=1", "Unknown option `NoSuchOption'"),
+        ("--idse-option BIM=1", "cannot be combined with BIM"),
+    ],
+)
 def test_mistakes_that_a_comparison_finds_later(fprdo, here, words, message):
     """Weights and points that are done stay; no table is written."""
     said = fprdo("compare", "even.png", "-o", "cmp", *FAST, *words.split())
@@ -627,14 +843,22 @@ def test_mistakes_that_a_comparison_finds_later(fprdo, here, words, message):
     kept = files(here / "cmp")
     assert not [name for name in kept if name.endswith((".csv", ".png", ".yuv")) or ".work" in name]
     assert len([name for name in kept if name.startswith("points/")]) == len(
-        [name for name in kept if name.endswith(".bin")])
+        [name for name in kept if name.endswith(".bin")]
+    )
 
 
-@pytest.mark.parametrize("words, message", [
-    ("-o d.xyz", "d.xyz: unknown kind of file .xyz"), ("-o p.bin", "p.bin: is read by this command"),
-    ("-o d.yuv --size 5x5", "check size"), ("-o d.yuv --chroma 444", "check size, chroma format"),
-    ("-o d.yuv --decoder libavcodec --bit-depth 10", "check size, chroma format and bit depth"),
-    ("-o d.yuv --decoder ffmpeg", "invalid choice: 'ffmpeg'"), ("-o p.bin.log/d.yuv", "cannot be written")])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("-o d.xyz", "d.xyz: unknown kind of file .xyz"),
+        ("-o p.bin", "p.bin: is read by this command"),
+        ("-o d.yuv --size 5x5", "check size"),
+        ("-o d.yuv --chroma 444", "check size, chroma format"),
+        ("-o d.yuv --decoder libavcodec --bit-depth 10", "check size, chroma format and bit depth"),
+        ("-o d.yuv --decoder ffmpeg", "invalid choice: 'ffmpeg'"),
+        ("-o p.bin.log/d.yuv", "cannot be written"),
+    ],
+)
 def test_mistakes_in_decoding(fprdo, here, words, message):
     assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain").status == 0
     before = files(here)
@@ -659,10 +883,26 @@ def test_a_bitstream_cut_short(fprdo, tmp_path, jm_tools, encoder, decoder):
     fmt = VideoFormat(64, 64)
     write_yuv("c_64x64.yuv", clip(fmt, 2), fmt)
     for count in (1, 2):
-        assert fprdo("encode", "c_64x64.yuv", "-o", "p.bin", "-q", 32, "--plain", "--encoder", encoder,
-                     "--frames", count, "--config", "lowdelay").status == 0
+        assert (
+            fprdo(
+                "encode",
+                "c_64x64.yuv",
+                "-o",
+                "p.bin",
+                "-q",
+                32,
+                "--plain",
+                "--encoder",
+                encoder,
+                "--frames",
+                count,
+                "--config",
+                "lowdelay",
+            ).status
+            == 0
+        )
         data = Path("p.bin").read_bytes()
-        start = max(position for position in range(len(data) - 100) if data[position:position + 3] == b"\0\0\1")
+        start = max(position for position in range(len(data) - 100) if data[position : position + 3] == b"\0\0\1")
         before = files(tmp_path)
         for length in (start + 20, (start + len(data)) // 2, len(data) - (60 if encoder == "hm" else 20)):
             Path("cut.bin").write_bytes(data[:length])
@@ -685,8 +925,9 @@ def test_several_pictures_do_not_go_into_one(fprdo, tmp_path):
     assert not Path("p.png").exists()
 
 
-@pytest.mark.parametrize("words", [
-    "encode even.png -o out.bin -q 32", "compare even.png -o cmp", "decode p.bin -o p.yuv --decoder hm"])
+@pytest.mark.parametrize(
+    "words", ["encode even.png -o out.bin -q 32", "compare even.png -o cmp", "decode p.bin -o p.yuv --decoder hm"]
+)
 def test_without_hm(fprdo, here, monkeypatch, words):
     assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain").status == 0
     before = files(here)
@@ -701,7 +942,9 @@ def test_decoding_does_not_need_hm(fprdo, here, monkeypatch):
     assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain", "--recon", "r.yuv").status == 0
     monkeypatch.setenv("FPRDO_TOOLS", str(here / "nowhere" / "tools.json"))
     said = fprdo("decode", "p.bin", "-o", "d.yuv")
-    assert said.out.endswith("\nDecoded by libavcodec, which verified the hash of every picture.\n") and said.status == 0
+    assert (
+        said.out.endswith("\nDecoded by libavcodec, which verified the hash of every picture.\n") and said.status == 0
+    )
     assert Path("d.yuv").read_bytes() == Path("r.yuv").read_bytes()
 
 
@@ -713,13 +956,21 @@ def test_weights_do_not_need_hm(fprdo, here, monkeypatch):
 
 # ---- full disk, interrupt ----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("words, limit", [
-    ("weights even.png -o w.idse --probes 1", 20000), ("show even.idse -o w.png", 5000),
-    ("decode p.bin -o w.yuv --decoder libavcodec", 4000), ("decode p.bin -o w.yuv", 4000),
-    ("decode p.bin -o w.png --decoder libavcodec", 4000),
-    ("encode even.png -o w.bin -q 10 --weights even.idse", 5000), ("encode clip_64x64.yuv -o w.bin -q 4 --plain", 1000),
-    ("encode clip_64x64.yuv -o w.bin -q 51 --plain --recon w.yuv", 8000),
-    ("compare even.png -o cmp --probes 1", 9000)])
+
+@pytest.mark.parametrize(
+    "words, limit",
+    [
+        ("weights even.png -o w.idse --probes 1", 20000),
+        ("show even.idse -o w.png", 5000),
+        ("decode p.bin -o w.yuv --decoder libavcodec", 4000),
+        ("decode p.bin -o w.yuv", 4000),
+        ("decode p.bin -o w.png --decoder libavcodec", 4000),
+        ("encode even.png -o w.bin -q 10 --weights even.idse", 5000),
+        ("encode clip_64x64.yuv -o w.bin -q 4 --plain", 1000),
+        ("encode clip_64x64.yuv -o w.bin -q 51 --plain --recon w.yuv", 8000),
+        ("compare even.png -o cmp --probes 1", 9000),
+    ],
+)
 def test_full_disk(fprdo, here, words, limit):
     assert fprdo("encode", "even.png", "-o", "p.bin", "-q", 40, "--plain").status == 0
     assert fprdo("show", "even.idse").status == 0  # matplotlib's font cache, if there is none yet
@@ -735,8 +986,15 @@ def test_full_disk(fprdo, here, words, limit):
     assert left == set()
 
 
-@pytest.mark.parametrize("words", ["decode p.bin -o w.yuv", "decode p.264 -o w.yuv --decoder jm",
-                                   "encode even.png -o w.bin -q 40 --plain", "encode even.png -o w.bin -q 40 --probes 1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "decode p.bin -o w.yuv",
+        "decode p.264 -o w.yuv --decoder jm",
+        "encode even.png -o w.bin -q 40 --plain",
+        "encode even.png -o w.bin -q 40 --probes 1",
+    ],
+)
 def test_full_temporary_folder(fprdo, here, jm_tools, x264_tools, words):
     """It is named, and TMPDIR as the remedy, whatever the decoder makes of its own failure."""
     small = here / "small"
@@ -749,21 +1007,36 @@ def test_full_temporary_folder(fprdo, here, jm_tools, x264_tools, words):
     before = files(here)
     run = subprocess.run([*inside, *PROGRAM, *words.split()], cwd=here, capture_output=True, text=True)
     assert run.returncode == 2 and run.stdout == "" and len(run.stderr.splitlines()) == 1
-    assert run.stderr.startswith(f"fprdo: error: {small}: the disk is full; make room there, or set TMPDIR to a folder with room")
+    assert run.stderr.startswith(
+        f"fprdo: error: {small}: the disk is full; make room there, or set TMPDIR to a folder with room"
+    )
     assert files(here) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("words, mark", [
-    ("encode clip_64x64.yuv -o w.bin -q 4 --plain --recon w.yuv --option SearchRange=200 --config lowdelay", "POC 1"),
-    ("compare clip_64x64.yuv -o cmp --probes 1 --frames-per-map 9 -q 1 2 3 4 --config lowdelay", "[1/8]")])
+@pytest.mark.parametrize(
+    "words, mark",
+    [
+        (
+            "encode clip_64x64.yuv -o w.bin -q 4 --plain --recon w.yuv --option SearchRange=200 --config lowdelay",
+            "POC 1",
+        ),
+        ("compare clip_64x64.yuv -o cmp --probes 1 --frames-per-map 9 -q 1 2 3 4 --config lowdelay", "[1/8]"),
+    ],
+)
 def test_interrupt_leaves_nothing_half_written(tmp_path, words, mark, number):
     fmt = VideoFormat(64, 64)
     write_yuv(tmp_path / "clip_64x64.yuv", clip(fmt, 9), fmt)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    process = subprocess.Popen([*PROGRAM, *words.split()], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env=os.environ | {"TMPDIR": str(scratch)})
+    process = subprocess.Popen(
+        [*PROGRAM, *words.split()],
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(scratch)},
+    )
     lines = []
     for line in process.stderr:
         lines.append(line)
@@ -784,8 +1057,19 @@ def test_interrupt_leaves_nothing_half_written(tmp_path, words, mark, number):
             json.loads((tmp_path / name).read_text())
 
 
-@pytest.mark.parametrize("module", ["fprdo_bridge.errors", "fprdo_bridge.text", "numpy._core.multiarray", "PIL.Image",
-                                    "fprdo_bridge.cli.weights", "torch._C", "torch.nn.functional", "torch"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "fprdo_bridge.errors",
+        "fprdo_bridge.text",
+        "numpy._core.multiarray",
+        "PIL.Image",
+        "fprdo_bridge.cli.weights",
+        "torch._C",
+        "torch.nn.functional",
+        "torch",
+    ],
+)
 def test_interrupt_during_the_imports(here, module):
     """Wherever it arrives: one line, and no traceback of a module that was half loaded."""
     words = [sys.executable, "-X", "importtime", *PROGRAM[1:], "weights", "even.png", "-o", "w.idse", "--probes", "50"]
@@ -800,31 +1084,51 @@ def test_interrupt_during_the_imports(here, module):
     assert not Path(here / "w.idse").exists()
 
 
-@pytest.mark.parametrize("words, says", [
-    ("show even.idse", "standard output: cannot be written (No space left on device); the files of the command are complete"),
-    ("weights even.png -o w.idse --probes 1 --json", "standard output: cannot be written"),
-    ("--help", "standard output: cannot be written"), ("--version", "standard output: cannot be written"),
-    ("show gone.idse", "gone.idse: cannot be read")])
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (
+            "show even.idse",
+            "standard output: cannot be written (No space left on device); the files of the command are complete",
+        ),
+        ("weights even.png -o w.idse --probes 1 --json", "standard output: cannot be written"),
+        ("--help", "standard output: cannot be written"),
+        ("--version", "standard output: cannot be written"),
+        ("show gone.idse", "gone.idse: cannot be read"),
+    ],
+)
 def test_nobody_reads_standard_output(here, words, says):
     """A full disk behind it is said, once the files are complete; that it is closed or a pipe without reader is not."""
+
     def run(redirection: str) -> tuple[int, list[str]]:
-        done = subprocess.run(["bash", "-c", f'"$@" {redirection}', "bash", *PROGRAM, *words.split()], stderr=subprocess.PIPE,
-                              text=True, cwd=here)
+        done = subprocess.run(
+            ["bash", "-c", f'"$@" {redirection}', "bash", *PROGRAM, *words.split()],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=here,
+        )
         return done.returncode, done.stderr.splitlines()
+
     status, lines = run(">/dev/full")
     assert status == 2 and len(lines) == 1 and lines[0].startswith(f"fprdo: error: {says}")
     for redirection in (">&-", "| true; exit ${PIPESTATUS[0]}"):
         assert run(redirection) == ((2, lines) if "gone" in words else (0, []))
-    assert words.endswith(("gone.idse", "--help", "--version")) or any((here / name).exists() for name in ("w.idse", "map-even.png"))
+    assert words.endswith(("gone.idse", "--help", "--version")) or any(
+        (here / name).exists() for name in ("w.idse", "map-even.png")
+    )
 
 
 def test_a_full_disk_behind_standard_error_does_not_end_a_run(here, x264_tools):
     """A comparison says much there."""
     words = ["compare", "even.png", "-o", "cmp", "--probes", "1", "--encoder", "x264", "--maps", "0", "--curves", "0"]
-    run = subprocess.run(["sh", "-c", '"$@" 2>/dev/full', "sh", *PROGRAM, *words], stdout=subprocess.PIPE, text=True, cwd=here)
+    run = subprocess.run(
+        ["sh", "-c", '"$@" 2>/dev/full', "sh", *PROGRAM, *words], stdout=subprocess.PIPE, text=True, cwd=here
+    )
     assert run.returncode == 0 and "BD-rate" in run.stdout and (here / "cmp" / "results.csv").exists()
     for words in ("show", "show gone.idse"):
-        run = subprocess.run(["sh", "-c", '"$@" 2>/dev/full', "sh", *PROGRAM, *words.split()], stdout=subprocess.PIPE, cwd=here)
+        run = subprocess.run(
+            ["sh", "-c", '"$@" 2>/dev/full', "sh", *PROGRAM, *words.split()], stdout=subprocess.PIPE, cwd=here
+        )
         assert (run.returncode, run.stdout) == (2, b"")
 
 

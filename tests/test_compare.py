@@ -15,20 +15,20 @@ import pytest
 from clips import clip, logged_command
 from PIL import Image
 
-from fprdo_bridge.report import curves, tables
-from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.bitstream.libav import decode_libav
-from fprdo_bridge.video.colour import frame_to_rgb
 from fprdo_bridge.ctc import compare as engine
+from fprdo_bridge.ctc.metrics import psnr
 from fprdo_bridge.ctc.points import MODES, CompareSettings, Point, bd_rates
 from fprdo_bridge.ctc.results_folder import ResultsFolder
+from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.extractors import feature_distance
+from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.report import curves, tables
+from fprdo_bridge.video.colour import frame_to_rgb
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.pictures import load_picture, save_picture
 from fprdo_bridge.video.raw import write_yuv
-from fprdo_bridge.importance.extractors import feature_distance
-from fprdo_bridge.importance.weighting import WeightSettings
-from fprdo_bridge.ctc.metrics import psnr
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
 JUDGE = "efficientnet_lite0"
@@ -79,6 +79,7 @@ def same_but_for_time(points: list[Point]) -> list[Point]:
 
 # ---- what is measured ------------------------------------------------------------------------------------------------
 
+
 def test_points(finished, sequence, tools):
     folder, points = finished
     assert [(p.mode, p.qp) for p in points] == list(itertools.product(("sse", "idse"), (27, 32, 37, 42)))
@@ -119,7 +120,7 @@ def test_tables_and_curves(finished, tmp_path):
         assert float(row[f"feature_distance_{JUDGE}"]) == pytest.approx(point.distance[JUDGE], rel=1e-5)
         assert row["decoders"] == "HM+libavcodec"
 
-    (name, rates), = bd_rates(points, JUDGE).items()
+    ((name, rates),) = bd_rates(points, JUDGE).items()
     features, luma = (rate.percent for rate in rates)
     assert name == "face" and -60 < features < 60 and -60 < luma < 60 and features != luma
     data = json.loads(tables.to_json(points, SETTINGS))
@@ -151,12 +152,23 @@ def renamed(points: list[Point], name: str, **change) -> list[Point]:
     return [replace(point, sequence=name, **change) for point in points]
 
 
-@pytest.mark.parametrize("spoil, reason", [
-    (lambda p: replace(p, psnr=(40.0, 40, 40), distance={JUDGE: 0.01}), "does not rise with rate"),
-    (lambda p: replace(p, psnr=(float("inf"),) * 3, distance={JUDGE: 0.0}), "not a finite number"),
-    (lambda p: replace(p, unmeasured={JUDGE: "all zero"}, distance={JUDGE: float("nan")}, psnr=(40.0, 40, 40)), "all zero"),
-    (lambda p: replace(p, distance={JUDGE: p.distance[JUDGE] * (1e6 if p.mode == "idse" else 1)}, psnr=(40.0,) * 3),
-     "share no quality")])
+@pytest.mark.parametrize(
+    "spoil, reason",
+    [
+        (lambda p: replace(p, psnr=(40.0, 40, 40), distance={JUDGE: 0.01}), "does not rise with rate"),
+        (lambda p: replace(p, psnr=(float("inf"),) * 3, distance={JUDGE: 0.0}), "not a finite number"),
+        (
+            lambda p: replace(p, unmeasured={JUDGE: "all zero"}, distance={JUDGE: float("nan")}, psnr=(40.0, 40, 40)),
+            "all zero",
+        ),
+        (
+            lambda p: replace(
+                p, distance={JUDGE: p.distance[JUDGE] * (1e6 if p.mode == "idse" else 1)}, psnr=(40.0,) * 3
+            ),
+            "share no quality",
+        ),
+    ],
+)
 def test_one_bad_picture_among_many(finished, tmp_path, spoil, reason):
     """It is n/a with the reason. All others, and their mean, are as without it."""
     good = finished[1]
@@ -173,7 +185,10 @@ def test_one_bad_picture_among_many(finished, tmp_path, spoil, reason):
     table = data["bd_rate_percent"][JUDGE]
     assert table["bad"]["features"] is None and reason in table["bad"]["reasons"]["features"]
     assert table["one"]["features"] == features and "reasons" not in table["one"]
-    assert table["mean"]["features"] == pytest.approx(features) and table["mean"]["pictures"] == {"features": 2, "psnr_y": 2}
+    assert table["mean"]["features"] == pytest.approx(features) and table["mean"]["pictures"] == {
+        "features": 2,
+        "psnr_y": 2,
+    }
 
     lines = tables.format_bd_rates(points, (JUDGE,)).splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["one", "bad", "two", "mean"]
@@ -184,7 +199,9 @@ def test_one_bad_picture_among_many(finished, tmp_path, spoil, reason):
     with open(tmp_path / "r.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["sequence"] for row in rows] == ["one"] * 8 + ["bad"] * 8 + ["two"] * 8
-    assert all((row[f"feature_distance_{JUDGE}"] == "") == (row["sequence"] == "bad" and reason == "all zero") for row in rows)
+    assert all(
+        (row[f"feature_distance_{JUDGE}"] == "") == (row["sequence"] == "bad" and reason == "all zero") for row in rows
+    )
     tables.format_points(points, JUDGE)
     curves.draw_curves(tmp_path / "c.png", points, JUDGE)
     assert tables.comparable(points, (JUDGE,)) and not tables.comparable(bad, (JUDGE,))
@@ -199,14 +216,17 @@ def test_a_picture_that_is_called_mean(finished):
 
 def test_what_was_decoded_is_said_and_nothing_else(finished):
     points = finished[1]
-    assert tables.checked(points) == "Every bitstream decoded by HM and libavcodec: equal to the encoder's reconstruction."
+    assert (
+        tables.checked(points) == "Every bitstream decoded by HM and libavcodec: equal to the encoder's reconstruction."
+    )
     none = [replace(point, decoders=()) for point in points]
     assert tables.checked(none) == "8 of 8 bitstreams not checked: no decoder here knows their format."
     mixed = [*points[:5], *(replace(point, decoders=("HM",)) for point in points[5:7]), none[7]]
     assert tables.checked(mixed).splitlines() == [
         "5 of 8 bitstreams decoded by HM and libavcodec: equal to the encoder's reconstruction.",
         "2 of 8 bitstreams decoded by HM: equal to the encoder's reconstruction.",
-        "1 of 8 bitstreams not checked: no decoder here knows their format."]
+        "1 of 8 bitstreams not checked: no decoder here knows their format.",
+    ]
 
 
 def test_no_figure_grows_with_the_number_of_pictures():
@@ -228,7 +248,8 @@ def test_several_pictures_and_judges(tmp_path, sequence, tools, finished):
         points = compare([sequence, other], settings, tools, tmp_path / "out")
     assert [p.sequence for p in points] == ["face"] * 8 + ["arm"] * 8
     assert [(p.bits, p.distance[JUDGE]) for p in points[:8]] == [
-        (p.bits, pytest.approx(p.distance[JUDGE], rel=1e-5)) for p in finished[1]]
+        (p.bits, pytest.approx(p.distance[JUDGE], rel=1e-5)) for p in finished[1]
+    ]
     for judge in settings.judges:
         table = json.loads(tables.to_json(points, settings))["bd_rate_percent"][judge]
         assert table["mean"]["features"] == pytest.approx((table["face"]["features"] + table["arm"]["features"]) / 2)
@@ -238,12 +259,17 @@ def test_a_sequence_of_ten_bits(tmp_path, tools):
     fmt = VideoFormat(48, 40, "422", 10)
     write_yuv(tmp_path / "clip.yuv", clip(fmt, 2), fmt)
     request = FormatRequest((48, 40), "422", 10)
-    points = compare([open_source(str(tmp_path / "clip.yuv"), request)], replace(SETTINGS, config="lowdelay"), tools,
-                     tmp_path / "out")
+    points = compare(
+        [open_source(str(tmp_path / "clip.yuv"), request)],
+        replace(SETTINGS, config="lowdelay"),
+        tools,
+        tmp_path / "out",
+    )
     assert len(points) == 8 and all(point.frames == 2 and point.decoders == ("HM", "libavcodec") for point in points)
 
 
 # ---- resume ----------------------------------------------------------------------------------------------------------
+
 
 def test_a_second_run_does_nothing(folder, finished, sequence, tools):
     before = stamps(folder, "*/*")
@@ -270,14 +296,19 @@ def test_a_damaged_point_is_done_again(folder, finished, sequence, tools, damage
     assert redone(before, stamps(folder)) == {"face-sse-qp27.bin"}
 
 
-@pytest.mark.parametrize("change, expected", [
-    (dict(idse=IdseOptions(tau=2)), names(["idse"])),
-    (dict(idse_options={"MaxCuDQPDepth": "0"}), names(["idse"])),
-    (dict(weights=WeightSettings(probes=2, seed=1)), names(["idse"])),
-    (dict(options={"SAO": "0"}), names()),
-    (dict(config="lowdelay"), names()),
-    (dict(qps=(27, 30, 32, 37, 42)), names(qps=[30])),
-    (dict(qps=(42, 37, 32, 27, 27)), set())], ids=str)
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (dict(idse=IdseOptions(tau=2)), names(["idse"])),
+        (dict(idse_options={"MaxCuDQPDepth": "0"}), names(["idse"])),
+        (dict(weights=WeightSettings(probes=2, seed=1)), names(["idse"])),
+        (dict(options={"SAO": "0"}), names()),
+        (dict(config="lowdelay"), names()),
+        (dict(qps=(27, 30, 32, 37, 42)), names(qps=[30])),
+        (dict(qps=(42, 37, 32, 27, 27)), set()),
+    ],
+    ids=str,
+)
 def test_a_change_redoes_what_it_concerns(folder, sequence, tools, change, expected):
     before = stamps(folder)
     points = compare([sequence], replace(SETTINGS, **change), tools, folder)
@@ -303,7 +334,8 @@ def test_another_meaning_of_the_same_samples_redoes_everything(tmp_path, tools):
         sequence = open_source(str(tmp_path / "face_48x40.yuv"), FormatRequest(matrix=matrix))
         results.append(compare([sequence], SETTINGS, tools, tmp_path / "out"))
         assert redone(before, stamps(tmp_path / "out", "*/*.[bi]*[ne]")) == {
-            name.replace("face-", "face_48x40-") for name in names()} | {"face_48x40.idse"}
+            name.replace("face-", "face_48x40-") for name in names()
+        } | {"face_48x40.idse"}
     assert all(a.distance != b.distance for a, b in zip(*results))
     bits = [{mode: [point.bits for point in points if point.mode == mode] for mode in MODES} for points in results]
     assert bits[0]["sse"] == bits[1]["sse"] and bits[0]["idse"] != bits[1]["idse"]
@@ -338,7 +370,8 @@ def test_a_killed_run_goes_on(tmp_path, sequence, tools, finished):
     assert redone(before, stamps(folder)) == names() - {f"{name}.bin" for name in done}
     points = [json.loads((folder / "points" / name.replace(".bin", ".json")).read_text()) for name in sorted(names())]
     assert [point["bits"] for point in points] == [
-        point.bits for point in sorted(finished[1], key=lambda p: f"face-{p.mode}-qp{p.qp}")]
+        point.bits for point in sorted(finished[1], key=lambda p: f"face-{p.mode}-qp{p.qp}")
+    ]
     assert {"results.csv", "rd-curves.png", "map-face.png"} < {path.name for path in folder.iterdir()}
     assert not (folder / ".work").exists()
 
@@ -352,6 +385,7 @@ def test_two_runs_in_one_folder(folder, sequence, tools):
         with pytest.raises(FprdoError, match="another run is working here; wait for it or choose another folder"):
             compare([sequence], SETTINGS, tools, folder)
         refused.append(line)
+
     assert len(compare([sequence], SETTINGS, tools, folder, meanwhile)) == 8
     assert len(refused) == 2
     compare([sequence], SETTINGS, tools, folder)  # and then the folder is free
@@ -370,6 +404,7 @@ def test_the_picture_of_a_map_follows_its_settings(tmp_path, sequence):
 
 
 # ---- mistakes --------------------------------------------------------------------------------------------------------
+
 
 def test_a_decoder_that_disagrees_stops_the_run(tmp_path, sequence, tools):
     """A decoder that writes another picture than the encoder did, and says that all is well."""

@@ -21,15 +21,39 @@ from fprdo_bridge.text import printable
 from fprdo_bridge.video.formats import VideoFormat
 
 JUDGE = "net$x$:<b>_^\\"
-NAMES = ["US$5_$", "a_b^c", r"\frac{1}{2}$\alpha$", r"$\nonsense{$", "<b>&amp;</b>", "[red]x[/red]", "\x1b[31mred\x1b[0m",
-         "two\nlines\r", "\x9b2J\x07\x7f", "\u202etxt.exe", "\udcff\udcfe", "{0}%s%d", "漢字", "n" * 240, "-o", "mean", " "]
+NAMES = [
+    "US$5_$",
+    "a_b^c",
+    r"\frac{1}{2}$\alpha$",
+    r"$\nonsense{$",
+    "<b>&amp;</b>",
+    "[red]x[/red]",
+    "\x1b[31mred\x1b[0m",
+    "two\nlines\r",
+    "\x9b2J\x07\x7f",
+    "\u202etxt.exe",
+    "\udcff\udcfe",
+    "{0}%s%d",
+    "漢字",
+    "n" * 240,
+    "-o",
+    "mean",
+    " ",
+]
 FMT = VideoFormat(70, 40)
 
 
 def points(name: str) -> list[Point]:
-    return [Point(name, "HM 18.0", mode, qp, 1, 70, 40, bits, (db, db, db), {JUDGE: 10 ** (-db / 10)}, 0.1, ("HM",), 0.0)
-            for mode, less in (("sse", 0), ("idse", 7)) for qp, bits, db in
-            ((27, 4000 - less, 40.0), (32, 3000 - less, 37.0), (37, 2000 - less, 34.0), (42, 1000 - less, 31.0))]
+    return [
+        Point(name, "HM 18.0", mode, qp, 1, 70, 40, bits, (db, db, db), {JUDGE: 10 ** (-db / 10)}, 0.1, ("HM",), 0.0)
+        for mode, less in (("sse", 0), ("idse", 7))
+        for qp, bits, db in (
+            (27, 4000 - less, 40.0),
+            (32, 3000 - less, 37.0),
+            (37, 2000 - less, 34.0),
+            (42, 1000 - less, 31.0),
+        )
+    ]
 
 
 def planes() -> tuple[np.ndarray, ...]:
@@ -39,12 +63,20 @@ def planes() -> tuple[np.ndarray, ...]:
 @pytest.fixture
 def no_renderer(monkeypatch):
     """Neither mathematics nor TeX may see a name, whatever the user's matplotlibrc says."""
+
     def refuse(self, text, *_, **__):
         raise AssertionError(f"{text!r} was taken for markup")
+
     parse = mathtext.MathTextParser.parse
-    monkeypatch.setattr(mathtext.MathTextParser, "parse",  # the axes' own numbers may be mathematics
-                        lambda self, text, *rest, **more: parse(self, text, *rest, **more)
-                        if re.fullmatch(r"\$\\mathdefault\{[-\d.^{}\\times ]*\}\$", text) else refuse(self, text))
+    monkeypatch.setattr(
+        mathtext.MathTextParser,
+        "parse",  # the axes' own numbers may be mathematics
+        lambda self, text, *rest, **more: (
+            parse(self, text, *rest, **more)
+            if re.fullmatch(r"\$\\mathdefault\{[-\d.^{}\\times ]*\}\$", text)
+            else refuse(self, text)
+        ),
+    )
     monkeypatch.setattr(texmanager.TexManager, "get_text_width_height_descent", refuse)
     monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
     monkeypatch.setitem(matplotlib.rcParams, "figure.dpi", 3.0)
@@ -104,7 +136,9 @@ def test_the_width_of_a_table_follows_the_names():
 def test_maps_of_any_shape(tmp_path, width, height):
     """A narrow picture does not ask for a figure that no renderer can make, nor a large one for unreadable numbers."""
     fmt = VideoFormat(width, height, "400")
-    heatmap.draw_map(tmp_path / "map.png", (np.full((height, width), 300, np.uint16),), fmt, IdseOptions(), None, "m", 8)
+    heatmap.draw_map(
+        tmp_path / "map.png", (np.full((height, width), 300, np.uint16),), fmt, IdseOptions(), None, "m", 8
+    )
     with Image.open(tmp_path / "map.png") as picture:
         assert 300 < picture.width < 2000 and 200 < picture.height < 5000
 

@@ -49,9 +49,13 @@ def test_a_folder_without_claims_is_left_as_it_was(tmp_path):
 ANYTHING = [Path.touch, Path.mkdir, lambda path: path.symlink_to("nowhere"), os.mkfifo]
 
 
-@pytest.mark.parametrize("name, make", [
-    *((name, make) for name in ("results.csv", "points/a-sse-qp27.json", "weights/a.idse") for make in ANYTHING),
-    *(("points", make) for make in ANYTHING if make != Path.mkdir)])
+@pytest.mark.parametrize(
+    "name, make",
+    [
+        *((name, make) for name in ("results.csv", "points/a-sse-qp27.json", "weights/a.idse") for make in ANYTHING),
+        *(("points", make) for make in ANYTHING if make != Path.mkdir),
+    ],
+)
 def test_what_is_in_the_way_is_named_and_stays(tmp_path, name, make):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     make(tmp_path / name)
@@ -77,16 +81,24 @@ def test_files_beside_ours_are_nobodys_business(tmp_path):
     assert after.pop(MARKER).startswith(b'{"fprdo": "results of a comparison", "version": 1}\n') and after == before
 
 
-@pytest.mark.parametrize("left", [b"", b'{"fprdo": "resu', b'{"fprdo": "results of a comparison", "version": 1}\n"resul'])
+@pytest.mark.parametrize(
+    "left", [b"", b'{"fprdo": "resu', b'{"fprdo": "results of a comparison", "version": 1}\n"resul']
+)
 def test_a_marker_that_a_killed_run_did_not_finish(tmp_path, left):
     (tmp_path / MARKER).write_bytes(left)
     assert claim(tmp_path, ["results.csv"]) == {"results.csv"}
     assert claim(tmp_path, []) == {"results.csv"}
 
 
-@pytest.mark.parametrize("content, message", [
-    ('{"fprdo": "results of a comparison", "version": 2}\n', "holds results of a later version"),
-    ("shopping list\n", "is not of fprdo"), ("\n", "is not of fprdo"), ("\0", "is not of fprdo")])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ('{"fprdo": "results of a comparison", "version": 2}\n', "holds results of a later version"),
+        ("shopping list\n", "is not of fprdo"),
+        ("\n", "is not of fprdo"),
+        ("\0", "is not of fprdo"),
+    ],
+)
 def test_a_marker_of_others(tmp_path, content, message):
     (tmp_path / MARKER).write_text(content)
     with pytest.raises(FprdoError, match=f"{message}.*; choose another output folder"):
@@ -112,14 +124,23 @@ def test_one_at_a_time(tmp_path):
 
 # ---- results of the version that left no marker ------------------------------------------------------------------
 
+
 @pytest.fixture
 def old(tmp_path) -> Path:
     """As that version left it when it was killed."""
     point = {"key": "0" * 64, "sequence": "a", "mode": "sse", "qp": 27, "bits": 1000}
-    files = {".lock": "", "points/a-sse-qp27.json": json.dumps(point), "bitstreams/a-sse-qp27.bin": "b",
-             "bitstreams/a-sse-qp27.log": "log", "weights/a.idse": "w", "weights/a.key": "1" * 64,
-             "results.csv": "sequence,encoder,mode,qp,frames\n", "rd-curves.png": "\x89PNG tEXtSoftware\0Matplotlib",
-             ".work/a.yuv": "y", ".work/a-idse-qp32/recon.yuv": "y"}
+    files = {
+        ".lock": "",
+        "points/a-sse-qp27.json": json.dumps(point),
+        "bitstreams/a-sse-qp27.bin": "b",
+        "bitstreams/a-sse-qp27.log": "log",
+        "weights/a.idse": "w",
+        "weights/a.key": "1" * 64,
+        "results.csv": "sequence,encoder,mode,qp,frames\n",
+        "rd-curves.png": "\x89PNG tEXtSoftware\0Matplotlib",
+        ".work/a.yuv": "y",
+        ".work/a-idse-qp32/recon.yuv": "y",
+    }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -135,9 +156,15 @@ def test_results_without_a_marker_are_taken_up(old):
     assert claim(old, ["rd-curves.png"]) >= {*NAMES, "weights/a.key", "rd-curves.png"}
 
 
-@pytest.mark.parametrize("name, text", [
-    ("results.csv", "my own table"), ("rd-curves.png", "my own picture"), (".work/thesis.txt", "mine"),
-    ("map-a.png", "my own picture")])
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("results.csv", "my own table"),
+        ("rd-curves.png", "my own picture"),
+        (".work/thesis.txt", "mine"),
+        ("map-a.png", "my own picture"),
+    ],
+)
 def test_files_of_others_among_them_stay(old, name, text):
     (old / name).write_text(text)
     if name.startswith(".work"):
@@ -149,10 +176,15 @@ def test_files_of_others_among_them_stay(old, name, text):
     assert (old / name).read_text() == text
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda old: (old / ".lock").write_text("mine"), lambda old: (old / ".lock").unlink(),
-    lambda old: [(old / name).write_text("{}") for name in ("points/a-sse-qp27.json", "weights/a.key")],
-    lambda old: [(old / name).write_text("[" * 100000) for name in ("points/a-sse-qp27.json", "weights/a.key")]])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda old: (old / ".lock").write_text("mine"),
+        lambda old: (old / ".lock").unlink(),
+        lambda old: [(old / name).write_text("{}") for name in ("points/a-sse-qp27.json", "weights/a.key")],
+        lambda old: [(old / name).write_text("[" * 100000) for name in ("points/a-sse-qp27.json", "weights/a.key")],
+    ],
+)
 def test_another_folder_is_not_taken_for_one(old, spoil):
     spoil(old)
     before = contents(old)

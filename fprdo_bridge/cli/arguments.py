@@ -20,14 +20,19 @@ SOURCE_HELP = "picture (PNG, JPEG, WebP), .y4m or raw .yuv file, or skimage:NAME
 
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
 
+
 def add_format_arguments(parser: argparse.ArgumentParser) -> None:
     """What a source holds or becomes, and which of its frames are taken."""
     group = parser.add_argument_group("format (what a .yuv file holds, or what a picture is converted to)")
     _add_sample_arguments(group, "from the file's name", "420", "8", "bt709", "limited", "left")
     group.add_argument("--skip", type=whole, default=0, metavar="N", help="leave out the first N frames (default 0)")
     group.add_argument("--frames", type=whole, metavar="N", help="only N frames (default: all that follow)")
-    group.add_argument("--frame-rate", type=frame_rate, metavar="R",
-                       help="pictures per second, like 30 or 30000/1001 (default: from the file, else 30)")
+    group.add_argument(
+        "--frame-rate",
+        type=frame_rate,
+        metavar="R",
+        help="pictures per second, like 30 or 30000/1001 (default: from the file, else 30)",
+    )
 
 
 def add_decoded_format_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,19 +55,44 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
     """How weights are computed."""
     default = WeightSettings()
     group = parser.add_argument_group("weights (how they are computed)")
-    group.add_argument("--extractor", default=default.extractor, metavar="NAME",
-                       help="network: lite0 (default), lite1, lite2 or your own as module:callable; then @SCALES at which it "
-                       "looks, like lite0@224, and :LAYERS, see docs/extractors.md")
+    group.add_argument(
+        "--extractor",
+        default=default.extractor,
+        metavar="NAME",
+        help="network: lite0 (default), lite1, lite2 or your own as module:callable; then @SCALES at which it "
+        "looks, like lite0@224, and :LAYERS, see docs/extractors.md",
+    )
     group.add_argument("--layer", action="append", metavar="NAME", help="feature map to preserve, repeatable")
-    group.add_argument("--probes", type=whole, default=default.probes, metavar="K",
-                       help=f"Jacobian sketches per map (default {default.probes})")
-    group.add_argument("--signs-per-noise", type=whole, default=default.signs_per_noise, metavar="N",
-                       help="sketches that share a noise and a forward pass; more are faster (default 1)")
+    group.add_argument(
+        "--probes",
+        type=whole,
+        default=default.probes,
+        metavar="K",
+        help=f"Jacobian sketches per map (default {default.probes})",
+    )
+    group.add_argument(
+        "--signs-per-noise",
+        type=whole,
+        default=default.signs_per_noise,
+        metavar="N",
+        help="sketches that share a noise and a forward pass; more are faster (default 1)",
+    )
     group.add_argument("--seed", type=whole, default=default.seed, metavar="N", help="of the sketches (default 0)")
-    group.add_argument("--jitter", type=number, default=default.jitter, metavar="SIGMA",
-                       help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})")
-    group.add_argument("--frames-per-map", "--weights-every", type=whole, default=default.frames_per_map, metavar="N",
-                       help="frames that share a map, which is that of their first one (default 1)")
+    group.add_argument(
+        "--jitter",
+        type=number,
+        default=default.jitter,
+        metavar="SIGMA",
+        help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})",
+    )
+    group.add_argument(
+        "--frames-per-map",
+        "--weights-every",
+        type=whole,
+        default=default.frames_per_map,
+        metavar="N",
+        help="frames that share a map, which is that of their first one (default 1)",
+    )
 
 
 def add_idse_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,28 +102,51 @@ def add_idse_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tau", type=number, metavar="T", help=f"plain SSE mixed in (default {default.tau:g})")
     group.add_argument("--power", type=number, metavar="P", help=f"exponent of the weights (default {default.power:g})")
     group.add_argument("--clip", type=number, metavar="C", help="largest weight, times the mean; 0: none (default)")
-    group.add_argument("--rdoq", type=whole, choices=(0, 1, 2), help="0 off, 1 mean of the TU, 2 per coefficient (default)")
+    group.add_argument(
+        "--rdoq", type=whole, choices=(0, 1, 2), help="0 off, 1 mean of the TU, 2 per coefficient (default)"
+    )
     group.add_argument("--qp-map", action=argparse.BooleanOptionalAction, help="QP offsets of blocks (default on)")
-    group.add_argument("--qp-map-clip", type=whole, metavar="N", help=f"largest QP offset (default {default.qp_map_clip})")
+    group.add_argument(
+        "--qp-map-clip", type=whole, metavar="N", help=f"largest QP offset (default {default.qp_map_clip})"
+    )
     group.add_argument("--sao", action=argparse.BooleanOptionalAction, help="weights in SAO (default on)")
-    group.add_argument("--decisions", type=whole, metavar="MASK",
-                       help="decisions that use weights: 1 intra, 2 skip, 4 inter residual, 8 inter CU, 16 chroma (default 31)")
+    group.add_argument(
+        "--decisions",
+        type=whole,
+        metavar="MASK",
+        help="decisions that use weights: 1 intra, 2 skip, 4 inter residual, 8 inter CU, 16 chroma (default 31)",
+    )
 
 
 def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
     """Which encoder, and its own options."""
     group = parser.add_argument_group("encoder")
     group.add_argument("--encoder", choices=tuple(ENCODERS), default=next(iter(ENCODERS)), help="(default %(default)s)")
-    group.add_argument("--config", default="intra", metavar="NAME|FILE",
-                       help="intra (default), lowdelay, randomaccess, or an encoder configuration file")
-    group.add_argument("--rate-control", choices=RATE_KINDS, default="qp",
-                       help="what -q is: QP (default), or, of encoders that have it, constant rate factor, or kilobit per second "
-                       "in two passes")
-    group.add_argument("--option", type=assignment, action="append", default=[], metavar="NAME=VALUE",
-                       help="further encoder option, repeatable, like --option SAO=0")
+    group.add_argument(
+        "--config",
+        default="intra",
+        metavar="NAME|FILE",
+        help="intra (default), lowdelay, randomaccess, or an encoder configuration file",
+    )
+    group.add_argument(
+        "--rate-control",
+        choices=RATE_KINDS,
+        default="qp",
+        help="what -q is: QP (default), or, of encoders that have it, constant rate factor, or kilobit per second "
+        "in two passes",
+    )
+    group.add_argument(
+        "--option",
+        type=assignment,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further encoder option, repeatable, like --option SAO=0",
+    )
 
 
 # ---- what they mean --------------------------------------------------------------------------------------------------
+
 
 def sequence_of(options: argparse.Namespace) -> Source:
     """The source with what its options say about format and frames; says what it has noted."""
@@ -110,14 +163,27 @@ def open_named(name: str, options: argparse.Namespace) -> Source:
 
 def format_request_of(options: argparse.Namespace) -> FormatRequest:
     """The settings of add_format_arguments()."""
-    return FormatRequest(options.size, options.chroma, options.bit_depth, options.matrix,
-                         None if options.range is None else options.range == "full", options.siting)
+    return FormatRequest(
+        options.size,
+        options.chroma,
+        options.bit_depth,
+        options.matrix,
+        None if options.range is None else options.range == "full",
+        options.siting,
+    )
 
 
 def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
     """The settings of add_weight_arguments()."""
-    return WeightSettings(options.extractor, tuple(options.layer) if options.layer else None, options.probes,
-                          options.seed, options.jitter, options.frames_per_map, options.signs_per_noise)
+    return WeightSettings(
+        options.extractor,
+        tuple(options.layer) if options.layer else None,
+        options.probes,
+        options.seed,
+        options.jitter,
+        options.frames_per_map,
+        options.signs_per_noise,
+    )
 
 
 def idse_options_of(options: argparse.Namespace) -> IdseOptions:
@@ -147,8 +213,9 @@ def check_weights(weights: Path, source: Source, force: bool) -> None:
 
 def add_force_argument(parser: argparse.ArgumentParser) -> None:
     """The user's word that weights of other pictures are meant."""
-    parser.add_argument("--force-weights", action="store_true",
-                        help="use the weights though they were computed from other pictures")
+    parser.add_argument(
+        "--force-weights", action="store_true", help="use the weights though they were computed from other pictures"
+    )
 
 
 def keep_inputs(outputs: Iterable[Path | None], inputs: Iterable[str | Path | None]) -> None:

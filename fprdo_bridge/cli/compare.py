@@ -7,19 +7,29 @@ from pathlib import Path
 
 from fprdo_bridge import encoders
 from fprdo_bridge.cli import console
-from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_format_arguments, add_idse_arguments,
-                                        add_weight_arguments, idse_options_of, keep_inputs, open_named,
-                                        weight_settings_of)
+from fprdo_bridge.cli.arguments import (
+    SOURCE_HELP,
+    add_encoder_arguments,
+    add_format_arguments,
+    add_idse_arguments,
+    add_weight_arguments,
+    idse_options_of,
+    keep_inputs,
+    open_named,
+    weight_settings_of,
+)
 from fprdo_bridge.cli.values import assignment, count_or_all, rate_value
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.text import printable
 
 HELP = "SSE against IDSE: rate, PSNR, feature distance, BD-rate"
 USAGE = "fprdo compare SOURCE ... -o DIR [-q QP QP QP QP ...] [options]"
-DESCRIPTION = ("Encodes each source at each QP twice: with the unpatched encoder (SSE) and with weights (IDSE). Decodes every "
-               "bitstream with every stock decoder that knows its format, measures, and prints the rate at equal quality. "
-               "Results are printed as they come, and drawings are made last. A run that was stopped goes on where it was. "
-               "In the folder nothing is written over that is not of an earlier comparison.")
+DESCRIPTION = (
+    "Encodes each source at each QP twice: with the unpatched encoder (SSE) and with weights (IDSE). Decodes every "
+    "bitstream with every stock decoder that knows its format, measures, and prints the rate at equal quality. "
+    "Results are printed as they come, and drawings are made last. A run that was stopped goes on where it was. "
+    "In the folder nothing is written over that is not of an earlier comparison."
+)
 EXAMPLE = "fprdo compare a.png b.png --qp 22 27 32 37 -o out/ab --measure efficientnet_lite0"
 
 _DRAWN = 4  # pictures whose curves and maps are drawn unless the user says otherwise
@@ -28,19 +38,46 @@ _DRAWN = 4  # pictures whose curves and maps are drawn unless the user says othe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("source", nargs="+", metavar="SOURCE", help=SOURCE_HELP)
-    parser.add_argument("-q", "--qp", type=rate_value, nargs="+", default=[27, 32, 37, 42],
-                        help="at least four (default 27 32 37 42)")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
-                        help="folder of results; what is done there already is not done again")
-    parser.add_argument("--measure", action="append", metavar="EXTRACTOR",
-                        help="network whose features judge the decoded pictures, in the form of --extractor, repeatable "
-                        "(default: the one of the weights)")
-    parser.add_argument("--idse-option", type=assignment, action="append", default=[], metavar="NAME=VALUE",
-                        help="further encoder option for the weighted encodes alone, repeatable")
-    parser.add_argument("--maps", type=count_or_all, default=_DRAWN, metavar="N|all",
-                        help="pictures whose weight map is drawn, from the first on (default %(default)s)")
-    parser.add_argument("--curves", type=count_or_all, default=_DRAWN, metavar="N|all",
-                        help="pictures whose rate-distortion curves are drawn, from the first on (default %(default)s)")
+    parser.add_argument(
+        "-q", "--qp", type=rate_value, nargs="+", default=[27, 32, 37, 42], help="at least four (default 27 32 37 42)"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of results; what is done there already is not done again",
+    )
+    parser.add_argument(
+        "--measure",
+        action="append",
+        metavar="EXTRACTOR",
+        help="network whose features judge the decoded pictures, in the form of --extractor, repeatable "
+        "(default: the one of the weights)",
+    )
+    parser.add_argument(
+        "--idse-option",
+        type=assignment,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further encoder option for the weighted encodes alone, repeatable",
+    )
+    parser.add_argument(
+        "--maps",
+        type=count_or_all,
+        default=_DRAWN,
+        metavar="N|all",
+        help="pictures whose weight map is drawn, from the first on (default %(default)s)",
+    )
+    parser.add_argument(
+        "--curves",
+        type=count_or_all,
+        default=_DRAWN,
+        metavar="N|all",
+        help="pictures whose rate-distortion curves are drawn, from the first on (default %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print all results as JSON")
     for add in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):
         add(parser)
@@ -54,14 +91,21 @@ def run(options: argparse.Namespace) -> None:
     from fprdo_bridge.report import curves, heatmap, tables
 
     settings = CompareSettings(
-        qps=tuple(options.qp), config=options.config, options=dict(options.option), idse=idse_options_of(options),
-        idse_options=dict(options.idse_option), weights=weight_settings_of(options),
-        measure=tuple(options.measure or ()), encoder=options.encoder, rate=options.rate_control)
+        qps=tuple(options.qp),
+        config=options.config,
+        options=dict(options.option),
+        idse=idse_options_of(options),
+        idse_options=dict(options.idse_option),
+        weights=weight_settings_of(options),
+        measure=tuple(options.measure or ()),
+        encoder=options.encoder,
+        rate=options.rate_control,
+    )
     tools = encoders.get(options.encoder).tools()
     sources = [open_named(name, options) for name in options.source]
     judge = settings.judges[0]
     plots = curves.curve_files(min(options.curves, len(sources)))
-    maps = {f"map-{source.name}.png": source for source in sources[:options.maps]}
+    maps = {f"map-{source.name}.png": source for source in sources[: options.maps]}
     reports = ["results.csv", *plots, *maps]
     keep_inputs([options.output / name for name in reports], options.source)
 
@@ -80,12 +124,13 @@ def run(options: argparse.Namespace) -> None:
         folder.discard({name for name in folder.ours() if name.startswith("rd-curves")} - set(plots))
         folder.discard({f"map-{source.name}.png" for source in sources} - set(maps))
         for page, name in enumerate(plots):
-            shown = sources[page * curves.PANELS:min((page + 1) * curves.PANELS, options.curves)]
+            shown = sources[page * curves.PANELS : min((page + 1) * curves.PANELS, options.curves)]
             names = {source.name for source in shown}
             curves.draw_curves(folder.path / name, [point for point in points if point.sequence in names], judge)
         for name, source in maps.items():
-            heatmap.draw_weight_file(folder.path / "weights" / f"{source.name}.idse", settings.idse, source,
-                                     folder.path / name)
+            heatmap.draw_weight_file(
+                folder.path / "weights" / f"{source.name}.idse", settings.idse, source, folder.path / name
+            )
     if not options.json:
         drawn = ", ".join(["results.csv", *plots, *(["map-*.png"] if maps else [])])
         console.result(f"{printable(str(options.output))}/: {drawn}, bitstreams/, weights/")

@@ -22,7 +22,7 @@ def prepare() -> None:
 
 
 def say(line: str) -> None:
-    """Write a line about progress or a mistake to standard error; nowhere if nobody listens there or its disk is full."""
+    """Write a line about progress or a mistake to standard error; nowhere if nobody listens or the disk is full."""
     if sys.stderr is None:
         return
     try:
@@ -34,7 +34,7 @@ def say(line: str) -> None:
 def fail(message: str) -> int:
     """Say what is wrong in one line; returns the exit status. The middle of a very long line is left out."""
     if len(message) > _LONGEST:
-        message = f"{message[:_LONGEST * 3 // 4]} ... {message[-_LONGEST // 4:]}"
+        message = f"{message[: _LONGEST * 3 // 4]} ... {message[-_LONGEST // 4 :]}"
     say(f"fprdo: error: {message}")
     return MISTAKE
 

@@ -15,18 +15,26 @@ from fprdo_bridge.video.output import check_output, write_frames
 
 HELP = "decode with a stock decoder, into a picture, a .y4m or a .yuv file"
 USAGE = "fprdo decode BITSTREAM -o FILE [options]"
-DESCRIPTION = ("Decodes a bitstream with a decoder that knows nothing of weights. Size, chroma format, depth and colours are "
-               "those that the bitstream declares, unless an option says otherwise. The last line says what was checked.")
+DESCRIPTION = (
+    "Decodes a bitstream with a decoder that knows nothing of weights. Size, chroma format, depth and colours are "
+    "those that the bitstream declares, unless an option says otherwise. The last line says what was checked."
+)
 EXAMPLE = "fprdo decode photo.bin -o photo-decoded.png --decoder libavcodec"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("bitstream", type=Path, metavar="BITSTREAM", help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
-                        help=".yuv, .y4m, or a picture by its suffix")
-    parser.add_argument("--decoder", choices=decoders(),
-                        help="default: the own one of an encoder of the same standard that is built, else libavcodec")
+    parser.add_argument(
+        "bitstream", type=Path, metavar="BITSTREAM", help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help=".yuv, .y4m, or a picture by its suffix"
+    )
+    parser.add_argument(
+        "--decoder",
+        choices=decoders(),
+        help="default: the own one of an encoder of the same standard that is built, else libavcodec",
+    )
     add_decoded_format_arguments(parser)
 
 
@@ -45,5 +53,7 @@ def run(options: argparse.Namespace) -> None:
         with decoding(bitstream, fmt, options.decoder) as decoded:
             count = write_frames(options.output, decoded.frames, fmt, said.frame_rate or Fraction(30))
         report = decoded.report
-    console.result(f"{printable(str(options.output))}: {count} picture{'s' * (count > 1)} of {fmt.width}x{fmt.height}, "
-                   f"4:{fmt.chroma[1]}:{fmt.chroma[2]}, {fmt.bit_depth} bit\n{report}")
+    console.result(
+        f"{printable(str(options.output))}: {count} picture{'s' * (count > 1)} of {fmt.width}x{fmt.height}, "
+        f"4:{fmt.chroma[1]}:{fmt.chroma[2]}, {fmt.bit_depth} bit\n{report}"
+    )

@@ -10,9 +10,19 @@ from pathlib import Path
 
 from fprdo_bridge import encoders
 from fprdo_bridge.cli import console
-from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_encoder_arguments, add_force_argument, add_format_arguments,
-                                        add_idse_arguments, add_weight_arguments, check_weights, idse_options_of,
-                                        keep_inputs, sequence_of, weight_settings_of)
+from fprdo_bridge.cli.arguments import (
+    SOURCE_HELP,
+    add_encoder_arguments,
+    add_force_argument,
+    add_format_arguments,
+    add_idse_arguments,
+    add_weight_arguments,
+    check_weights,
+    idse_options_of,
+    keep_inputs,
+    sequence_of,
+    weight_settings_of,
+)
 from fprdo_bridge.cli.values import rate_value
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.job import EncodeJob, Rate
@@ -26,22 +36,37 @@ from fprdo_bridge.video.formats import coded_format
 
 HELP = "encode with weights (computed on the way, or from a file)"
 USAGE = "fprdo encode SOURCE -o FILE -q QP [options]"
-DESCRIPTION = ("Encodes a picture or sequence so that its bits go where the weights are high. The weights come from a file, "
-               "or are computed first. With --plain the encoder does exactly what it does without fprdo.")
+DESCRIPTION = (
+    "Encodes a picture or sequence so that its bits go where the weights are high. The weights come from a file, "
+    "or are computed first. With --plain the encoder does exactly what it does without fprdo."
+)
 EXAMPLE = "fprdo encode photo.png -o photo.bin --qp 32 --recon photo.yuv"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
-                        help="bitstream, or an .mp4 or .mkv file with it; its log goes beside it")
-    parser.add_argument("-q", "--qp", type=rate_value, required=True,
-                        help="quantisation parameter of the slices, or what --rate-control makes of it")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="bitstream, or an .mp4 or .mkv file with it; its log goes beside it",
+    )
+    parser.add_argument(
+        "-q",
+        "--qp",
+        type=rate_value,
+        required=True,
+        help="quantisation parameter of the slices, or what --rate-control makes of it",
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".idse file (default: computed)")
     add_force_argument(parser)
     parser.add_argument("--plain", action="store_true", help="no weights: the bitstream of the unpatched encoder")
-    parser.add_argument("--recon", type=Path, metavar="FILE", help="the encoder's reconstruction: .yuv, .y4m or a picture")
+    parser.add_argument(
+        "--recon", type=Path, metavar="FILE", help="the encoder's reconstruction: .yuv, .y4m or a picture"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     for add in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):
         add(parser)
@@ -59,28 +84,46 @@ def run(options: argparse.Namespace) -> None:
     config = codec.config(options.config, sequence.fmt, tools)
     with workspace() as folder:
         own = {} if options.plain else codec.weighted_options(idse)
-        job = EncodeJob(source=sequence.yuv(folder), fmt=sequence.fmt, frames=sequence.frames,
-                        rate=Rate(options.rate_control, options.qp), bitstream=options.output, recon=options.recon,
-                        config=(config,), options={**own, **dict(options.option)}, weights=options.weights, idse=idse,
-                        frame_rate=sequence.frame_rate, title=sequence.origin)
+        job = EncodeJob(
+            source=sequence.yuv(folder),
+            fmt=sequence.fmt,
+            frames=sequence.frames,
+            rate=Rate(options.rate_control, options.qp),
+            bitstream=options.output,
+            recon=options.recon,
+            config=(config,),
+            options={**own, **dict(options.option)},
+            weights=options.weights,
+            idse=idse,
+            frame_rate=sequence.frame_rate,
+            title=sequence.origin,
+        )
         check(codec, job)
         if options.weights:
             check_weights(options.weights, sequence, options.force_weights)
         if not options.plain and job.weights is None:
             weights = folder / "weights.idse"
             job = replace(job, weights=weights)
-            write_weights(sequence, weight_settings_of(options), weights,
-                          progress=percentage(f"weights of {sequence.name}", console.say))
+            write_weights(
+                sequence,
+                weight_settings_of(options),
+                weights,
+                progress=percentage(f"weights of {sequence.name}", console.say),
+            )
         for line in codec.remarks(job):
             console.say(line)
         progress = (lambda p: console.say(f"POC {p.poc}: {p.bits} bits")) if sequence.frames > 1 else None
         result = encode(codec, job, tools, progress=progress)
     for note in result.log.notes:
         console.say(f"{options.encoder}: {note}")
-    summary = {"bitstream": str(result.bitstream), "bits": result.bits,
-               "psnr": [value if math.isfinite(value) else None for value in result.log.psnr],  # JSON has no infinity
-               "seconds": result.log.seconds, "log": result.log_file and str(result.log_file),
-               "idse": vars(result.log.idse) if result.log.idse else None}
+    summary = {
+        "bitstream": str(result.bitstream),
+        "bits": result.bits,
+        "psnr": [value if math.isfinite(value) else None for value in result.log.psnr],  # JSON has no infinity
+        "seconds": result.log.seconds,
+        "log": result.log_file and str(result.log_file),
+        "idse": vars(result.log.idse) if result.log.idse else None,
+    }
     if options.json:
         console.result(json.dumps(summary))
     else:

@@ -77,8 +77,9 @@ def main(words: list[str] | None = None) -> int:
     except FprdoError as error:
         return console.fail(str(error))
     except OSError as error:
-        return console.fail(f"{error.filename or 'writing'}: {error.strerror or error}; "
-                            "check the path and the disk's room")
+        return console.fail(
+            f"{error.filename or 'writing'}: {error.strerror or error}; check the path and the disk's room"
+        )
     finally:
         for number, handler in before.items():
             if handler is not None:  # it was not set by Python

@@ -13,12 +13,20 @@ from fprdo_bridge.cli.values import shown
 from fprdo_bridge.errors import FprdoError
 
 # A module per command: HELP (a line), DESCRIPTION, EXAMPLE, USAGE (optional), add_arguments(parser), run(options).
-COMMANDS = {"weights": weights, "encode": encode, "decode": decode, "compare": compare, "show": show, "ctc": ctc,
-            "quickstart": quickstart}
+COMMANDS = {
+    "weights": weights,
+    "encode": encode,
+    "decode": decode,
+    "compare": compare,
+    "show": show,
+    "ctc": ctc,
+    "quickstart": quickstart,
+}
 
 _DESCRIPTION = (
     "Standard video encoders that spend their bits on what a vision network sees. A network gives each sample of a "
-    "picture a weight, the patched encoder decides by the weighted error, and every standard decoder reads the result.")
+    "picture a weight, the patched encoder decides by the weighted error, and every standard decoder reads the result."
+)
 _EXIT_STATUS = """\
 fprdo COMMAND --help shows the arguments of a command and an example.
 
@@ -42,15 +50,27 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; what it returns has the module of the command as `module`."""
-    parser = _Parser(prog="fprdo", usage="fprdo COMMAND ...", description=_wrapped(_DESCRIPTION), epilog=_EXIT_STATUS,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        prog="fprdo",
+        usage="fprdo COMMAND ...",
+        description=_wrapped(_DESCRIPTION),
+        epilog=_EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"fprdo {__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True, prog="fprdo",
-                                     parser_class=_Parser)
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True, prog="fprdo", parser_class=_Parser
+    )
     for name, module in COMMANDS.items():
-        one = commands.add_parser(name, help=module.HELP, usage=getattr(module, "USAGE", None), allow_abbrev=False,
-                                  description=_wrapped(module.DESCRIPTION), epilog=f"example: {module.EXAMPLE}",
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        one = commands.add_parser(
+            name,
+            help=module.HELP,
+            usage=getattr(module, "USAGE", None),
+            allow_abbrev=False,
+            description=_wrapped(module.DESCRIPTION),
+            epilog=f"example: {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         one.set_defaults(module=module)
         module.add_arguments(one)
     return parser

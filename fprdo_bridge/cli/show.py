@@ -6,15 +6,25 @@ import argparse
 from pathlib import Path
 
 from fprdo_bridge.cli import console
-from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_force_argument, add_format_arguments, add_idse_arguments,
-                                        check_weights, idse_options_of, keep_inputs, sequence_of)
+from fprdo_bridge.cli.arguments import (
+    SOURCE_HELP,
+    add_force_argument,
+    add_format_arguments,
+    add_idse_arguments,
+    check_weights,
+    idse_options_of,
+    keep_inputs,
+    sequence_of,
+)
 from fprdo_bridge.cli.values import whole
 from fprdo_bridge.text import printable
 
 HELP = "draw a weight map over its picture, with the QP offsets of the blocks"
 USAGE = "fprdo show WEIGHTS [SOURCE] [-o FILE] [options]"
-DESCRIPTION = ("Draws the luma weights of one frame of a weight file: bright is what the network cares about. The numbers are "
-               "the QP offsets that an encoder takes from them with these settings.")
+DESCRIPTION = (
+    "Draws the luma weights of one frame of a weight file: bright is what the network cares about. The numbers are "
+    "the QP offsets that an encoder takes from them with these settings."
+)
 EXAMPLE = "fprdo show photo.idse photo.png -o map.png"
 
 
@@ -22,12 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("weights", type=Path, metavar="WEIGHTS", help=".idse file")
     parser.add_argument("source", nargs="?", metavar="SOURCE", help=f"the picture it was computed on: {SOURCE_HELP}")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE",
-                        help="PNG to write (default: map-NAME.png beside NAME.idse)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="PNG to write (default: map-NAME.png beside NAME.idse)"
+    )
     add_force_argument(parser)
     parser.add_argument("--frame", type=whole, default=0, metavar="N", help="frame of a sequence (default 0)")
-    parser.add_argument("--block", type=whole, choices=(8, 16, 32, 64), default=32,
-                        help="luma samples of a quantisation group's side (default 32)")
+    parser.add_argument(
+        "--block",
+        type=whole,
+        choices=(8, 16, 32, 64),
+        default=32,
+        help="luma samples of a quantisation group's side (default 32)",
+    )
     add_idse_arguments(parser)
     add_format_arguments(parser)
 

@@ -7,24 +7,34 @@ import json
 from pathlib import Path
 
 from fprdo_bridge.cli import console
-from fprdo_bridge.cli.arguments import (SOURCE_HELP, add_format_arguments, add_weight_arguments, keep_inputs, sequence_of,
-                                        weight_settings_of)
+from fprdo_bridge.cli.arguments import (
+    SOURCE_HELP,
+    add_format_arguments,
+    add_weight_arguments,
+    keep_inputs,
+    sequence_of,
+    weight_settings_of,
+)
 from fprdo_bridge.importance.weighting import write_weights
 from fprdo_bridge.progress import percentage
 from fprdo_bridge.text import printable
 
 HELP = "compute the importance weights of a picture or sequence"
 USAGE = "fprdo weights SOURCE [-o FILE] [options]"
-DESCRIPTION = ("Computes how much a vision network cares about each sample of a picture, and writes it to a weight file "
-               "(.idse). Of a sequence each picture gets a map, unless --frames-per-map says otherwise. A run that was "
-               "stopped goes on where it was.")
+DESCRIPTION = (
+    "Computes how much a vision network cares about each sample of a picture, and writes it to a weight file "
+    "(.idse). Of a sequence each picture gets a map, unless --frames-per-map says otherwise. A run that was "
+    "stopped goes on where it was."
+)
 EXAMPLE = "fprdo weights photo.png -o photo.idse --probes 32"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="weight file (default: NAME.idse in the current folder)")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="weight file (default: NAME.idse in the current folder)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_weight_arguments(parser)
     add_format_arguments(parser)

@@ -33,12 +33,19 @@ from fprdo_bridge.video.source import Source
 _RECON = "recon.yuv"  # the encoder's reconstruction in a point's working folder
 
 
-def compare(sources: list[Source], settings: CompareSettings, tools: Toolchain, folder: ResultsFolder, *,
-            reports: Iterable[str] = (), say: Callable[[str], None] = lambda line: None,
-            complete: Callable[[list[Point]], None] = lambda points: None) -> list[Point]:
+def compare(
+    sources: list[Source],
+    settings: CompareSettings,
+    tools: Toolchain,
+    folder: ResultsFolder,
+    *,
+    reports: Iterable[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+    complete: Callable[[list[Point]], None] = lambda points: None,
+) -> list[Point]:
     """Run what is not yet in `folder`; returns all points, by source, mode and QP.
 
-    Leaves in `folder`: points/ (one file per finished point: the resume), bitstreams/ with the encoders' logs, weights/.
+    Leaves in `folder`: points/ (a file per finished point: the resume), bitstreams/ with the encoders' logs, weights/.
     A point whose inputs changed in any way is done again.
 
     Parameters
@@ -58,8 +65,10 @@ def compare(sources: list[Source], settings: CompareSettings, tools: Toolchain, 
     for source in sources:
         key = source.name.casefold()  # a disk may not tell A.bin from a.bin
         if key in named:
-            raise FprdoError(f"{named[key]} and {source.origin}: two inputs are called {source.name}; compare them in "
-                             "separate folders")
+            raise FprdoError(
+                f"{named[key]} and {source.origin}: two inputs are called {source.name}; compare them in "
+                "separate folders"
+            )
         named[key] = source.origin
     run = _Run(settings, tools, folder)
     kinds = [(mode, qp) for mode in MODES for qp in sorted(set(settings.qps))]
@@ -87,7 +96,9 @@ def compare(sources: list[Source], settings: CompareSettings, tools: Toolchain, 
     def collect() -> None:
         done, _ = wait(futures, return_when=FIRST_COMPLETED)
         futures.difference_update(done)
-        for point in sorted((future.result() for future in done), key=lambda point: (point.sequence, point.mode, point.qp)):
+        for point in sorted(
+            (future.result() for future in done), key=lambda point: (point.sequence, point.mode, point.qp)
+        ):
             points[point.sequence, point.mode, point.qp] = point
             say(f"[{len(points):{len(str(len(plan)))}}/{len(plan)}] {_progress_line(point, settings)}")
         while run.notes:
@@ -100,8 +111,9 @@ def compare(sources: list[Source], settings: CompareSettings, tools: Toolchain, 
                 while len(futures) > 2 * run.workers:  # a few in stock; results shall not wait for all weights
                     collect()
                 run.weigh(source, say)
-                futures |= {pool.submit(run.measure, source, *kind) for kind in kinds
-                            if (source.name, *kind) not in points}
+                futures |= {
+                    pool.submit(run.measure, source, *kind) for kind in kinds if (source.name, *kind) not in points
+                }
                 pass_on()
             while futures:
                 collect()
@@ -119,12 +131,14 @@ class _Run:
         self.settings, self.tools, self.folder, self.work = settings, tools, folder.path, folder.workspace()
         self.workers = os.cpu_count() or 1
         self.codec = encoders.get(settings.encoder)
-        self.extractors = {name: settings.weights.load() if name == settings.weights.extractor
-                           else WeightSettings(name).load() for name in {*settings.judges, settings.weights.extractor}}
+        self.extractors = {
+            name: settings.weights.load() if name == settings.weights.extractor else WeightSettings(name).load()
+            for name in {*settings.judges, settings.weights.extractor}
+        }
         self.network = threading.Lock()  # one use at a time: memory, and torch has its own threads
         self.stopping = threading.Event()
-        self.noted: set[str] = set()    # what the encoder said, and
-        self.notes: list[str] = []      # what of it is still to be passed on
+        self.noted: set[str] = set()  # what the encoder said, and
+        self.notes: list[str] = []  # what of it is still to be passed on
         self.sources: dict[str, Path] = {}
         self.identity: dict[str, str] = {}
         self.weights_keys: dict[str, str] = {}
@@ -132,9 +146,12 @@ class _Run:
     def outputs(self, source: Source) -> list[str]:
         """Names of the files that a source leaves in the folder."""
         stems = [_stem(source, mode, qp) for mode in MODES for qp in self.settings.qps]
-        return [f"weights/{source.name}.idse", f"weights/{source.name}.key",
-                *(f"points/{stem}.json" for stem in stems),
-                *(f"bitstreams/{stem}{end}" for stem in stems for end in (".bin", ".bin.log"))]
+        return [
+            f"weights/{source.name}.idse",
+            f"weights/{source.name}.key",
+            *(f"points/{stem}.json" for stem in stems),
+            *(f"bitstreams/{stem}{end}" for stem in stems for end in (".bin", ".bin.log")),
+        ]
 
     def check(self, source: Source) -> None:
         """Raw file of a source; refuses what its encodes would refuse after the weights were computed."""
@@ -170,19 +187,37 @@ class _Run:
         options = dict(self.settings.options)
         if weighted:  # as in fprdo encode, what the user asks for wins
             options = {**self.codec.weighted_options(self.settings.idse), **options, **self.settings.idse_options}
-        return EncodeJob(source=self.sources[source.name], fmt=source.fmt, frames=source.frames,
-                         rate=Rate(self.settings.rate, qp), portable=True,
-                         bitstream=folder / f"{_stem(source, mode, qp)}.bin", recon=folder / _RECON,
-                         config=(config,), options=options, frame_rate=source.frame_rate,
-                         weights=self.weights(source) if weighted else None, idse=self.settings.idse,
-                         title=source.origin)
+        return EncodeJob(
+            source=self.sources[source.name],
+            fmt=source.fmt,
+            frames=source.frames,
+            rate=Rate(self.settings.rate, qp),
+            portable=True,
+            bitstream=folder / f"{_stem(source, mode, qp)}.bin",
+            recon=folder / _RECON,
+            config=(config,),
+            options=options,
+            frame_rate=source.frame_rate,
+            weights=self.weights(source) if weighted else None,
+            idse=self.settings.idse,
+            title=source.origin,
+        )
 
     def key(self, source: Source, mode: str, qp: float) -> str:
         """Hash of everything that the point depends on."""
         job = self.job(source, mode, qp, Path())
-        inputs = [__version__, self.tools.key, self.identity[source.name], mode, str(job.rate), str(job.frame_rate), job.portable,
-                  dict(job.options), [hashlib.sha256(_bytes(path)).hexdigest() for path in job.config],
-                  {name: self.extractors[name].description() for name in self.settings.judges}]
+        inputs = [
+            __version__,
+            self.tools.key,
+            self.identity[source.name],
+            mode,
+            str(job.rate),
+            str(job.frame_rate),
+            job.portable,
+            dict(job.options),
+            [hashlib.sha256(_bytes(path)).hexdigest() for path in job.config],
+            {name: self.extractors[name].description() for name in self.settings.judges},
+        ]
         if job.weights:
             inputs += [asdict(job.idse), self.weights_keys[source.name]]
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
@@ -216,12 +251,23 @@ class _Run:
         recon = work / _RECON
         distance, unmeasured = self._distances(source, recon, result.fmt)
         point = Point(
-            sequence=source.name, encoder=f"{self.codec.title} {self.tools.version}", mode=mode, qp=qp,
-            frames=source.frames, width=source.fmt.width, height=source.fmt.height, bits=result.bits,
-            psnr=metrics.sequence_psnr(zip(deepened(source.read(), source.fmt, result.fmt), read_yuv(recon, result.fmt)),
-                                       result.fmt),
-            distance=distance, unmeasured=unmeasured, encoder_seconds=round(result.cpu_seconds, 3), decoders=decoders,
-            qp_offset_mean=result.log.idse.qp_offset_mean if result.log.idse else 0.0)
+            sequence=source.name,
+            encoder=f"{self.codec.title} {self.tools.version}",
+            mode=mode,
+            qp=qp,
+            frames=source.frames,
+            width=source.fmt.width,
+            height=source.fmt.height,
+            bits=result.bits,
+            psnr=metrics.sequence_psnr(
+                zip(deepened(source.read(), source.fmt, result.fmt), read_yuv(recon, result.fmt)), result.fmt
+            ),
+            distance=distance,
+            unmeasured=unmeasured,
+            encoder_seconds=round(result.cpu_seconds, 3),
+            decoders=decoders,
+            qp_offset_mean=result.log.idse.qp_offset_mean if result.log.idse else 0.0,
+        )
         entry = {"key": self.key(source, mode, qp), "bitstream_sha256": _sha256(result.bitstream), **point.record()}
         record, kept = self.record(source, mode, qp), self.folder / "bitstreams"
         record.unlink(missing_ok=True)  # what is replaced now is not what it describes
@@ -249,8 +295,9 @@ class _Run:
                 for reference, frame in zip(source.read(), read_yuv(recon, fmt), strict=True):
                     with self.network:
                         self._go_on()
-                        total += feature_distance(self.extractors[judge], frame_to_rgb(reference, source.fmt),
-                                                  frame_to_rgb(frame, fmt))
+                        total += feature_distance(
+                            self.extractors[judge], frame_to_rgb(reference, source.fmt), frame_to_rgb(frame, fmt)
+                        )
             except FprdoError as error:
                 self._go_on()
                 total, unmeasured[judge] = math.nan, str(error)
@@ -265,8 +312,10 @@ def _stem(source: Source, mode: str, qp: float) -> str:
 def _progress_line(point: Point, settings: CompareSettings) -> str:
     agree = f"{' and '.join(point.decoders)} agree{'s' * (len(point.decoders) == 1)}"
     checked = agree if point.decoders else "no decoder knows this format"
-    return (f"{point.sequence} {point.mode.upper()} QP {point.qp}: {point.bits} bits, Y {point.psnr[0]:.2f} dB, features "
-            f"{point.quality(settings.judges[0]):.2f} dB, {point.encoder_seconds:.1f} s, {checked}")
+    return (
+        f"{point.sequence} {point.mode.upper()} QP {point.qp}: {point.bits} bits, Y {point.psnr[0]:.2f} dB, features "
+        f"{point.quality(settings.judges[0]):.2f} dB, {point.encoder_seconds:.1f} s, {checked}"
+    )
 
 
 def _sha256(path: Path) -> str:
@@ -278,5 +327,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FprdoError(f"{path}: cannot be read ({error.strerror}); name an encoder configuration file or one of "
-                         "intra, lowdelay, randomaccess") from None
+        raise FprdoError(
+            f"{path}: cannot be read ({error.strerror}); name an encoder configuration file or one of "
+            "intra, lowdelay, randomaccess"
+        ) from None

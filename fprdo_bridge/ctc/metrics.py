@@ -29,8 +29,9 @@ def psnr(reference: Frame, picture: Frame, fmt: VideoFormat) -> tuple[float, ...
     check_frame(reference, fmt)
     check_frame(picture, fmt)
     peak = 255 << (fmt.bit_depth - 8)
-    return tuple(float(10 * np.log10(peak * peak / error)) if error else float("inf")
-                 for error in mse(reference, picture))
+    return tuple(
+        float(10 * np.log10(peak * peak / error)) if error else float("inf") for error in mse(reference, picture)
+    )
 
 
 def sequence_psnr(pairs: Iterable[tuple[Frame, Frame]], fmt: VideoFormat) -> tuple[float, ...]:
@@ -63,8 +64,9 @@ def feature_quality_db(distance: float) -> float:
     return float(-10 * np.log10(distance)) if distance else float("inf")
 
 
-def bd_rate(rate_a: Sequence[float], quality_a: Sequence[float],
-            rate_b: Sequence[float], quality_b: Sequence[float]) -> float:
+def bd_rate(
+    rate_a: Sequence[float], quality_a: Sequence[float], rate_b: Sequence[float], quality_b: Sequence[float]
+) -> float:
     """Bjontegaard delta rate of b against the anchor a: the mean rate difference at equal quality.
 
     The log rate of each curve is interpolated over quality by piecewise cubic Hermite polynomials (pchip), the method
@@ -104,8 +106,17 @@ def bd_rate(rate_a: Sequence[float], quality_a: Sequence[float],
 
     (anchor_rate, anchor_quality), (test_rate, test_quality) = curves
     with np.errstate(over="ignore", invalid="ignore"):
-        percent = float(bjontegaard.bd_rate(anchor_rate, anchor_quality, test_rate, test_quality, method="pchip",
-                                            require_matching_points=False, min_overlap=0))
+        percent = float(
+            bjontegaard.bd_rate(
+                anchor_rate,
+                anchor_quality,
+                test_rate,
+                test_quality,
+                method="pchip",
+                require_matching_points=False,
+                min_overlap=0,
+            )
+        )
     if not np.isfinite(percent):
         raise FprdoError("BD-rate: the qualities of a curve lie too close together; choose QPs further apart")
     return percent
@@ -114,15 +125,20 @@ def bd_rate(rate_a: Sequence[float], quality_a: Sequence[float],
 def _curve(name: str, rate: Sequence[float], quality: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     rates, qualities = np.asarray(rate, float), np.asarray(quality, float)
     if rates.ndim != 1 or rates.shape != qualities.shape or len(rates) < 4:
-        raise FprdoError(f"BD-rate: the {name} curve has {rates.size} rates and {qualities.size} qualities; "
-                         "give at least four points")
+        raise FprdoError(
+            f"BD-rate: the {name} curve has {rates.size} rates and {qualities.size} qualities; "
+            "give at least four points"
+        )
     if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and (rates > 0).all()):
-        raise FprdoError(f"BD-rate: the {name} curve has a rate or quality that is not a finite number "
-                         "(a picture coded without loss?); choose higher QPs")
+        raise FprdoError(
+            f"BD-rate: the {name} curve has a rate or quality that is not a finite number "
+            "(a picture coded without loss?); choose higher QPs"
+        )
     order = np.argsort(rates)
     rates, qualities = rates[order], qualities[order]
     if (np.diff(rates) <= 0).any() or (np.diff(qualities) <= 0).any():
         points = ", ".join(f"{r:g}: {q:.3f}" for r, q in zip(rates, qualities))
-        raise FprdoError(f"BD-rate: quality of the {name} curve does not rise with rate ({points}); "
-                         "choose QPs further apart")
+        raise FprdoError(
+            f"BD-rate: quality of the {name} curve does not rise with rate ({points}); choose QPs further apart"
+        )
     return rates, qualities

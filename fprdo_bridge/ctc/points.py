@@ -112,19 +112,33 @@ class Point:
         ValueError
             A value is missing or of another type.
         """
+
         def value(name: str, *kinds: type) -> Any:
             if not isinstance(record.get(name), kinds):
                 raise ValueError(f"{name} is {record.get(name)!r}")
             return record[name]
+
         unmeasured = {str(judge): str(reason) for judge, reason in value("unmeasured", dict).items()}
-        distance = {str(judge): math.nan if judge in unmeasured else float(one)
-                    for judge, one in value("distance", dict).items()}
-        return cls(sequence=value("sequence", str), encoder=value("encoder", str), mode=value("mode", str),
-                   qp=value("qp", int, float), frames=value("frames", int), width=value("width", int),
-                   height=value("height", int), bits=value("bits", int), psnr=tuple(map(float, value("psnr", list))),
-                   distance=distance, encoder_seconds=value("encoder_seconds", int, float),
-                   decoders=tuple(map(str, value("decoders", list))), qp_offset_mean=value("qp_offset_mean", int, float),
-                   unmeasured=unmeasured)
+        distance = {
+            str(judge): math.nan if judge in unmeasured else float(one)
+            for judge, one in value("distance", dict).items()
+        }
+        return cls(
+            sequence=value("sequence", str),
+            encoder=value("encoder", str),
+            mode=value("mode", str),
+            qp=value("qp", int, float),
+            frames=value("frames", int),
+            width=value("width", int),
+            height=value("height", int),
+            bits=value("bits", int),
+            psnr=tuple(map(float, value("psnr", list))),
+            distance=distance,
+            encoder_seconds=value("encoder_seconds", int, float),
+            decoders=tuple(map(str, value("decoders", list))),
+            qp_offset_mean=value("qp_offset_mean", int, float),
+            unmeasured=unmeasured,
+        )
 
     @property
     def bits_per_sample(self) -> float:
@@ -143,9 +157,13 @@ class BdRate:
 def bd_rates(points: Iterable[Point], judge: str) -> dict[str, tuple[BdRate, BdRate]]:
     """Per source the BD-rates at equal feature quality and at equal luma PSNR."""
     points = list(points)
-    return {name: (_bd_rate([p for p in points if p.sequence == name], lambda p: p.quality(judge), judge),
-                   _bd_rate([p for p in points if p.sequence == name], lambda p: p.psnr[0]))
-            for name in dict.fromkeys(point.sequence for point in points)}
+    return {
+        name: (
+            _bd_rate([p for p in points if p.sequence == name], lambda p: p.quality(judge), judge),
+            _bd_rate([p for p in points if p.sequence == name], lambda p: p.psnr[0]),
+        )
+        for name in dict.fromkeys(point.sequence for point in points)
+    }
 
 
 def mean_rate(rates: Iterable[BdRate]) -> tuple[float | None, int]:
@@ -160,7 +178,13 @@ def _bd_rate(points: list[Point], quality: Callable[[Point], float], judge: str 
             return BdRate(None, point.unmeasured[judge])
     anchor, test = ([p for p in points if p.mode == mode] for mode in MODES)
     try:
-        return BdRate(metrics.bd_rate([p.bits for p in anchor], [quality(p) for p in anchor],
-                                      [p.bits for p in test], [quality(p) for p in test]))
+        return BdRate(
+            metrics.bd_rate(
+                [p.bits for p in anchor],
+                [quality(p) for p in anchor],
+                [p.bits for p in test],
+                [quality(p) for p in test],
+            )
+        )
     except FprdoError as error:
         return BdRate(None, str(error))

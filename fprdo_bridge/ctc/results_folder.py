@@ -1,4 +1,4 @@
-"""The folder of a comparison, which may hold files of others: what is not ours is never written over and never removed.
+"""The folder of a comparison, which may hold files of others: what is not ours is neither written over nor removed.
 
 A file `.fprdo-results` marks the folder. Its first line says what it is, each further line is the name of a file of ours
 as JSON text. The marker is locked as long as a comparison works in the folder.
@@ -32,7 +32,7 @@ _DRAWN = b"Software\0Matplotlib"
 
 
 class ResultsFolder:
-    """A context: the folder exists inside it, is locked against other comparisons, and knows which of its files are ours.
+    """A context: inside it the folder exists, is locked against other comparisons, and knows which files are ours.
 
     Parameters
     ----------
@@ -59,8 +59,9 @@ class ResultsFolder:
             self._marker = self._stack.enter_context(self._lock())
         except OSError as error:
             self._remove_made()
-            raise FprdoError(f"{self.path}: cannot be written ({error.strerror or error}); "
-                             "choose another output folder") from None
+            raise FprdoError(
+                f"{self.path}: cannot be written ({error.strerror or error}); choose another output folder"
+            ) from None
         try:
             self._ours = self._read_marker()
         except BaseException:
@@ -68,7 +69,9 @@ class ResultsFolder:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if os.fstat(self._file.fileno()).st_size == 0:  # nothing was claimed
             (self.path / MARKER).unlink(missing_ok=True)
         self._stack.close()
@@ -97,8 +100,9 @@ class ResultsFolder:
                 self._file.write("".join(line + "\n" for line in lines))
                 self._file.flush()
             except OSError as error:
-                raise FprdoError(f"{self.path / MARKER}: cannot be written ({error.strerror}); "
-                                 "check that the disk has room") from None
+                raise FprdoError(
+                    f"{self.path / MARKER}: cannot be written ({error.strerror}); check that the disk has room"
+                ) from None
         self._ours |= set(new)
         if self._old:
             _sweep_without_marker(self.path)
@@ -128,10 +132,13 @@ class ResultsFolder:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise FprdoError(f"{there}: cannot be written ({error.strerror}); choose another output folder") from None
+                raise FprdoError(
+                    f"{there}: cannot be written ({error.strerror}); choose another output folder"
+                ) from None
             if str(part) == name or not stat.S_ISDIR(mode):
-                raise FprdoError(f"{there}: is in the way and not of an earlier comparison; move it, or choose another "
-                                 "output folder")
+                raise FprdoError(
+                    f"{there}: is in the way and not of an earlier comparison; move it, or choose another output folder"
+                )
 
     def _lock(self) -> IO[str]:
         """The marker, open and locked; an empty file where there was none."""
@@ -145,7 +152,9 @@ class ResultsFolder:
                 pass  # another run removed it when it had claimed nothing
             except BlockingIOError:
                 marker.close()
-                raise FprdoError(f"{self.path}: another run is working here; wait for it or choose another folder") from None
+                raise FprdoError(
+                    f"{self.path}: another run is working here; wait for it or choose another folder"
+                ) from None
             except BaseException:
                 marker.close()
                 raise

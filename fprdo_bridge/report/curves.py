@@ -35,17 +35,28 @@ def draw_curves(path: Path, points: list[Point], judge: str) -> None:
     """
     rates = bd_rates(points, judge)
     rows: tuple[tuple[str, Callable[[Point], float]], ...] = (
-        (f"feature quality, dB\n({literal(judge, 40)})", lambda p: p.quality(judge)), ("PSNR Y, dB", lambda p: p.psnr[0]))
+        (f"feature quality, dB\n({literal(judge, 40)})", lambda p: p.quality(judge)),
+        ("PSNR Y, dB", lambda p: p.psnr[0]),
+    )
     with figure(path, max(5.0, 3.5 * len(rates)), 6.4) as page:
         axes = page.subplots(2, len(rates), squeeze=False)
         for column, name in enumerate(rates):
             for row, (label, quality) in enumerate(rows):
                 axis = axes[row][column]
                 for mode in MODES:
-                    curve = sorted((p.bits_per_sample, quality(p)) for p in points if (p.sequence, p.mode) == (name, mode))
+                    curve = sorted(
+                        (p.bits_per_sample, quality(p)) for p in points if (p.sequence, p.mode) == (name, mode)
+                    )
                     curve = [point for point in curve if math.isfinite(point[1])]
-                    axis.plot([x for x, _ in curve], [y for _, y in curve], "o-", color=_COLOURS[mode],
-                              label=_LABELS[mode], linewidth=1.8, markersize=4.5)
+                    axis.plot(
+                        [x for x, _ in curve],
+                        [y for _, y in curve],
+                        "o-",
+                        color=_COLOURS[mode],
+                        label=_LABELS[mode],
+                        linewidth=1.8,
+                        markersize=4.5,
+                    )
                 axis.set_xscale("log", base=2)
                 axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
                 axis.grid(True, which="both", alpha=0.25)

@@ -21,8 +21,9 @@ _WIDTH, _HIGHEST = 7.0, 40.0  # inches of a panel
 _SMALLEST = 1.0  # point; numbers below that size would take long to draw and nobody could read them
 
 
-def draw_weight_file(weight_file: Path, options: IdseOptions, sequence: Source | None, path: Path, frame: int = 0,
-                     block: int = 32) -> None:
+def draw_weight_file(
+    weight_file: Path, options: IdseOptions, sequence: Source | None, path: Path, frame: int = 0, block: int = 32
+) -> None:
     """Write a picture of the map of one frame of a weight file.
 
     Parameters
@@ -45,8 +46,10 @@ def draw_weight_file(weight_file: Path, options: IdseOptions, sequence: Source |
         if sequence:
             coded = coded_format(replace(sequence.fmt, chroma=fmt.chroma))
             if (coded.width, coded.height) != (fmt.width, fmt.height):
-                raise FprdoError(f"{weight_file}: weights for {fmt.width}x{fmt.height}, {sequence.origin} is "
-                                 f"{sequence.fmt.width}x{sequence.fmt.height}; give the picture they were computed on")
+                raise FprdoError(
+                    f"{weight_file}: weights for {fmt.width}x{fmt.height}, {sequence.origin} is "
+                    f"{sequence.fmt.width}x{sequence.fmt.height}; give the picture they were computed on"
+                )
             pictures = list(islice(sequence.read(), frame, frame + 1))
             picture = frame_to_picture(pictures[0], sequence.fmt) if pictures else None
         planes, _ = file.raw_map(frame // file.frames_per_map)
@@ -56,8 +59,15 @@ def draw_weight_file(weight_file: Path, options: IdseOptions, sequence: Source |
         draw_map(path, planes, fmt, options, picture, title, block)
 
 
-def draw_map(path: Path, planes: tuple[np.ndarray, ...], fmt: VideoFormat, options: IdseOptions,
-             picture: np.ndarray | None, title: str, block: int = 32) -> None:
+def draw_map(
+    path: Path,
+    planes: tuple[np.ndarray, ...],
+    fmt: VideoFormat,
+    options: IdseOptions,
+    picture: np.ndarray | None,
+    title: str,
+    block: int = 32,
+) -> None:
     """Write a PNG (or any format of matplotlib's, by suffix) with the map, and the picture beside it if there is one.
 
     Parameters
@@ -91,20 +101,34 @@ def draw_map(path: Path, planes: tuple[np.ndarray, ...], fmt: VideoFormat, optio
             grey = picture.mean(axis=2)
             axes[1].imshow(grey, cmap="gray", vmin=-160, vmax=400)  # pale, so that the map and the numbers stand out
         shown = axes[-1]
-        image = shown.imshow(octaves, cmap="inferno", vmin=-_OCTAVES, vmax=_OCTAVES,
-                             alpha=1.0 if picture is None else 0.75, interpolation="nearest",
-                             extent=(-0.5, fmt.width - 0.5, fmt.height - 0.5, -0.5))
+        image = shown.imshow(
+            octaves,
+            cmap="inferno",
+            vmin=-_OCTAVES,
+            vmax=_OCTAVES,
+            alpha=1.0 if picture is None else 0.75,
+            interpolation="nearest",
+            extent=(-0.5, fmt.width - 0.5, fmt.height - 0.5, -0.5),
+        )
         if numbers:
             for y in range(0, fmt.height, block):
                 for x in range(0, fmt.width, block):
                     offset = weighted.qp_offset(x, y, block, block)
-                    shown.text((x + min(x + block, fmt.width)) / 2, (y + min(y + block, fmt.height)) / 2,
-                               f"{offset:+d}" if offset else "0", ha="center", va="center", fontsize=size,
-                               color="white", clip_on=True, path_effects=[withStroke(linewidth=1.2, foreground="black")])
+                    shown.text(
+                        (x + min(x + block, fmt.width)) / 2,
+                        (y + min(y + block, fmt.height)) / 2,
+                        f"{offset:+d}" if offset else "0",
+                        ha="center",
+                        va="center",
+                        fontsize=size,
+                        color="white",
+                        clip_on=True,
+                        path_effects=[withStroke(linewidth=1.2, foreground="black")],
+                    )
         shown.set_title("luma weights" + (f", QP offsets of {block}x{block} blocks" if numbers else ""), fontsize=10)
         for axis in axes:
             axis.set_axis_off()
         bar = page.colorbar(image, ax=shown, fraction=0.045, pad=0.015, ticks=range(-_OCTAVES, _OCTAVES + 1))
-        bar.set_ticklabels([f"{2.0 ** octave:g}" for octave in range(-_OCTAVES, _OCTAVES + 1)])
+        bar.set_ticklabels([f"{2.0**octave:g}" for octave in range(-_OCTAVES, _OCTAVES + 1)])
         bar.set_label("weight (1 is the mean)", fontsize=9)
         page.suptitle(literal(title), fontsize=11, **LITERAL)

@@ -16,20 +16,41 @@ _COLUMNS = ("sequence", "encoder", "mode", "qp", "frames", "bits", "bits_per_sam
 
 
 def write_csv(path: Path, points: list[Point]) -> None:
-    """One row per encode: source, encoder, mode, QP, bits, bits per luma sample, PSNR per plane, feature distances, seconds.
+    """One row per encode: source, encoder, mode, QP, bits, bits per luma sample, PSNR per plane, distances, seconds.
 
     A distance that could not be measured is an empty cell. Control characters of names are escaped (text.printable).
     """
     judges = list(points[0].distance)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *(f"feature_distance_{printable(judge)}" for judge in judges), "encoder_seconds",
-                     "qp_offset_mean", "decoders"])
+    writer.writerow(
+        [
+            *_COLUMNS,
+            *(f"feature_distance_{printable(judge)}" for judge in judges),
+            "encoder_seconds",
+            "qp_offset_mean",
+            "decoders",
+        ]
+    )
     for p in points:
         psnr = [f"{value:.4f}" for value in p.psnr] + [""] * (3 - len(p.psnr))
         distances = ["" if judge in p.unmeasured else f"{p.distance[judge]:.6g}" for judge in judges]
-        writer.writerow([printable(p.sequence), p.encoder, p.mode, p.qp, p.frames, p.bits, f"{p.bits_per_sample:.5f}", *psnr,
-                         *distances, p.encoder_seconds, p.qp_offset_mean, "+".join(p.decoders)])
+        writer.writerow(
+            [
+                printable(p.sequence),
+                p.encoder,
+                p.mode,
+                p.qp,
+                p.frames,
+                p.bits,
+                f"{p.bits_per_sample:.5f}",
+                *psnr,
+                *distances,
+                p.encoder_seconds,
+                p.qp_offset_mean,
+                "+".join(p.decoders),
+            ]
+        )
     with replacing(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
@@ -37,13 +58,17 @@ def write_csv(path: Path, points: list[Point]) -> None:
 def format_points(points: list[Point], judge: str) -> str:
     """A table with one line per source and QP: bits, luma PSNR and feature quality of both modes."""
     width = max(14, *(len(printable(p.sequence)) for p in points))
-    lines = [f"{points[0].encoder:{width}}{'':>5}{'bits':>21}{'PSNR Y, dB':>18}{'features, dB':>18}",
-             f"{'picture':{width}}{'QP':>5}" + f"{'SSE':>12}{'IDSE':>9}" + 2 * f"{'SSE':>10}{'IDSE':>8}"]
+    lines = [
+        f"{points[0].encoder:{width}}{'':>5}{'bits':>21}{'PSNR Y, dB':>18}{'features, dB':>18}",
+        f"{'picture':{width}}{'QP':>5}" + f"{'SSE':>12}{'IDSE':>9}" + 2 * f"{'SSE':>10}{'IDSE':>8}",
+    ]
     by = {(p.sequence, p.qp, p.mode): p for p in points}
     for name, qp in dict.fromkeys((p.sequence, p.qp) for p in points):
         sse, idse = (by[name, qp, mode] for mode in MODES)
-        lines.append(f"{printable(name):{width}}{qp:5g}{sse.bits:12}{idse.bits:9}{sse.psnr[0]:10.2f}{idse.psnr[0]:8.2f}"
-                     f"{_db(sse.quality(judge)):>10}{_db(idse.quality(judge)):>8}")
+        lines.append(
+            f"{printable(name):{width}}{qp:5g}{sse.bits:12}{idse.bits:9}{sse.psnr[0]:10.2f}{idse.psnr[0]:8.2f}"
+            f"{_db(sse.quality(judge)):>10}{_db(idse.quality(judge)):>8}"
+        )
     return "\n".join(lines)
 
 
@@ -52,18 +77,30 @@ def format_bd_rates(points: list[Point], judges: tuple[str, ...]) -> str:
     columns = _columns(points, judges)
     names = list(dict.fromkeys(point.sequence for point in points))
     width = max(22, *(len(printable(name)) for name in names))
-    lines = [f"{f'{points[0].encoder} BD-rate, %':{width}}" + "".join(f"{title:>{len(title) + 3}}" for title in columns)]
+    lines = [
+        f"{f'{points[0].encoder} BD-rate, %':{width}}" + "".join(f"{title:>{len(title) + 3}}" for title in columns)
+    ]
     for name in names:
-        lines.append(f"{printable(name):{width}}"
-                     + "".join(f"{_percent(column[name].percent):>{len(title) + 3}}" for title, column in columns.items()))
+        lines.append(
+            f"{printable(name):{width}}"
+            + "".join(f"{_percent(column[name].percent):>{len(title) + 3}}" for title, column in columns.items())
+        )
     means = {title: mean_rate(column.values()) for title, column in columns.items()}
-    lines.append(f"{'mean':{width}}" + "".join(f"{_percent(mean):>{len(title) + 3}}" for title, (mean, _) in means.items()))
+    lines.append(
+        f"{'mean':{width}}" + "".join(f"{_percent(mean):>{len(title) + 3}}" for title, (mean, _) in means.items())
+    )
     if any(count < len(names) for _, count in means.values()):
         counts = (f"{count} of {len(names)}" for _, count in means.values())
-        lines.append(f"{'  over pictures':{width}}"
-                     + "".join(f"{count:>{len(title) + 3}}" for title, count in zip(means, counts)))
-    lines += [f"n/a: {printable(name)}, {title}: {printable(column[name].reason)}"
-              for name in names for title, column in columns.items() if column[name].percent is None]
+        lines.append(
+            f"{'  over pictures':{width}}"
+            + "".join(f"{count:>{len(title) + 3}}" for title, count in zip(means, counts))
+        )
+    lines += [
+        f"n/a: {printable(name)}, {title}: {printable(column[name].reason)}"
+        for name in names
+        for title, column in columns.items()
+        if column[name].percent is None
+    ]
     return "\n".join(lines)
 
 
@@ -75,15 +112,19 @@ def comparable(points: list[Point], judges: tuple[str, ...]) -> bool:
 def to_json(points: list[Point], settings: CompareSettings) -> str:
     """All points and BD-rates, for programs.
 
-    Where a BD-rate is null, "reasons" says why. "pictures" of a mean says over how many pictures it was taken. The means
-    stand beside the pictures under "mean", unless a picture is called that, and in any case in "bd_rate_mean_percent".
+    Where a BD-rate is null, "reasons" says why. "pictures" of a mean says over how many pictures it was taken. The
+    means stand beside the pictures under "mean", unless a picture is called that, and always in "bd_rate_mean_percent".
     JSON has no infinity: the PSNR of identical planes is null.
     """
     pictures = []
     for point in points:
-        pictures.append(vars(point) | {
-            "psnr": [value if math.isfinite(value) else None for value in point.psnr],
-            "distance": {judge: value if math.isfinite(value) else None for judge, value in point.distance.items()}})
+        pictures.append(
+            vars(point)
+            | {
+                "psnr": [value if math.isfinite(value) else None for value in point.psnr],
+                "distance": {judge: value if math.isfinite(value) else None for judge, value in point.distance.items()},
+            }
+        )
     rates: dict[str, dict[str, dict[str, object]]] = {}
     means: dict[str, dict[str, object]] = {}
     for judge in settings.judges:
@@ -91,8 +132,9 @@ def to_json(points: list[Point], settings: CompareSettings) -> str:
         (features, over), (psnr, psnr_over) = (mean_rate(pair[index] for pair in table.values()) for index in (0, 1))
         means[judge] = {"features": features, "psnr_y": psnr, "pictures": {"features": over, "psnr_y": psnr_over}}
         rates[judge] = {"mean": means[judge]} | {name: _rates(*pair) for name, pair in table.items()}
-    return json.dumps({"points": pictures, "bd_rate_percent": rates, "bd_rate_mean_percent": means}, indent=1,
-                      allow_nan=False)
+    return json.dumps(
+        {"points": pictures, "bd_rate_percent": rates, "bd_rate_mean_percent": means}, indent=1, allow_nan=False
+    )
 
 
 def checked(points: list[Point]) -> str:
@@ -101,8 +143,11 @@ def checked(points: list[Point]) -> str:
     for point in points:
         groups[point.decoders] = groups.get(point.decoders, 0) + 1
     unchecked = groups.pop((), 0)
-    lines = [f"{'Every bitstream' if count == len(points) else f'{count} of {len(points)} bitstreams'} decoded by "
-             f"{' and '.join(decoders)}: equal to the encoder's reconstruction." for decoders, count in groups.items()]
+    lines = [
+        f"{'Every bitstream' if count == len(points) else f'{count} of {len(points)} bitstreams'} decoded by "
+        f"{' and '.join(decoders)}: equal to the encoder's reconstruction."
+        for decoders, count in groups.items()
+    ]
     if unchecked:
         lines.append(f"{unchecked} of {len(points)} bitstreams not checked: no decoder here knows their format.")
     return "\n".join(lines)
@@ -111,8 +156,10 @@ def checked(points: list[Point]) -> str:
 def _columns(points: list[Point], judges: tuple[str, ...]) -> dict[str, dict[str, BdRate]]:
     """BD-rates by title and source: one column per judge, and one for the luma PSNR."""
     tables = {judge: bd_rates(points, judge) for judge in judges}
-    columns = {f"features {printable(judge)}": {name: pair[0] for name, pair in table.items()}
-               for judge, table in tables.items()}
+    columns = {
+        f"features {printable(judge)}": {name: pair[0] for name, pair in table.items()}
+        for judge, table in tables.items()
+    }
     return columns | {"PSNR Y": {name: pair[1] for name, pair in tables[judges[0]].items()}}
 
 

@@ -42,29 +42,167 @@ def text():
     return "no network"
 """
 
-NUMBERS = ["0", "1", "-1", "2", "3.5", "27", "51", "52", "1e400", "-1e400", "nan", "inf", "", " 1", "1 ", "0x10", "1_0", "１",
-           "9" * 30, "1" * 5000, "-0", "2147483648", "-9223372036854775809", "1/0", "30000/1001", "1e999999999", "true"]
-WORDS = ["", " ", "-", "--", "intra", "lowdelay", "hm", "x264", "420", "4:2:0", "\udcff\udcfe", "\x1b[31m", "a\nb", "$", "%s", "{0}",
-         "n" * 300, "../up", "NUL\0", "=", "a=", "=b", "qp=27", "crf=1", "input=/dev/zero", "漢", "tiny:net", "tiny:gone",
-         "tiny:module", "tiny:text", "gone:net", ":", "tiny:", "os:getcwd", "16x16", "0x0", "99999x99999", "all"]
-FILES = ["a.png", "b.png", "a.idse", "b.idse", "c_16x16.yuv", "c.y4m", "a.264", "empty", "empty.png", "text.png", "text.idse",
-         "cut.264", "cut.idse", "cut.y4m", "folder", "folder/mine.png", "pipe", "pipe.png", "pipe.yuv", "pipe.idse", "dangling",
-         "loop", "gone.png", "a.png/x", ".", "..", "/", "/dev/null", "/dev/full", "/dev/zero", "skimage:gone", "a", "tiny.py",
-         "results/results.csv"]
+NUMBERS = [
+    "0",
+    "1",
+    "-1",
+    "2",
+    "3.5",
+    "27",
+    "51",
+    "52",
+    "1e400",
+    "-1e400",
+    "nan",
+    "inf",
+    "",
+    " 1",
+    "1 ",
+    "0x10",
+    "1_0",
+    "１",
+    "9" * 30,
+    "1" * 5000,
+    "-0",
+    "2147483648",
+    "-9223372036854775809",
+    "1/0",
+    "30000/1001",
+    "1e999999999",
+    "true",
+]
+WORDS = [
+    "",
+    " ",
+    "-",
+    "--",
+    "intra",
+    "lowdelay",
+    "hm",
+    "x264",
+    "420",
+    "4:2:0",
+    "\udcff\udcfe",
+    "\x1b[31m",
+    "a\nb",
+    "$",
+    "%s",
+    "{0}",
+    "n" * 300,
+    "../up",
+    "NUL\0",
+    "=",
+    "a=",
+    "=b",
+    "qp=27",
+    "crf=1",
+    "input=/dev/zero",
+    "漢",
+    "tiny:net",
+    "tiny:gone",
+    "tiny:module",
+    "tiny:text",
+    "gone:net",
+    ":",
+    "tiny:",
+    "os:getcwd",
+    "16x16",
+    "0x0",
+    "99999x99999",
+    "all",
+]
+FILES = [
+    "a.png",
+    "b.png",
+    "a.idse",
+    "b.idse",
+    "c_16x16.yuv",
+    "c.y4m",
+    "a.264",
+    "empty",
+    "empty.png",
+    "text.png",
+    "text.idse",
+    "cut.264",
+    "cut.idse",
+    "cut.y4m",
+    "folder",
+    "folder/mine.png",
+    "pipe",
+    "pipe.png",
+    "pipe.yuv",
+    "pipe.idse",
+    "dangling",
+    "loop",
+    "gone.png",
+    "a.png/x",
+    ".",
+    "..",
+    "/",
+    "/dev/null",
+    "/dev/full",
+    "/dev/zero",
+    "skimage:gone",
+    "a",
+    "tiny.py",
+    "results/results.csv",
+]
 OUTPUTS = ["out", "out.png", "out.264", "out.idse", "out.yuv", "out.y4m", "out.mp4", "out.", "new/deep/out.bin", *FILES]
 VALUES = {"numbers": NUMBERS, "words": WORDS, "files": FILES, "outputs": OUTPUTS}
 
 # Option -> what it takes. Probes stay few, so that a case is short.
 OPTIONS = {
-    "-o": "outputs", "--output": "outputs", "--recon": "outputs", "--weights": "files", "--config": "files", "-q": "numbers",
-    "--qp": "numbers", "--seed": "numbers", "--jitter": "numbers", "--frames-per-map": "numbers", "--tau": "numbers",
-    "--power": "numbers", "--clip": "numbers", "--rdoq": "numbers", "--qp-map-clip": "numbers", "--decisions": "numbers",
-    "--size": "words", "--chroma": "words", "--bit-depth": "numbers", "--matrix": "words", "--range": "words",
-    "--siting": "words", "--skip": "numbers", "--frames": "numbers", "--frame-rate": "numbers", "--encoder": "words",
-    "--rate-control": "words", "--option": "words", "--idse-option": "words", "--extractor": "words", "--layer": "words",
-    "--measure": "words", "--decoder": "words", "--frame": "numbers", "--block": "numbers", "--maps": "numbers",
-    "--curves": "words"}
-FLAGS = ["--json", "--plain", "--no-qp-map", "--qp-map", "--sao", "--no-sao", "--help", "--version", "-h", "--unknown", "-x"]
+    "-o": "outputs",
+    "--output": "outputs",
+    "--recon": "outputs",
+    "--weights": "files",
+    "--config": "files",
+    "-q": "numbers",
+    "--qp": "numbers",
+    "--seed": "numbers",
+    "--jitter": "numbers",
+    "--frames-per-map": "numbers",
+    "--tau": "numbers",
+    "--power": "numbers",
+    "--clip": "numbers",
+    "--rdoq": "numbers",
+    "--qp-map-clip": "numbers",
+    "--decisions": "numbers",
+    "--size": "words",
+    "--chroma": "words",
+    "--bit-depth": "numbers",
+    "--matrix": "words",
+    "--range": "words",
+    "--siting": "words",
+    "--skip": "numbers",
+    "--frames": "numbers",
+    "--frame-rate": "numbers",
+    "--encoder": "words",
+    "--rate-control": "words",
+    "--option": "words",
+    "--idse-option": "words",
+    "--extractor": "words",
+    "--layer": "words",
+    "--measure": "words",
+    "--decoder": "words",
+    "--frame": "numbers",
+    "--block": "numbers",
+    "--maps": "numbers",
+    "--curves": "words",
+}
+FLAGS = [
+    "--json",
+    "--plain",
+    "--no-qp-map",
+    "--qp-map",
+    "--sao",
+    "--no-sao",
+    "--help",
+    "--version",
+    "-h",
+    "--unknown",
+    "-x",
+]
 
 TINY = ["--extractor", "tiny:net", "--probes", "1"]
 X264 = ["--encoder", "x264"]
@@ -114,7 +252,7 @@ def playground(tmp_path_factory) -> Path:
         assert cli.main(["encode", "a.png", "-o", "a.264", "-q", "30", "--plain", *X264]) == 0
         for name in ("a.264", "a.idse", "c.y4m"):
             data = Path(name).read_bytes()
-            Path(f"cut{Path(name).suffix}").write_bytes(data[:len(data) * 2 // 3])
+            Path(f"cut{Path(name).suffix}").write_bytes(data[: len(data) * 2 // 3])
         shutil.copy("a.png", "a")
         for name in ("empty", "empty.png"):
             Path(name).touch()
@@ -140,7 +278,9 @@ def contents(folder: Path) -> dict[str, object]:
         name = os.fsencode(path.relative_to(folder)).decode("utf-8", "surrogateescape")
         if "__pycache__" in name:
             continue
-        found[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else path.lstat().st_mode
+        found[name] = (
+            os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else path.lstat().st_mode
+        )
     return found
 
 
@@ -166,7 +306,9 @@ def command_line(number: int) -> list[str]:
     for _ in range(random_.choice((1, 1, 2, 3))):
         where = random_.randrange(len(words))
         option = random_.choice(list(OPTIONS))
-        value = random_.choice(VALUES[OPTIONS[option]] if random_.random() < 0.8 else random_.choice(list(VALUES.values())))
+        value = random_.choice(
+            VALUES[OPTIONS[option]] if random_.random() < 0.8 else random_.choice(list(VALUES.values()))
+        )
         kind = random_.random()
         if kind < 0.4:
             words += [option, value]
@@ -180,7 +322,7 @@ def command_line(number: int) -> list[str]:
         elif kind < 0.9:
             words.insert(where, random_.choice(WORDS))
         else:
-            words[where] = words[where][:random_.randrange(len(words[where]) + 1)] + random_.choice(WORDS)
+            words[where] = words[where][: random_.randrange(len(words[where]) + 1)] + random_.choice(WORDS)
         words = words or [""]
     return words
 
@@ -188,8 +330,11 @@ def command_line(number: int) -> list[str]:
 def outputs(words: list[str], folder: Path) -> list[Path]:
     """What a command line may write: what it names, and what is named after that or after its input."""
     given = [Path(os.path.abspath(word)) for word in words if "\0" not in word and len(word) < 200]
-    joined = [Path(os.path.abspath(word.partition("=")[2])) for word in words if word.startswith("--") and "=" in word
-              and "\0" not in word and len(word) < 200]
+    joined = [
+        Path(os.path.abspath(word.partition("=")[2]))
+        for word in words
+        if word.startswith("--") and "=" in word and "\0" not in word and len(word) < 200
+    ]
     defaults = [Path(os.path.abspath(name)) for name in ("a.idse", "b.idse", "c_16x16.idse", "c.idse", "mine.idse")]
     named = [path for path in given + joined if path != folder and path not in folder.parents]
     logs = [path.with_name(f"{path.name}.log") for path in named if path.name]
@@ -224,10 +369,13 @@ def check(number: int, folder: Path, capsys: pytest.CaptureFixture[str]) -> bool
     for name in changed:
         path = folder / os.fsdecode(name.encode("utf-8", "surrogateescape"))
         assert status == 0 or words[0] == "compare", f"{said}: {name} changed"
-        assert any(path == one or one in path.parents or path in one.parents for one in allowed) or words[0] == "compare", \
-            f"{said}: {name} changed"
+        assert (
+            any(path == one or one in path.parents or path in one.parents for one in allowed) or words[0] == "compare"
+        ), f"{said}: {name} changed"
         # A source or a file of others is never written over, unless it is what the user names as output.
-        assert name not in before or name in {os.path.relpath(one, folder) for one in allowed}, f"{said}: {name} changed"
+        assert name not in before or name in {os.path.relpath(one, folder) for one in allowed}, (
+            f"{said}: {name} changed"
+        )
     return not changed
 
 

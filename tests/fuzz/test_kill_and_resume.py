@@ -33,8 +33,31 @@ def net():
     torch.manual_seed(0)
     return Extractor("tiny", torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), ["0"])
 """
-COMMAND = [sys.executable, "-m", "fprdo_bridge.cli", "compare", "a.png", "b.png", "-o", "out", "-q", "20", "27", "34", "41",
-           "--encoder", "x264", "--extractor", "tiny:net", "--probes", "40", "--maps", "1", "--curves", "all"]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "fprdo_bridge.cli",
+    "compare",
+    "a.png",
+    "b.png",
+    "-o",
+    "out",
+    "-q",
+    "20",
+    "27",
+    "34",
+    "41",
+    "--encoder",
+    "x264",
+    "--extractor",
+    "tiny:net",
+    "--probes",
+    "40",
+    "--maps",
+    "1",
+    "--curves",
+    "all",
+]
 
 
 def results(folder: Path) -> dict[str, object]:
