@@ -23,7 +23,7 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.text import printable
 
 HELP = "SSE against IDSE: rate, PSNR, feature distance, BD-rate"
-USAGE = "fprdo compare SOURCE ... -o DIR [-q QP QP QP QP ...] [options]"
+USAGE = "fprdo compare source ... -o DIR [-q QP QP QP QP ...] [options]"
 DESCRIPTION = (
     "Encodes each source at each QP twice: with the unpatched encoder (SSE) and with weights (IDSE). Decodes every "
     "bitstream with every stock decoder that knows its format, measures, and prints the rate at equal quality. "
@@ -37,7 +37,7 @@ _DRAWN = 4  # pictures whose curves and maps are drawn unless the user says othe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("source", nargs="+", metavar="SOURCE", help=SOURCE_HELP)
+    parser.add_argument("source", nargs="+", help=SOURCE_HELP)
     parser.add_argument(
         "-q", "--qp", type=rate_value, nargs="+", default=[27, 32, 37, 42], help="at least four (default 27 32 37 42)"
     )

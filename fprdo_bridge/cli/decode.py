@@ -14,7 +14,7 @@ from fprdo_bridge.text import printable
 from fprdo_bridge.video.output import check_output, write_frames
 
 HELP = "decode with a stock decoder, into a picture, a .y4m or a .yuv file"
-USAGE = "fprdo decode BITSTREAM -o FILE [options]"
+USAGE = "fprdo decode bitstream -o FILE [options]"
 DESCRIPTION = (
     "Decodes a bitstream with a decoder that knows nothing of weights. Size, chroma format, depth and colours are "
     "those that the bitstream declares, unless an option says otherwise. The last line says what was checked."
@@ -24,9 +24,7 @@ EXAMPLE = "fprdo decode photo.bin -o photo-decoded.png --decoder libavcodec"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument(
-        "bitstream", type=Path, metavar="BITSTREAM", help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file"
-    )
+    parser.add_argument("bitstream", type=Path, help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help=".yuv, .y4m, or a picture by its suffix"
     )

@@ -35,7 +35,7 @@ from fprdo_bridge.text import printable
 from fprdo_bridge.video.formats import coded_format
 
 HELP = "encode with weights (computed on the way, or from a file)"
-USAGE = "fprdo encode SOURCE -o FILE -q QP [options]"
+USAGE = "fprdo encode source -o FILE -q QP [options]"
 DESCRIPTION = (
     "Encodes a picture or sequence so that its bits go where the weights are high. The weights come from a file, "
     "or are computed first. With --plain the encoder does exactly what it does without fprdo."
@@ -45,7 +45,7 @@ EXAMPLE = "fprdo encode photo.png -o photo.bin --qp 32 --recon photo.yuv"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
+    parser.add_argument("source", help=SOURCE_HELP)
     parser.add_argument(
         "-o",
         "--output",

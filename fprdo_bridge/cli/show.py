@@ -20,7 +20,7 @@ from fprdo_bridge.cli.values import whole
 from fprdo_bridge.text import printable
 
 HELP = "draw a weight map over its picture, with the QP offsets of the blocks"
-USAGE = "fprdo show WEIGHTS [SOURCE] [-o FILE] [options]"
+USAGE = "fprdo show weights [source] [-o FILE] [options]"
 DESCRIPTION = (
     "Draws the luma weights of one frame of a weight file: bright is what the network cares about. The numbers are "
     "the QP offsets that an encoder takes from them with these settings."
@@ -30,8 +30,8 @@ EXAMPLE = "fprdo show photo.idse photo.png -o map.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("weights", type=Path, metavar="WEIGHTS", help=".idse file")
-    parser.add_argument("source", nargs="?", metavar="SOURCE", help=f"the picture it was computed on: {SOURCE_HELP}")
+    parser.add_argument("weights", type=Path, help=".idse file")
+    parser.add_argument("source", nargs="?", help=f"the picture it was computed on: {SOURCE_HELP}")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="PNG to write (default: map-NAME.png beside NAME.idse)"
     )

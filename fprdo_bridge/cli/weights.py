@@ -20,7 +20,7 @@ from fprdo_bridge.progress import percentage
 from fprdo_bridge.text import printable
 
 HELP = "compute the importance weights of a picture or sequence"
-USAGE = "fprdo weights SOURCE [-o FILE] [options]"
+USAGE = "fprdo weights source [-o FILE] [options]"
 DESCRIPTION = (
     "Computes how much a vision network cares about each sample of a picture, and writes it to a weight file "
     "(.idse). Of a sequence each picture gets a map, unless --frames-per-map says otherwise. A run that was "
@@ -31,7 +31,7 @@ EXAMPLE = "fprdo weights photo.png -o photo.idse --probes 32"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("source", metavar="SOURCE", help=SOURCE_HELP)
+    parser.add_argument("source", help=SOURCE_HELP)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="weight file (default: NAME.idse in the current folder)"
     )
