@@ -131,7 +131,7 @@ class Executor:
             self._extractors[name],
             output / "weights.idse",
         )
-        return {}, {"memory": _peak()}
+        return {}, {"memory": _peak(), "threads": 1}
 
     def _encode(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec, how = message["spec"], message["how"]

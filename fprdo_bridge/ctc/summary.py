@@ -351,12 +351,18 @@ class Summary:
     # ---- times -------------------------------------------------------------------------------------------------------
 
     def time_ratio(self, encoder: str, variant: str, anchor: str, what: str) -> float | None:
-        """Geometric mean of the ratios of encoder or decoder times, over items and points of the sets that count."""
+        """Geometric mean of the ratios of encoder or decoder times, or of memory, over all items and points."""
         ratios = []
         for one in self.results.sets.values():
             pair: list[Grid] = [one.costs.get(((encoder, name), what), []) for name in (variant, anchor)]
             ratios += [a / b for rows in zip(*pair) for a, b in zip(*rows) if a > 0 and b > 0]
         return float(np.exp(np.mean(np.log(ratios)))) if ratios else None
+
+    def map_seconds(self, encoder: str, variant: str) -> float | None:
+        """Mean time of an item's weights; None without weights."""
+        grids = [one.costs.get(((encoder, variant), "map"), []) for one in self.results.sets.values()]
+        seconds = [row[0] for grid in grids for row in grid if row and not math.isnan(row[0])]
+        return math.fsum(seconds) / len(seconds) if seconds else None
 
 
 def curve(rates: Sequence[float], values: Sequence[float], measure: Measure) -> Curve:

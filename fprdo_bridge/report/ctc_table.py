@@ -10,6 +10,7 @@ from fprdo_bridge.text import printable
 
 _COLUMNS = 6  # variants beside one another
 _WIDTH = 16
+_COSTS = {"encode": "encode time, ratio", "decode": "decode time, ratio", "memory": "encode memory, ratio"}
 _NOTES = 12  # lines of notes
 
 
@@ -69,11 +70,12 @@ def _block(summary: Summary, encoder: str, anchor: str, columns: Sequence[Column
                     yield f"{printable('  ' + name)[:31]:32}" + "".join(f"{_value(cell):>{_WIDTH}}" for cell in own)
             for variant, cell in zip(part, cells):
                 _note(f"{encoder}, {variant}, {title}", cell, notes)
-        for what in ("encode", "decode"):
+        for what, label in _COSTS.items():
             ratios = [summary.time_ratio(encoder, variant, anchor, what) for variant in part]
-            yield f"{what + ' time, ratio':32}" + "".join(
-                f"{'' if one is None else f'{one:.2f}':>{_WIDTH}}" for one in ratios
-            )
+            yield f"{label:32}" + "".join(f"{'' if one is None else f'{one:.2f}':>{_WIDTH}}" for one in ratios)
+        seconds = [summary.map_seconds(encoder, variant) for variant in part]
+        if any(one is not None for one in seconds):
+            yield f"{'map, s':32}" + "".join(f"{'' if one is None else f'{one:.1f}':>{_WIDTH}}" for one in seconds)
         if start + _COLUMNS < len(variants):
             yield ""
 

@@ -54,7 +54,11 @@ def tables(folder: Path, name: str = "two") -> dict[str, object]:
     """All tables of a store, times and what comes from them aside."""
     done = command("table", folder, name)
     assert done.returncode == 0, done.stderr
-    text = [line for line in done.stdout.splitlines() if "time, ratio" not in line and not line.endswith(".csv")]
+    text = [
+        line
+        for line in done.stdout.splitlines()
+        if ", ratio" not in line and not line.startswith("map, s") and not line.endswith(".csv")
+    ]
     data = json.loads((folder / "tables" / name / "summary.json").read_text())
     data.pop("time_ratios")
     with open(folder / "tables" / name / "points.csv", newline="") as file:
