@@ -1,6 +1,6 @@
-"""cffi builder: compiles idse.c, the very file the encoders compile, into `fprdo_bridge.native._idse` (API mode).
+"""cffi builder: compiles the bridge, the very files the encoders compile, into `fprdo_bridge.native._idse` (API mode).
 
-The declarations are read from idse.h between its C++ guards, so there is one list of them.
+The declarations are read from the headers between their C++ guards, so there is one list of them.
 """
 
 from pathlib import Path
@@ -8,10 +8,11 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).parent
+HEADERS = ("idse.h", "jm.h", "x264.h")
 
 
 def declarations(header: str) -> str:
-    """The part of idse.h that cffi parses: everything between the extern "C" guard and the C++ overloads."""
+    """The part of a header that cffi parses: everything between its C++ guards."""
     body = header.split('extern "C" {\n#endif\n', 1)[1].split("#ifdef __cplusplus", 1)[0]
     return body.replace("FILE *out", "void *out")
 
@@ -27,11 +28,12 @@ extern "Python" {
 """
 
 ffibuilder = FFI()
-ffibuilder.cdef(declarations((HERE / "idse.h").read_text()) + CALLBACKS)
+ffibuilder.cdef("".join(declarations((HERE / name).read_text()) for name in HEADERS) + CALLBACKS)
 ffibuilder.set_source(
     "fprdo_bridge.native._idse",
-    '#include "idse.h"',
-    sources=["fprdo_bridge/native/idse.c"],
+    "".join(f'#include "{name}"\n' for name in HEADERS),
+    sources=sorted(f"fprdo_bridge/native/{path.name}" for path in HERE.glob("[!_]*.c")),
+    depends=sorted(f"fprdo_bridge/native/{path.name}" for path in HERE.glob("[!_]*.h")),
     include_dirs=["fprdo_bridge/native"],
     extra_compile_args=["-O3", "-std=c99"],
 )

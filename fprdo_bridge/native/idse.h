@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The bridge between importance weights and a block-based encoder: the only C that a patched encoder sees.
+ * The bridge between importance weights and a block-based encoder: what every encoder calls. jm.h and x264.h beside it
+ * have what one encoder alone needs.
  *
  * A weight buffer holds unsigned 16-bit fixed-point weights with 8 fraction bits (256 is 1.0), so that decisions are
  * the same on every compiler and CPU, and a weight of 1.0 reproduces the plain squared error exactly. All state
@@ -22,7 +23,7 @@ enum {
   IDSE_ONE           = 256, /* the weight 1.0 */
   IDSE_MAX_COMP      = 3,
   IDSE_TRANSFORMS    = 4,   /* transform sizes 4, 8, 16, 32 */
-  IDSE_MESSAGE_BYTES = 1024
+  IDSE_MESSAGE_BYTES = 5120 /* the longest path and what is said of it */
 };
 
 /* Which mode decision asks for a distortion; the bits of idse_settings.decisions. */
@@ -76,14 +77,15 @@ typedef struct idse_map {
   const uint16_t *shape[IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* NULL where absent; size rounded up to whole blocks */
 } idse_map;
 
-/* A block whose distortion is asked for. `original` and `coded` point to its first sample; in the trials of inter
- * transform units (IDSE_RESIDUAL) of HM they are residuals. */
+/* A block whose distortion is asked for. `original` and `coded` point to its first sample; in HM's trials of inter
+ * transform units (IDSE_RESIDUAL) they are residuals. */
 typedef struct idse_block {
-  int         decision, component, x, y, width, height;
-  int         sample_bytes, is_signed;
-  int         shift;            /* the encoder's squared error is (e^2 >> shift): HM's, above 8 bits */
+  int         decision;                         /* IDSE_INTRA ... IDSE_INTER; 0: nobody knows, a hole in a patch */
+  int         component, x, y, width, height;
+  int         sample_bytes, is_signed;          /* 1 or 2 unsigned; 2 or 4 signed */
+  int         shift;                            /* the encoder's squared error is (e^2 >> shift): HM's, above 8 bits */
   const void *original, *coded;
-  ptrdiff_t   original_stride, coded_stride; /* samples */
+  ptrdiff_t   original_stride, coded_stride;    /* samples */
 } idse_block;
 
 /* A process that gives an encoder its weights, or its distortion, instead of a file. All calls come from the encoder's
@@ -107,7 +109,7 @@ typedef struct idse_counters {
   uint64_t pictures;
   uint64_t weighted;   /* SSE calls of mode decisions that used the weights */
   uint64_t masked;     /* left plain because idse_settings.decisions says so */
-  uint64_t unweighted; /* SSE calls that came without a position: a hole in the patch, must be 0 */
+  uint64_t unweighted; /* SSE calls that do not say where or for what: a hole in the patch, must be 0 */
   uint64_t rdoq;       /* transform units quantised with weights */
   uint64_t qp_groups;  /* quantisation groups asked about */
   int64_t  qp_offset_sum;
@@ -120,19 +122,20 @@ typedef struct idse_encoder idse_encoder; /* settings, an open map and the count
 
 void idse_settings_default(idse_settings *settings);
 
-/* Opens and checks a weight file against settings and sequence. NULL on failure, with one line in `message`
+/* Opens and checks a weight file against settings and sequence; with a provider, which lives until the encoder is closed,
+ * weights come from there and the file is not looked at. NULL on failure, with one line in `message`
  * (IDSE_MESSAGE_BYTES) that names the file, the value and the remedy. Nothing is printed. */
 idse_encoder *idse_encoder_open(const char *weight_file, const idse_settings *settings, const idse_sequence *sequence,
-                                char *message);
+                                const idse_provider *provider, char *message);
 void idse_encoder_close(idse_encoder *encoder); /* NULL is allowed */
 
-/* idse_encoder_open() takes its weights from `provider` from now on, whatever file it is given; NULL: from files. For
- * programs that hold an encoder as a library. The provider lives until the encoder is closed. */
-void idse_set_provider(const idse_provider *provider);
+/* Why idse_picture_begin(), idse_picture_share() or idse_qp_offsets() failed last: one line. */
+const char *idse_message(const idse_encoder *encoder);
 
 /* The weights of the coded picture number `poc` (0 for the first), until idse_picture_end() or the encoder's close. As
  * many pictures as the encoder codes at once live side by side, each with counters of its own; pictures of the same map
- * share its memory. NULL if the file has no map for poc, or memory is exhausted.
+ * share its memory. NULL, with an idse_message(), if there are no weights for poc, the file has become shorter since it
+ * was opened, or memory is exhausted.
  *
  * Calls for one encoder from its opening to its close, these three and idse_qp_offsets() among them, come from one thread
  * at a time; the hot path may run in other threads meanwhile, a thread per picture handle. */
@@ -141,7 +144,8 @@ idse_picture *idse_picture_share(const idse_picture *picture); /* for another th
 void idse_picture_end(idse_picture *picture);                  /* adds its counters to the encoder's; NULL is allowed */
 
 /* Adds the QP offset (idse_qp_offset()) of each luma block of size x size of picture `poc` to offsets[columns * rows],
- * row by row, without counting: for encoders that plan rate before they code. 0 if idse_picture_begin() would fail. */
+ * row by row, without counting: for encoders that plan rate before they code. 0 if idse_picture_begin() would fail, or
+ * weights come from a provider, which has them in coding order. */
 int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int rows, float *offsets);
 
 /* 1 if idse_settings.qp_map can change a QP: it is on, and some weight of the file, or of a provider that is not flat,
@@ -165,24 +169,13 @@ int idse_use_kernels(idse_picture *picture, int kernels);
 
 /* ---- hot path: no allocation, no lock, no file ---------------------------------------------------------------- */
 
-/* 1 if `decision` (one of IDSE_INTRA ... IDSE_INTER; 0: no position known) on this component uses weights; counts. */
-int idse_decides(idse_picture *picture, int decision, int component);
+/* The weighted distortion of a block: floor(sum of w * ((original - coded)^2 >> shift) / 256), or what the provider says
+ * in its place. The sum is exact for blocks of up to 4096 samples of up to 16 bits. Returns 0, and leaves *distortion alone,
+ * if this decision keeps its plain SSE: there is no picture, or the settings say so. Counts. Nothing is left over from one
+ * call for the next. */
+int idse_distortion(idse_picture *picture, const idse_block *block, uint64_t *distortion);
 
-/* floor(sum of w * ((a - b)^2 >> shift) / 256) over a width x height block; strides in samples. The sum is exact for
- * blocks of up to 4096 samples of up to 16 bits. */
-uint64_t idse_sse16(const idse_picture *picture, int component, int x, int y, int width, int height,
-                    const int16_t *a, ptrdiff_t stride_a, const int16_t *b, ptrdiff_t stride_b, int shift);
-uint64_t idse_sse32(const idse_picture *picture, int component, int x, int y, int width, int height,
-                    const int32_t *a, ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift);
-
-/* The same for unsigned samples of 8 or of up to 16 bits, every weight multiplied by
- * scale / 65536 (idse_lambda_scale()): floor(sum of w (a - b)^2 * scale / 2^24). 65536 is exact. */
-uint64_t idse_sse_scaled8(const idse_picture *picture, int component, int x, int y, int width, int height,
-                          const uint8_t *a, ptrdiff_t stride_a, const uint8_t *b, ptrdiff_t stride_b, uint32_t scale);
-uint64_t idse_sse_scaled16(const idse_picture *picture, int component, int x, int y, int width, int height,
-                           const uint16_t *a, ptrdiff_t stride_a, const uint16_t *b, ptrdiff_t stride_b, uint32_t scale);
-
-/* What takes the place of a weighted sum above `knee`, for an encoder whose costs have 32 bits: 2 knee - knee^2 / weighted,
+/* What takes the place of a distortion above `knee`, for an encoder whose costs have 32 bits: 2 knee - knee^2 / weighted,
  * which rises with the error, so that worse is never as good, and stays below 2 knee; but not below the plain sum of
  * squared errors `plain`, unless the weighted one is. Counts. weighted below 2^54, knee above 0, below 2^54. */
 uint64_t idse_limited(idse_picture *picture, uint64_t weighted, uint64_t plain, uint64_t knee);
@@ -195,15 +188,6 @@ double idse_mean(const idse_picture *picture, int component, int x, int y, int w
  * Counts one RDOQ call. Only to be called where idse_rdoq() is 1. */
 const double *idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *mean);
 
-/* idse_tu_weights() for encoders that quantise in integers: floor(256 * factor * scale / 65536) of the exact factor,
- * 8192.0 at most, for some of the count x count lowest frequencies (count: 1, 2, 4 or 8) of the size x size transform
- * of the block. Frequency (v, u) is place u * count + v; places[0 ... number - 1] are wanted, each at weights[place].
- * Returns 1 if all are the mean weight of the width x height block, then weights[0] alone is set: where the map has no
- * transform of that size, 0 for one, or RDOQ uses mean weights. Counts one RDOQ call. Only to be called where
- * idse_rdoq() is 1. */
-int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
-                             const uint8_t *places, int number, uint32_t scale, uint32_t *weights);
-
 int idse_rdoq(const idse_picture *picture); /* 1 if RDOQ uses weights; picture may be NULL */
 int idse_sao(const idse_picture *picture);  /* 1 if SAO uses weights; picture may be NULL */
 
@@ -211,68 +195,8 @@ int idse_sao(const idse_picture *picture);  /* 1 if SAO uses weights; picture ma
  * a QP map or with picture NULL. Counts. D ~ 2^(QP/3) at high rate, so this equalises w D. */
 int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height);
 
-/* 2^(qp_offset / 3) with 16 fraction bits, for -12 to 12: what lambda is multiplied by where QP is raised by qp_offset.
- *
- * For encoders whose lambda follows the QP of the block. With weights w, offset o and the slice's lambda L a decision
- * minimises sum(w e^2) + L R. Multiplied by s = 2^(o/3) that is sum(s w e^2) + (s L) R, and s L is the block's lambda: the
- * weights are to be scaled by s, and every decision is the same. Since o is round(-3 log2(mean of w)), s w has mean 1 but
- * for the rounding: what such an encoder decides by plain SAD or SATD with the block's lambda is weighted as well. */
-uint32_t idse_lambda_scale(int qp_offset);
-
-/* ---- hot path of an encoder that hands blocks over as rows of the original picture (JM) -------------------------
- *
- * The address of a sample of the original says component, column and row; the address of the sample `below` it in the
- * block says how many rows of the frame lie between two rows of the block: one, or two in a field. What lies outside
- * the planes is counted as unweighted. */
-
-/* Where a plane of the original lies: `rows` rows, `stride` bytes apart. Smaller than 4 GB.
- * For every picture after idse_picture_begin(); picture may be NULL. `sample_bytes` is 1 or 2. */
-void idse_set_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows,
-                       int sample_bytes);
-
-/* *distortion = floor(sum of w (original - coded)^2 / 256 * 32), 5 fraction bits, for a block of rows whose samples
- * begin at column x and coded_x. Positive wherever an error is; limited (idse_limited) so that the distortions of a
- * macroblock and its rate fit into 32 bits without the fraction. Returns 0, and leaves
- * *distortion alone, if `decision` on this component does not use weights or the rows are not of the original. */
-int idse_sse_rows8(idse_picture *picture, int decision, uint8_t *const *original, int x, uint8_t *const *coded,
-                   int coded_x, int width, int height, int64_t *distortion);
-int idse_sse_rows16(idse_picture *picture, int decision, uint16_t *const *original, int x, uint16_t *const *coded,
-                    int coded_x, int width, int height, int64_t *distortion);
-
-/* plain[i] times the weight of coefficient i of the size x size block at `sample`, row-major, size 4 or 8: weights of
- * frequencies in a frame; in a field, whose vertical frequencies the map does not know, the mean weight for all. `plain`
- * itself where RDOQ uses no weights or `picture` is NULL. The result is valid until the next call; what `plain` points
- * to stays the same while pictures are coded, since the products are kept. Counts one RDOQ call. */
-const double *idse_tu_errors_rows(idse_picture *picture, const void *sample, const void *below, int size,
-                                  const double *plain);
-
-/* The mean weight of the block at `sample`, for transforms that have no other. Counts one RDOQ call. */
-double idse_tu_mean_rows(idse_picture *picture, const void *sample, const void *below, int width, int height);
-
-/* idse_qp_offset() of the block at `sample`, from the weights of the component that it lies in. */
-int idse_qp_offset_rows(idse_picture *picture, const void *sample, const void *below, int width, int height);
-
 #ifdef __cplusplus
 }
-
-/* One name for both sample types of HM (Pel is 32 bits wide in its high bit depth builds). */
-inline uint64_t idse_sse(const idse_picture *picture, int component, int x, int y, int width, int height,
-                         const int16_t *a, ptrdiff_t stride_a, const int16_t *b, ptrdiff_t stride_b, int shift)
-{
-  return idse_sse16(picture, component, x, y, width, height, a, stride_a, b, stride_b, shift);
-}
-
-inline uint64_t idse_sse(const idse_picture *picture, int component, int x, int y, int width, int height,
-                         const int32_t *a, ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift)
-{
-  return idse_sse32(picture, component, x, y, width, height, a, stride_a, b, stride_b, shift);
-}
-#elif __STDC_VERSION__ >= 201112L
-
-/* One name for both sample types of JM (IMGTYPE). */
-#define idse_sse_rows(picture, decision, original, ...)                                                                \
-  _Generic((original), uint8_t **: idse_sse_rows8, uint16_t **: idse_sse_rows16)(picture, decision, original,          \
-                                                                                 __VA_ARGS__)
 #endif
 
 #endif
