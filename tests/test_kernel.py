@@ -573,7 +573,7 @@ def test_pictures_are_found_by_their_number(three_maps):
         for component in range(3):
             assert lib.idse_mean(picture, component, 0, 0, 1, 1) == corner
             assert lib.idse_mean(picture, component, 1, 0, 1, 1) == 2 - corner
-    for poc in (-1, 6, 1000):
+    for poc in (-1, 5, 6, 1000):
         assert lib.idse_picture_begin(handle, poc) == ffi.NULL
         assert said(handle) == (f"{three_maps}: no weights for picture {poc}, only for 5 frames; code fewer frames or make the "
                                 "map again with: fprdo weights for all of them")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sanitizers import sanitizer_flags
 
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
@@ -101,19 +102,6 @@ def test_kernels_in_c(tmp_path, machine):
     assert (result.returncode, result.stdout) == (0, "0 of 20000 differ\n")
 
 
-def sanitizer_flags(folder: Path) -> list[str] | None:
-    """What a compiler needs for both sanitizers, None where it or their runtime is missing."""
-    flags = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
-    probe = folder / "probe.c"
-    probe.write_text("int main(void) { return 0; }\n")
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or subprocess.run([compiler, *flags, str(probe), "-o", str(folder / "probe")],
-                                          capture_output=True).returncode:
-        return None
-    return flags
-
-
-@pytest.mark.slow
 def test_kernel_and_format_tests_under_sanitizers(tmp_path):
     """The bridge compiled with AddressSanitizer and UBSan in a copy of the package, and the tests that exercise it."""
     flags = sanitizer_flags(tmp_path)

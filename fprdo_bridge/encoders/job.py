@@ -34,7 +34,7 @@ _LONGEST_NAME, _LONGEST_OPTION = 100, 10000  # characters of an option and of it
 
 @dataclass(frozen=True)
 class IdseOptions:
-    """Run-time settings of the weighted distortion; the defaults are the encoders' (native/idse.c).
+    """Run-time settings of the weighted distortion; the defaults are the encoders' (native/settings.c).
 
     Parameters
     ----------

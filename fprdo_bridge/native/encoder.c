@@ -130,8 +130,8 @@ void idse_encoder_close(idse_encoder *encoder)
 static int64_t map_of_picture(idse_encoder *encoder, int poc)
 {
   const weight_file *f = &encoder->file;
-  const int64_t      number = (int64_t)poc * encoder->sequence.frame_step / f->frames_per_map;
-  if (poc >= 0 && number < f->map_count) return number;
+  const int64_t      frame = (int64_t)poc * encoder->sequence.frame_step;
+  if (frame >= 0 && frame < f->frame_count) return frame / f->frames_per_map;
   idse_say(encoder->message, "%s: no weights for picture %d, only for %u frames; code fewer frames or %s for all of them",
            f->path != NULL ? f->path : "provider", poc, f->frame_count, idse_remake);
   return -1;
