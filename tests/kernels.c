@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The best kernels of this machine against the scalar ones, on random blocks: for machines that Python does not run on, an
- * emulated AArch64 for one (test_weighted_sse.py). Exit status 1 if any differ, or if there are none but the scalar ones.
+ * The best kernels of this machine against the scalar ones, on random blocks: for machines that Python does not run on,
+ * an emulated AArch64 for one (test_weighted_sse.py). Exit status 1 if any differ, or if there are none but the scalar
+ * ones.
  */
 #include "kernels.h"
 
@@ -33,10 +34,15 @@ int main(void)
     for (int type = 0; type < SAMPLE_TYPES; type++)
     {
       const int        bytes = type == SAMPLE_U8 ? 1 : type == SAMPLE_S32 ? 4 : 2;
-      const idse_block block = { .width = widths[rand() % 14], .height = 1 + rand() % 64, .shift = rand() % 3 ? 0 : rand() % 17,
-                                 .original = (const char *)one + at * bytes, .original_stride = SIDE,
-                                 .coded = (const char *)other + at * bytes, .coded_stride = SIDE };
-      different += best->sum[type](weights + at, SIDE, &block) != idse_scalar_kernels.sum[type](weights + at, SIDE, &block);
+      const idse_block block = { .width = widths[rand() % 14],
+                                 .height = 1 + rand() % 64,
+                                 .shift = rand() % 3 ? 0 : rand() % 17,
+                                 .original = (const char *)one + at * bytes,
+                                 .original_stride = SIDE,
+                                 .coded = (const char *)other + at * bytes,
+                                 .coded_stride = SIDE };
+      different +=
+          best->sum[type](weights + at, SIDE, &block) != idse_scalar_kernels.sum[type](weights + at, SIDE, &block);
     }
   }
   printf("%d of %d differ\n", different, SAMPLE_TYPES * BLOCKS);

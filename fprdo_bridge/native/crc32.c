@@ -7,16 +7,18 @@
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(IDSE_PORTABLE)
 #define HAVE_CLMUL 1
 #include <immintrin.h>
-#define CLMUL __attribute__((target("pclmul,sse4.1")))
+#define CLMUL     __attribute__((target("pclmul,sse4.1")))
 #define HAS_CLMUL (__builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1"))
 
-/* One step of Intel's "Fast CRC computation using PCLMULQDQ": a * x^n mod P of both halves, n being what `by` was made for. */
+/* One step of Intel's "Fast CRC computation using PCLMULQDQ": a * x^n mod P of both halves, n being what `by` was
+ * made for. */
 CLMUL static __m128i crc_fold(__m128i a, __m128i by)
 {
   return _mm_xor_si128(_mm_clmulepi64_si128(a, by, 0x00), _mm_clmulepi64_si128(a, by, 0x11));
 }
 
-/* Folds 64 bytes or more, a multiple of 64, into 16 bytes of the same CRC continued from 0; `crc` is that before them. */
+/* Folds 64 bytes or more, a multiple of 64, into 16 bytes of the same CRC continued from 0; `crc` is that before
+ * them. */
 CLMUL static void crc_fold_to_16(uint32_t crc, const uint8_t *data, size_t bytes, uint8_t out[CRC_STEP])
 {
   const __m128i  by512 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4), by128 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
@@ -62,8 +64,8 @@ uint32_t idse_crc_add(crc_tables table, uint32_t crc, const uint8_t *data, size_
     const uint32_t a = read_u32(data) ^ crc, b = read_u32(data + 4), c = read_u32(data + 8), d = read_u32(data + 12);
     crc = table[15][a & 255] ^ table[14][a >> 8 & 255] ^ table[13][a >> 16 & 255] ^ table[12][a >> 24] ^
           table[11][b & 255] ^ table[10][b >> 8 & 255] ^ table[9][b >> 16 & 255] ^ table[8][b >> 24] ^
-          table[7][c & 255] ^ table[6][c >> 8 & 255] ^ table[5][c >> 16 & 255] ^ table[4][c >> 24] ^
-          table[3][d & 255] ^ table[2][d >> 8 & 255] ^ table[1][d >> 16 & 255] ^ table[0][d >> 24];
+          table[7][c & 255] ^ table[6][c >> 8 & 255] ^ table[5][c >> 16 & 255] ^ table[4][c >> 24] ^ table[3][d & 255] ^
+          table[2][d >> 8 & 255] ^ table[1][d >> 16 & 255] ^ table[0][d >> 24];
   }
   for (; bytes > 0; bytes--, data++) crc = table[0][(crc ^ *data) & 255] ^ crc >> 8;
   return ~crc;

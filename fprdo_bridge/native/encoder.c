@@ -8,10 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-  MAPS_AHEAD = 8 /* maps in memory that only idse_qp_offsets() has asked for: where pictures share them, those of a lookahead
-                    of 40 pictures */
-};
+/* Maps in memory that only idse_qp_offsets() has asked for: where pictures share them, those of a lookahead of 40. */
+enum { MAPS_AHEAD = 8 };
 
 struct idse_encoder {
   idse_sequence        sequence;
@@ -58,14 +56,15 @@ static int encoder_init(idse_encoder *e, const char *weight_file_name, const ids
     if (!idse_file_open(&e->file, weight_file_name, &e->sequence, message)) return 0;
     e->pixels = malloc(sizeof(uint16_t) * (size_t)e->file.width * e->file.height);
   }
-  if ((e->provider != NULL || e->pixels != NULL) && idse_weighting_init(&e->weighting, settings, e->file.transform_sizes))
+  if ((e->provider != NULL || e->pixels != NULL) &&
+      idse_weighting_init(&e->weighting, settings, e->file.transform_sizes))
     return 1;
   idse_say_no_memory(&e->sequence, message);
   return 0;
 }
 
-idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_settings *settings, const idse_sequence *sequence,
-                                const idse_provider *provider, char *message)
+idse_encoder *idse_encoder_open(const char *weight_file_name, const idse_settings *settings,
+                                const idse_sequence *sequence, const idse_provider *provider, char *message)
 {
   message[0] = '\0';
   const uint16_t byte_order = 1;
@@ -132,7 +131,8 @@ static int64_t map_of_picture(idse_encoder *encoder, int poc)
   const weight_file *f = &encoder->file;
   const int64_t      frame = (int64_t)poc * encoder->sequence.frame_step;
   if (frame >= 0 && frame < f->frame_count) return frame / f->frames_per_map;
-  idse_say(encoder->message, "%s: no weights for picture %d, only for %u frames; code fewer frames or %s for all of them",
+  idse_say(encoder->message,
+           "%s: no weights for picture %d, only for %u frames; code fewer frames or %s for all of them",
            f->path != NULL ? f->path : "provider", poc, f->frame_count, idse_remake);
   return -1;
 }
@@ -206,8 +206,8 @@ static void recycle(idse_encoder *encoder, loaded_map *m)
   m->room = NULL;
 }
 
-/* The weights of picture `poc`, luma's at least and all if it is coded: as they were loaded before, else in the place of a
- * map that nobody uses, the oldest one of those that pictures have had. NULL with a message. */
+/* The weights of picture `poc`, luma's at least and all if it is coded: as they were loaded before, else in the
+ * place of a map that nobody uses, the oldest one of those that pictures have had. NULL with a message. */
 static loaded_map *acquire_map(idse_encoder *encoder, int poc, int all)
 {
   const int64_t number = map_of_picture(encoder, poc);
@@ -307,7 +307,8 @@ int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int r
 {
   if (encoder->provider != NULL)
   {
-    idse_say(encoder->message, "provider: has its maps in coding order, this encoder asks for QP offsets ahead; give it a file");
+    idse_say(encoder->message,
+             "provider: has its maps in coding order, this encoder asks for QP offsets ahead; give it a file");
     return 0;
   }
   if (encoder->qp_constants == NULL)
@@ -346,8 +347,8 @@ void idse_print_summary(const idse_encoder *encoder, FILE *out)
   idse_counters c;
   idse_counters_get(encoder, &c);
   fprintf(out,
-          "IDSE summary: pictures %" PRIu64 " weighted %" PRIu64 " masked %" PRIu64 " unweighted %" PRIu64 " rdoq %" PRIu64
-          " qp_groups %" PRIu64 " qp_offset_mean %.3f qp_offset_min %d qp_offset_max %d\n",
+          "IDSE summary: pictures %" PRIu64 " weighted %" PRIu64 " masked %" PRIu64 " unweighted %" PRIu64
+          " rdoq %" PRIu64 " qp_groups %" PRIu64 " qp_offset_mean %.3f qp_offset_min %d qp_offset_max %d\n",
           c.pictures, c.weighted, c.masked, c.unweighted, c.rdoq, c.qp_groups,
           c.qp_groups ? (double)c.qp_offset_sum / (double)c.qp_groups : 0.0, c.qp_offset_min, c.qp_offset_max);
   if (c.limited > 0)

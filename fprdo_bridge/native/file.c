@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The weight file (docs/idse-format.md): all of it is checked when it is opened, and a map is read when a picture needs it.
+ * The weight file (docs/idse-format.md): all of it is checked when it is opened, and a map is read when a picture needs
+ * it.
  */
-#define _POSIX_C_SOURCE 200809L
+#define _POSIX_C_SOURCE   200809L
 #define _FILE_OFFSET_BITS 64 /* weight files may be larger than 2 GB */
 
 #include "internal.h"
@@ -17,8 +18,8 @@
 
 enum {
   HEADER_BYTES = 96,
-  CRC_AT       = 92,     /* of the header's checksum */
-  CHUNK_BYTES  = 1 << 20 /* read at a time; a multiple of 64, as the checksum's fast way needs */
+  CRC_AT = 92,          /* of the header's checksum */
+  CHUNK_BYTES = 1 << 20 /* read at a time; a multiple of 64, as the checksum's fast way needs */
 };
 
 const char idse_remake[] = "make the map again with: fprdo weights";
@@ -60,7 +61,8 @@ static int read_at(const weight_file *f, uint64_t offset, void *to, size_t bytes
       done += (size_t)got;
     else if (got == 0)
     {
-      idse_say(message, "%s: has become shorter than the %" PRIu64 " bytes that it had when it was opened; copy it again or %s",
+      idse_say(message,
+               "%s: has become shorter than the %" PRIu64 " bytes that it had when it was opened; copy it again or %s",
                f->path, f->bytes, idse_remake);
       return 0;
     }
@@ -113,8 +115,8 @@ static int parse_header(weight_file *f, const uint8_t *h, char *message)
   }
   if (f->bytes < HEADER_BYTES)
   {
-    idse_say(message, "%s: truncated, %" PRIu64 " bytes where the header alone has %d; %s", f->path, f->bytes, HEADER_BYTES,
-             idse_remake);
+    idse_say(message, "%s: truncated, %" PRIu64 " bytes where the header alone has %d; %s", f->path, f->bytes,
+             HEADER_BYTES, idse_remake);
     return 0;
   }
   f->width = read_u32(h + 12);
@@ -129,7 +131,7 @@ static int parse_header(weight_file *f, const uint8_t *h, char *message)
   f->metadata_bytes = read_u32(h + 56);
 
   const uint64_t preamble = HEADER_BYTES + 4 * (uint64_t)f->map_count + f->metadata_bytes;
-  int            sound = read_u16(h + 10) == HEADER_BYTES && f->width >= 1 && f->width <= 65535 && f->height >= 1 &&
+  int sound = read_u16(h + 10) == HEADER_BYTES && f->width >= 1 && f->width <= 65535 && f->height >= 1 &&
               f->height <= 65535 && f->chroma_format_idc <= 3 && h[21] == 8 && (f->transform_sizes & ~0x3c) == 0 &&
               f->map_count >= 1 && f->frames_per_map >= 1 &&
               f->map_count == ((uint64_t)f->frame_count + f->frames_per_map - 1) / f->frames_per_map &&
@@ -151,9 +153,11 @@ static int parse_header(weight_file *f, const uint8_t *h, char *message)
   const uint64_t room = f->bytes > f->maps_offset ? f->bytes - f->maps_offset : 0;
   if (room / f->map_bytes != f->map_count || room % f->map_bytes != 0)
   {
-    idse_say(message, "%s: %s, %" PRIu64 " bytes where the header promises %u maps of %" PRIu64 " bytes from byte %" PRIu64
-             " on; copy it again or %s", f->path, room / f->map_bytes < f->map_count ? "truncated" : "too long", f->bytes,
-             f->map_count, f->map_bytes, f->maps_offset, idse_remake);
+    idse_say(message,
+             "%s: %s, %" PRIu64 " bytes where the header promises %u maps of %" PRIu64 " bytes from byte %" PRIu64
+             " on; copy it again or %s",
+             f->path, room / f->map_bytes < f->map_count ? "truncated" : "too long", f->bytes, f->map_count,
+             f->map_bytes, f->maps_offset, idse_remake);
     return 0;
   }
   return 1;
@@ -201,12 +205,15 @@ static int check_map(weight_file *f, checker *k, uint32_t number, char *message)
   for (uint64_t at = start, bytes; at < end; at += bytes, before += bytes / 2)
   {
     if ((bytes = check_chunk(f, k, at, end, &crc, message)) == 0) return 0;
-    if (before < pixels) zero |= idse_has_zero(k->chunk.weights, pixels - before < bytes / 2 ? pixels - before : bytes / 2);
-    for (size_t i = 0; f->all_one && i < bytes / 2 && before + i < luma; i++) f->all_one = k->chunk.weights[i] == IDSE_ONE;
+    if (before < pixels)
+      zero |= idse_has_zero(k->chunk.weights, pixels - before < bytes / 2 ? pixels - before : bytes / 2);
+    for (size_t i = 0; f->all_one && i < bytes / 2 && before + i < luma; i++)
+      f->all_one = k->chunk.weights[i] == IDSE_ONE;
   }
   if (!read_at(f, HEADER_BYTES + 4 * (uint64_t)number, wanted, sizeof wanted, message)) return 0;
   if (crc != read_u32(wanted))
-    idse_say(message, "%s: wrong checksum of map %u of %u; copy it again or %s", f->path, number, f->map_count, idse_remake);
+    idse_say(message, "%s: wrong checksum of map %u of %u; copy it again or %s", f->path, number, f->map_count,
+             idse_remake);
   else if (zero)
     idse_say(message, "%s: a pixel weight of map %u is 0, the least is 1; %s", f->path, number, idse_remake);
   else
@@ -220,14 +227,14 @@ static int check_sequence(const weight_file *f, const idse_sequence *s, char *me
   const int64_t            needed = (int64_t)(s->frames - 1) * s->frame_step + 1;
 
   if ((int)f->width != s->width || (int)f->height != s->height)
-    idse_say(message, "%s: weights for %ux%u, the pictures are %dx%d; %s on these pictures", f->path, f->width, f->height,
-             s->width, s->height, idse_remake);
+    idse_say(message, "%s: weights for %ux%u, the pictures are %dx%d; %s on these pictures", f->path, f->width,
+             f->height, s->width, s->height, idse_remake);
   else if (f->chroma_format_idc != s->chroma_format_idc)
     idse_say(message, "%s: weights for %s, the pictures are coded as %s; %s with that chroma format", f->path,
              chroma[f->chroma_format_idc], chroma[s->chroma_format_idc & 3], idse_remake);
   else if ((int64_t)f->frame_count < needed)
-    idse_say(message, "%s: weights for %u frames, %" PRId64 " are needed; code fewer frames or %s for all of them", f->path,
-             f->frame_count, needed, idse_remake);
+    idse_say(message, "%s: weights for %u frames, %" PRId64 " are needed; code fewer frames or %s for all of them",
+             f->path, f->frame_count, needed, idse_remake);
   else
     return 1;
   return 0;
@@ -239,7 +246,8 @@ static int check_file(weight_file *f, checker *k, const idse_sequence *sequence,
   memset(header, 0, sizeof header);
   idse_crc_init(k->table);
   if (!read_at(f, 0, header, f->bytes < HEADER_BYTES ? (size_t)f->bytes : HEADER_BYTES, message) ||
-      !parse_header(f, header, message) || !check_header(f, k, header, message) || !check_sequence(f, sequence, message))
+      !parse_header(f, header, message) || !check_header(f, k, header, message) ||
+      !check_sequence(f, sequence, message))
     return 0;
   f->all_one = 1;
   for (uint32_t n = 0; n < f->map_count; n++)
@@ -247,7 +255,8 @@ static int check_file(weight_file *f, checker *k, const idse_sequence *sequence,
   return 1;
 }
 
-/* Opens a regular file. What is none is not even opened: a pipe would wait for its writer, a device may do something. */
+/* Opens a regular file. What is none is not even opened: a pipe would wait for its writer, a device may do
+ * something. */
 static int open_regular(weight_file *f, const char *path, char *message)
 {
   struct stat status;

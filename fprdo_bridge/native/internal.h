@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What the files of the bridge know of one another; encoders see idse.h and their own adapter's header. The way of a weight:
- * file.c reads it, map.c applies the settings, picture.c uses it in the hot path, encoder.c says which picture has which
- * map. settings.c has defaults, ranges and messages; jm.c and x264.c adapt the hot path to an encoder each.
+ * What the files of the bridge know of one another; encoders see idse.h and their own adapter's header. The way of a
+ * weight: file.c reads it, map.c applies the settings, picture.c uses it in the hot path, encoder.c says which picture
+ * has which map. settings.c has defaults, ranges and messages; jm.c and x264.c adapt the hot path to an encoder each.
  */
 #ifndef FPRDO_INTERNAL_H
 #define FPRDO_INTERNAL_H
@@ -11,17 +11,17 @@
 #include "kernels.h"
 
 enum {
-  MIXED_BITS  = 16, /* fraction bits of means, of tau and while settings are applied */
-  MIXED_ONE   = 1 << MIXED_BITS,
-  WEIGHT_MAX  = 65535,
-  PAD         = 64, /* a plane reaches at least this far beyond the last visible sample: one CTU */
-  CELL        = 4,  /* the smallest block whose mean is asked for: plane.integral counts in blocks of this size */
-  TU_MAX      = 32,
-  TU_ORDERS   = 2, /* IDSE_FREQUENCIES, IDSE_SAMPLES */
+  MIXED_BITS = 16, /* fraction bits of means, of tau and while settings are applied */
+  MIXED_ONE = 1 << MIXED_BITS,
+  WEIGHT_MAX = 65535,
+  PAD = 64, /* a plane reaches at least this far beyond the last visible sample: one CTU */
+  CELL = 4, /* the smallest block whose mean is asked for: plane.integral counts in blocks of this size */
+  TU_MAX = 32,
+  TU_ORDERS = 2, /* IDSE_FREQUENCIES, IDSE_SAMPLES */
   MAX_QP_CLIP = 12,
-  JM_TU_MAX   = 8, /* largest size of idse_jm_errors() */
+  JM_TU_MAX = 8, /* largest size of idse_jm_errors() */
   JM_SLOT_BITS = 5,
-  JM_SLOTS    = 1 << JM_SLOT_BITS
+  JM_SLOTS = 1 << JM_SLOT_BITS
 };
 
 /* ---- settings.c ------------------------------------------------------------------------------------------------- */
@@ -41,11 +41,17 @@ static inline int chroma_shift_y(int chroma_format_idc) { return chroma_format_i
 static inline int component_count(int chroma_format_idc) { return chroma_format_idc == 0 ? 1 : IDSE_MAX_COMP; }
 
 /* Samples of a component that `luma` samples cover; an odd size rounds up. */
-static inline int component_size(int luma, int component, int shift) { return component && shift ? (luma + 1) / 2 : luma; }
+static inline int component_size(int luma, int component, int shift)
+{
+  return component && shift ? (luma + 1) / 2 : luma;
+}
 
 /* Transform `index` is 2^(index + 2) samples wide. */
 static inline int has_shape(int transform_sizes, int index) { return transform_sizes >> (index + 2) & 1; }
-static inline int transform_index(int size) { return size == 4 ? 0 : size == 8 ? 1 : size == 16 ? 2 : size == 32 ? 3 : -1; }
+static inline int transform_index(int size)
+{
+  return size == 4 ? 0 : size == 8 ? 1 : size == 16 ? 2 : size == 32 ? 3 : -1;
+}
 
 static inline int cells(int samples) { return (samples + CELL - 1) / CELL; }
 
@@ -103,7 +109,10 @@ void idse_map_load_shapes(loaded_map *m, const idse_map *map, const weighting *g
 shape_room *idse_room_allocate(const idse_sequence *sequence, int transform_sizes);
 void        idse_room_free(shape_room *room); /* NULL is allowed */
 
-static inline const uint16_t *weights_at(const plane *p, int x, int y) { return p->weight + (size_t)y * p->padded_width + x; }
+static inline const uint16_t *weights_at(const plane *p, int x, int y)
+{
+  return p->weight + (size_t)y * p->padded_width + x;
+}
 
 /* ---- file.c: the weight file (docs/idse-format.md) -------------------------------------------------------------- */
 
@@ -138,8 +147,8 @@ static inline uint64_t read_u64(const uint8_t *p) { return read_u32(p) | (uint64
 
 /* ---- picture.c: the hot path ------------------------------------------------------------------------------------ */
 
-/* Weights of the coefficients of a block. They depend on its place and on nothing else, and an encoder tries the same block
- * many times: each block of a CTU, 64x64 samples of a component, has a slot that keeps them. */
+/* Weights of the coefficients of a block. They depend on its place and on nothing else, and an encoder tries the
+ * same block many times: each block of a CTU, 64x64 samples of a component, has a slot that keeps them. */
 typedef struct tu_weights {
   int     x, y; /* its place; x is -1 while there are none */
   double  mean;
@@ -149,8 +158,8 @@ typedef struct tu_weights {
 /* Where a plane of JM's original picture lies. */
 typedef struct jm_plane {
   uintptr_t start, end;
-  size_t    stride;       /* bytes from row to row of the frame */
-  uint64_t  inverse;      /* 2^32 / stride, rounded up: divisions are dear where every distortion needs one */
+  size_t    stride;  /* bytes from row to row of the frame */
+  uint64_t  inverse; /* 2^32 / stride, rounded up: divisions are dear where every distortion needs one */
   int       sample_bytes;
 } jm_plane;
 
@@ -163,35 +172,35 @@ typedef struct jm_errors {
 
 struct idse_picture {
   idse_encoder        *encoder;
-  idse_picture        *next;      /* in the encoder's list */
+  idse_picture        *next; /* in the encoder's list */
   loaded_map          *map;
-  const plane         *planes;    /* of the map */
-  const idse_kernels  *kernels;   /* for this machine */
+  const plane         *planes;  /* of the map */
+  const idse_kernels  *kernels; /* for this machine */
   idse_settings        settings;
   int                  chroma_format_idc;
-  const idse_provider *provider;  /* whose distortion takes the place of ours, NULL: nobody's */
-  uint32_t             tau_share; /* tau / (1 + tau), MIXED_BITS */
+  const idse_provider *provider;                      /* whose distortion takes the place of ours, NULL: nobody's */
+  uint32_t             tau_share;                     /* tau / (1 + tau), MIXED_BITS */
   uint32_t             qp_threshold[2 * MAX_QP_CLIP]; /* mean weights at which the QP offset changes, descending */
-  tu_weights          *tu_slots[TU_ORDERS][IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* NULL where all coefficients weigh the same */
-  void                *tu_memory; /* of all slots */
-  double               tu_buffer[TU_MAX * TU_MAX];
-  idse_counters        counters;  /* of whoever holds this picture: one thread */
+  tu_weights   *tu_slots[TU_ORDERS][IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* NULL where all coefficients weigh the same */
+  void         *tu_memory;                                           /* of all slots */
+  double        tu_buffer[TU_MAX * TU_MAX];
+  idse_counters counters; /* of whoever holds this picture: one thread */
   /* JM's alone */
-  jm_plane             jm_planes[IDSE_MAX_COMP];
-  int64_t              jm_knee;   /* distortion per sample from which on it is limited */
-  jm_errors            jm_slots[JM_SLOTS]; /* by sample: an encoder tries many modes for a block */
+  jm_plane      jm_planes[IDSE_MAX_COMP];
+  int64_t       jm_knee;            /* distortion per sample from which on it is limited */
+  jm_errors     jm_slots[JM_SLOTS]; /* by sample: an encoder tries many modes for a block */
 };
 
 /* `transform_sizes` as in a weighting. NULL: no memory. */
 idse_picture *idse_picture_allocate(const idse_settings *settings, const idse_sequence *sequence, int transform_sizes);
-void          idse_picture_free(idse_picture *picture);                /* NULL is allowed */
-void          idse_picture_use(idse_picture *picture, loaded_map *m);  /* gives it its weights; m has one user more */
+void          idse_picture_free(idse_picture *picture);               /* NULL is allowed */
+void          idse_picture_use(idse_picture *picture, loaded_map *m); /* gives it its weights; m has one user more */
 
 uint64_t idse_provided_sum(const idse_provider *provider, const idse_block *block);
 
-/* *sum = sum of w * ((original - coded)^2 >> shift) over a block of samples of `type` whose rows lie `row_step` rows of the
- * picture apart, 8 fraction bits; the provider's distortion in its place. Returns 0 and counts as idse_distortion(). All
- * distortions pass through here. */
+/* *sum = sum of w * ((original - coded)^2 >> shift) over a block of samples of `type` whose rows lie `row_step` rows
+ * of the picture apart, 8 fraction bits; the provider's distortion in its place. Returns 0 and counts as
+ * idse_distortion(). All distortions pass through here. */
 ALWAYS_INLINE int weighted_block(idse_picture *picture, const idse_block *block, int type, int row_step, uint64_t *sum)
 {
   const idse_provider *provider = picture->provider;
@@ -213,7 +222,8 @@ ALWAYS_INLINE int weighted_block(idse_picture *picture, const idse_block *block,
 /* The same for blocks that say themselves where they lie and what their samples are. */
 int idse_described_block(idse_picture *picture, const idse_block *block, uint64_t *sum);
 
-/* Mean weight with MIXED_BITS fraction bits. A block that lies in the padding alone takes the nearest visible sample. */
+/* Mean weight with MIXED_BITS fraction bits. A block that lies in the padding alone takes the nearest visible
+ * sample. */
 uint32_t idse_mean_weight(const plane *p, int x, int y, int width, int height);
 
 /* The shape of the block at (x, y); blocks that lie in the padding alone repeat the last one. */

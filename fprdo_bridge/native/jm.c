@@ -16,7 +16,8 @@ static int macroblock_samples(int chroma_format_idc)
   return 256 + (chroma_format_idc ? 512 >> chroma_shift_x(chroma_format_idc) >> chroma_shift_y(chroma_format_idc) : 0);
 }
 
-void idse_jm_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows, int sample_bytes)
+void idse_jm_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows,
+                      int sample_bytes)
 {
   if (picture == NULL || component >= component_count(picture->chroma_format_idc)) return;
   jm_plane *o = &picture->jm_planes[component];
@@ -27,7 +28,8 @@ void idse_jm_original(idse_picture *picture, int component, const void *plane, s
   o->sample_bytes = sample_bytes;
   /* A cost without its fraction is an int; an eighth of its range is left to the rate, and distortion reaches twice the
    * knee. */
-  picture->jm_knee = (INT32_MAX - INT32_MAX / 8) * (int64_t)ROW_ONE / macroblock_samples(picture->chroma_format_idc) / 2;
+  picture->jm_knee =
+      (INT32_MAX - INT32_MAX / 8) * (int64_t)ROW_ONE / macroblock_samples(picture->chroma_format_idc) / 2;
   for (int i = 0; i < JM_SLOTS; i++) picture->jm_slots[i].sample = NULL; /* of the picture before */
 }
 
@@ -126,7 +128,8 @@ NOINLINE static const double *new_errors(idse_picture *picture, const void *samp
   return slot->weighted;
 }
 
-const double *idse_jm_errors(idse_picture *picture, const void *sample, const void *below, int size, const double *plain)
+const double *idse_jm_errors(idse_picture *picture, const void *sample, const void *below, int size,
+                             const double *plain)
 {
   if (picture == NULL || picture->settings.rdoq == 0) return plain;
   jm_errors *slot = &picture->jm_slots[(uint64_t)(uintptr_t)sample * HASH_FACTOR >> (64 - JM_SLOT_BITS)];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The weighted SSE with AVX2. It is compiled in on x86-64 whatever the compiler's target is, and chosen when a picture is
- * made, so that one program runs on every machine. IDSE_PORTABLE leaves it out.
+ * The weighted SSE with AVX2. It is compiled in on x86-64 whatever the compiler's target is, and chosen when a picture
+ * is made, so that one program runs on every machine. IDSE_PORTABLE leaves it out.
  */
 #include "kernels.h"
 
@@ -18,7 +18,8 @@
 
 AVX2_INLINE const void *address(int type, const void *samples, ptrdiff_t i)
 {
-  return type == SAMPLE_U8 ? (const void *)((const uint8_t *)samples + i) : (const void *)((const uint16_t *)samples + i);
+  return type == SAMPLE_U8 ? (const void *)((const uint8_t *)samples + i)
+                           : (const void *)((const uint16_t *)samples + i);
 }
 
 AVX2_INLINE __m128i load8(int type, const void *samples, ptrdiff_t i)
@@ -131,7 +132,8 @@ AVX2_INLINE void add(int type, sums *sum, __m256i a, __m256i b, __m256i w, __m12
 }
 
 /* Columns by 32, 16, 8 and 4; what is left of rows and columns is left to the definition. */
-AVX2_INLINE uint64_t any_sum(int type, const uint16_t *w, ptrdiff_t stride_w, const idse_block *block, int width, int height)
+AVX2_INLINE uint64_t any_sum(int type, const uint16_t *w, ptrdiff_t stride_w, const idse_block *block, int width,
+                             int height)
 {
   const void     *a = block->original, *b = block->coded;
   const ptrdiff_t stride_a = block->original_stride, stride_b = block->coded_stride;
@@ -181,11 +183,16 @@ AVX2_INLINE uint64_t sized_sum(int type, const uint16_t *w, ptrdiff_t stride_w, 
   if (block->width != block->height) return other_sum(type, w, stride_w, block);
   switch (block->width)
   {
-  case 4: return any_sum(type, w, stride_w, block, 4, 4);
-  case 8: return any_sum(type, w, stride_w, block, 8, 8);
-  case 16: return any_sum(type, w, stride_w, block, 16, 16);
-  case 32: return any_sum(type, w, stride_w, block, 32, 32);
-  default: return other_sum(type, w, stride_w, block);
+  case 4:
+    return any_sum(type, w, stride_w, block, 4, 4);
+  case 8:
+    return any_sum(type, w, stride_w, block, 8, 8);
+  case 16:
+    return any_sum(type, w, stride_w, block, 16, 16);
+  case 32:
+    return any_sum(type, w, stride_w, block, 32, 32);
+  default:
+    return other_sum(type, w, stride_w, block);
   }
 }
 

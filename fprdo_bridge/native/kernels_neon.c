@@ -9,8 +9,8 @@
 #include <arm_neon.h>
 #include <string.h>
 
-/* Eight samples or weights of 16 bits each: from one row, and from two rows of 4. 8-bit samples are widened, signed ones
- * keep their bits. */
+/* Eight samples or weights of 16 bits each: from one row, and from two rows of 4. 8-bit samples are widened, signed
+ * ones keep their bits. */
 
 ALWAYS_INLINE uint16x8_t row_of_8(int type, const void *s, ptrdiff_t i)
 {
@@ -20,7 +20,8 @@ ALWAYS_INLINE uint16x8_t row_of_8(int type, const void *s, ptrdiff_t i)
 ALWAYS_INLINE uint16x8_t rows_of_4(int type, const void *s, ptrdiff_t stride, ptrdiff_t i)
 {
   uint8_t eight[8];
-  if (type != SAMPLE_U8) return vcombine_u16(vld1_u16((const uint16_t *)s + i), vld1_u16((const uint16_t *)s + i + stride));
+  if (type != SAMPLE_U8)
+    return vcombine_u16(vld1_u16((const uint16_t *)s + i), vld1_u16((const uint16_t *)s + i + stride));
   memcpy(eight, (const uint8_t *)s + i, 4);
   memcpy(eight + 4, (const uint8_t *)s + i + stride, 4);
   return vmovl_u8(vld1_u8(eight));
@@ -63,8 +64,9 @@ ALWAYS_INLINE uint64_t neon_sum(int type, const uint16_t *w, ptrdiff_t stride_w,
   if (x + 4 <= width)
   {
     for (y = 0; y + 2 <= height; y += 2)
-      sum = add(type, sum, rows_of_4(type, a, stride_a, y * stride_a + x), rows_of_4(type, b, stride_b, y * stride_b + x),
-                rows_of_4(SAMPLE_U16, w, stride_w, y * stride_w + x), shift);
+      sum =
+          add(type, sum, rows_of_4(type, a, stride_a, y * stride_a + x), rows_of_4(type, b, stride_b, y * stride_b + x),
+              rows_of_4(SAMPLE_U16, w, stride_w, y * stride_w + x), shift);
     rest += weighted_sum(type, w, stride_w, block, x, x + 4, (int)y, height);
     x += 4;
   }

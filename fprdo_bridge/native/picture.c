@@ -9,8 +9,8 @@
 #include <string.h>
 
 enum {
-  CTU_BITS   = 6,
-  CTU        = 1 << CTU_BITS,
+  CTU_BITS = 6,
+  CTU = 1 << CTU_BITS,
   LIMIT_BITS = 10 /* fraction bits in idse_limited() */
 };
 
@@ -104,11 +104,13 @@ const uint16_t *idse_block_shape(const plane *p, int index, int x, int y, ptrdif
 {
   const int size = 4 << index, columns = (p->width + size - 1) / size, rows = (p->height + size - 1) / size;
   *stride = (ptrdiff_t)columns * size;
-  return p->shape[index] + min_int(y / size, rows - 1) * *stride * size + (ptrdiff_t)min_int(x / size, columns - 1) * size;
+  return p->shape[index] + min_int(y / size, rows - 1) * *stride * size +
+         (ptrdiff_t)min_int(x / size, columns - 1) * size;
 }
 
-/* Of every frequency of the block at (x, y). The mean holds (level + tau) / (1 + tau); only the level part has a shape.
- * Level and shape have at most 40 bits together, so that every operation here is exact and no compiler can make it differ. */
+/* Of every frequency of the block at (x, y). The mean holds (level + tau) / (1 + tau); only the level part has a
+ * shape. Level and shape have at most 40 bits together, so that every operation here is exact and no compiler can
+ * make it differ. */
 static void frequency_weights(const idse_picture *picture, const plane *p, int index, int x, int y, uint32_t mean,
                               double *weights)
 {
@@ -140,7 +142,8 @@ NOINLINE static const double *equal_weights(idse_picture *picture, const plane *
 }
 
 /* What the block's order and transform size make of its weights. */
-NOINLINE static void fill_slot(const idse_picture *picture, const plane *p, int order, int index, int x, int y, tu_weights *slot)
+NOINLINE static void fill_slot(const idse_picture *picture, const plane *p, int order, int index, int x, int y,
+                               tu_weights *slot)
 {
   const uint32_t mean = idse_mean_weight(p, x, y, 4 << index, 4 << index);
   slot->x = x;
@@ -182,7 +185,7 @@ int idse_offset_of_mean(const idse_picture *picture, uint32_t mean)
 
 int idse_count_qp_offset(idse_picture *picture, int component, int x, int y, int width, int height)
 {
-  const int      offset = idse_offset_of_mean(picture, idse_mean_weight(&picture->planes[component], x, y, width, height));
+  const int offset = idse_offset_of_mean(picture, idse_mean_weight(&picture->planes[component], x, y, width, height));
   idse_counters *c = &picture->counters;
   c->qp_offset_min = c->qp_groups ? min_int(c->qp_offset_min, offset) : offset;
   c->qp_offset_max = c->qp_groups ? max_int(c->qp_offset_max, offset) : offset;
@@ -233,7 +236,8 @@ static void forget_slots(idse_picture *picture)
   for (int order = 0; order < TU_ORDERS; order++)
     for (int c = 0; c < IDSE_MAX_COMP; c++)
       for (int t = 0; t < IDSE_TRANSFORMS; t++)
-        for (int i = 0; picture->tu_slots[order][c][t] != NULL && i < slots_of(t); i++) picture->tu_slots[order][c][t][i].x = -1;
+        for (int i = 0; picture->tu_slots[order][c][t] != NULL && i < slots_of(t); i++)
+          picture->tu_slots[order][c][t][i].x = -1;
 }
 
 void idse_picture_free(idse_picture *picture)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Time of the weighted SSE and of the plain one, per block size and sample type; see weighted_sse.py. The plain SSE is the
- * loop that everybody writes, which the compiler turns into vector code for the same processor.
+ * Time of the weighted SSE and of the plain one, per block size and sample type; see weighted_sse.py. The plain SSE is
+ * the loop that everybody writes, which the compiler turns into vector code for the same processor.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "kernels.h"

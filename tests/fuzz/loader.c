@@ -4,9 +4,9 @@
  *
  *     WIDTH HEIGHT CHROMA_FORMAT_IDC FRAMES RDOQ POWER CUT PATH
  *
- * CUT: the length that the file is cut to once it is open, -1 to leave it. A line of standard output answers: `refused` or
- * `opened` or, if a map could not be had later, `failed`, and the message. With an argument, the program reads beyond its
- * memory, which shows whether a sanitizer looks on.
+ * CUT: the length that the file is cut to once it is open, -1 to leave it. A line of standard output answers: `refused`
+ * or `opened` or, if a map could not be had later, `failed`, and the message. With an argument, the program reads
+ * beyond its memory, which shows whether a sanitizer looks on.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "idse.h"
@@ -50,7 +50,8 @@ static double use(idse_picture *picture, const idse_sequence *sequence)
           idse_x264_coefficient_weights(picture, c, from_x, from_y, size, size, size, size < 8 ? 4 : 8, places,
                                         size < 8 ? 16 : 64, 65536, weights);
           if (size <= 8)
-            sum += *idse_jm_errors(picture, original + from_y * FAR + from_x, original + (from_y + 1) * FAR + from_x, size, plain);
+            sum += *idse_jm_errors(picture, original + from_y * FAR + from_x, original + (from_y + 1) * FAR + from_x,
+                                   size, plain);
           sum += weights[0] + idse_qp_offset(picture, x, y, size, size) + idse_mean(picture, c, x, y, size, size);
         }
   }
