@@ -3,6 +3,7 @@
 The declarations are read from the headers between their C++ guards, so there is one list of them.
 """
 
+import re
 from pathlib import Path
 
 from cffi import FFI
@@ -12,8 +13,11 @@ HEADERS = ("idse.h", "jm.h", "x264.h")
 
 
 def declarations(header: str) -> str:
-    """The part of a header that cffi parses: everything between its C++ guards."""
+    """The part of a header that cffi parses: everything between its C++ guards, with the fields of the settings."""
     body = header.split('extern "C" {\n#endif\n', 1)[1].split("#ifdef __cplusplus", 1)[0]
+    settings = re.findall(r"^IDSE_SETTING\((\w+), (\w+),", (HERE / "settings.inc").read_text(), re.MULTILINE)
+    fields = "".join(f"  {kind} {name};\n" for kind, name in settings)
+    body = re.sub(r'#define IDSE_SETTING\(.*\n#include "settings.inc"\n', fields, body)
     return body.replace("FILE *out", "void *out")
 
 
@@ -33,7 +37,7 @@ ffibuilder.set_source(
     "fprdo_bridge.native._idse",
     "".join(f'#include "{name}"\n' for name in HEADERS),
     sources=sorted(f"fprdo_bridge/native/{path.name}" for path in HERE.glob("[!_]*.c")),
-    depends=sorted(f"fprdo_bridge/native/{path.name}" for path in HERE.glob("[!_]*.h")),
+    depends=sorted(f"fprdo_bridge/native/{path.name}" for path in HERE.glob("[!_]*.[hi]*")),
     include_dirs=["fprdo_bridge/native"],
     extra_compile_args=["-O3", "-std=c99"],
 )

@@ -46,16 +46,11 @@ enum {
 /* Versions of the weighted SSE, all of the same result; see idse_use_kernels(). */
 enum { IDSE_SCALAR = 0, IDSE_AVX2 = 1, IDSE_NEON = 2 };
 
-/* What the weights are allowed to change; idse_settings_default() fills it. */
+/* What the weights are allowed to change, one field for each line of settings.inc, which says what it does and what its
+ * default is; idse_settings_default() fills it. `decisions` is a mask of IDSE_INTRA ... IDSE_CHROMA. */
 typedef struct idse_settings {
-  double tau;         /* weight of plain SSE mixed in: w' = (w + tau) / (1 + tau), 0 to 1000 */
-  double power;       /* w' = w^power before everything else, renormalised to mean 1; above 0, up to 1 */
-  double clip;        /* largest weight before tau is mixed in, as a multiple of the mean; 0: no limit */
-  int    rdoq;        /* 0: off, 1: mean weight of the TU, 2: one weight per coefficient where the map has them */
-  int    qp_map;      /* 1: every quantisation group gets QP offset round(-3 log2(mean weight)) */
-  int    qp_map_clip; /* largest absolute QP offset, 0 to 12 */
-  int    sao;         /* 1: SAO decides with lambda / mean weight of the CTU */
-  int    decisions;   /* mask of IDSE_INTRA ... IDSE_CHROMA */
+#define IDSE_SETTING(type, field, initial, valid, allowed, name) type field;
+#include "settings.inc"
 } idse_settings;
 
 /* What the encoder is about to code. */

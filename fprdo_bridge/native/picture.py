@@ -13,9 +13,9 @@ import numpy as np
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.native._idse import ffi as _ffi
 from fprdo_bridge.native._idse import lib as _lib
+from fprdo_bridge.settings import SETTINGS, IdseOptions
 
 if TYPE_CHECKING:
-    from fprdo_bridge.encoders.job import IdseOptions
     from fprdo_bridge.video.formats import VideoFormat
 
 ONE = _lib.IDSE_ONE
@@ -67,10 +67,8 @@ class WeightedPicture:
                     weight_map.shape[component][_SIZES.index(size)] = keep[-1]
                 else:
                     weight_map.pixel[component] = keep[-1]
-        settings = _ffi.new("idse_settings *", {
-            "tau": options.tau, "power": options.power, "clip": options.clip, "rdoq": options.rdoq,
-            "qp_map": options.qp_map, "qp_map_clip": options.qp_map_clip, "sao": options.sao,
-            "decisions": options.decisions})
+        settings = _ffi.new(
+            "idse_settings *", {setting.name: getattr(options, setting.name) for setting in SETTINGS})
         sequence = _ffi.new("idse_sequence *", {
             "width": fmt.width, "height": fmt.height, "coded_width": fmt.width, "coded_height": fmt.height,
             "chroma_format_idc": fmt.chroma_format_idc, "frames": 1, "frame_step": 1})

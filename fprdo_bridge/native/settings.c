@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Defaults and ranges of the run-time settings, and messages.
+ * Defaults and ranges of the run-time settings (settings.inc), and messages.
  */
 #include "internal.h"
 
@@ -23,36 +23,23 @@ void idse_say_no_memory(const idse_sequence *sequence, char *message)
 
 void idse_settings_default(idse_settings *settings)
 {
-  settings->tau = 0.15;
-  settings->power = 1.0;
-  settings->clip = 0.0;
-  settings->rdoq = 2;
-  settings->qp_map = 1;
-  settings->qp_map_clip = 6;
-  settings->sao = 1;
-  settings->decisions = IDSE_ALL;
+#define IDSE_SETTING(type, field, initial, valid, allowed, name) settings->field = initial;
+#include "settings.inc"
 }
 
-static int check_int(const char *name, int value, int low, int high, char *message)
+static int refused(const char *name, double value, const char *allowed, char *message)
 {
-  if (value >= low && value <= high) return 1;
-  idse_say(message, "%s is %d; give a value from %d to %d", name, value, low, high);
+  idse_say(message, "%s is %.10g; %s", name, value, allowed);
   return 0;
 }
 
-int idse_settings_check(const idse_settings *s, char *message)
+int idse_settings_check(const idse_settings *settings, char *message)
 {
-  /* Written so that a NaN fails. */
-  if (!(s->tau >= 0 && s->tau <= 1000))
-    idse_say(message, "IDSETau is %g; give a value from 0 to 1000", s->tau);
-  else if (!(s->power > 0 && s->power <= 1))
-    idse_say(message, "IDSEPower is %g; give a value above 0 and up to 1", s->power);
-  else if (!(s->clip == 0 || (s->clip >= 1 && s->clip <= 255)))
-    idse_say(message, "IDSEClip is %g; give 0 for no limit, or a value from 1 to 255", s->clip);
-  else
-    return check_int("IDSERdoq", s->rdoq, 0, 2, message) && check_int("IDSEQpMap", s->qp_map, 0, 1, message) &&
-           check_int("IDSEQpMapClip", s->qp_map_clip, 0, MAX_QP_CLIP, message) &&
-           check_int("IDSESao", s->sao, 0, 1, message) &&
-           check_int("IDSEDecisions", s->decisions, 0, IDSE_ALL, message);
-  return 0;
+#define IDSE_SETTING(type, field, initial, valid, allowed, name)                                                       \
+  {                                                                                                                    \
+    const type value = settings->field;                                                                                \
+    if (!(valid)) return refused(name, value, allowed, message);                                                       \
+  }
+#include "settings.inc"
+  return 1;
 }

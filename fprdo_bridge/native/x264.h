@@ -11,6 +11,10 @@
 extern "C" {
 #endif
 
+/* Sets the field of an option, such as "idse-tau", to what `text` says. 0, with one line in `message`
+ * (IDSE_MESSAGE_BYTES), if that is no number or out of the option's range. */
+int idse_x264_set(idse_settings *settings, const char *option, const char *text, char *message);
+
 /* 2^(qp_offset / 3) with 16 fraction bits, for -12 to 12: what lambda is multiplied by where QP is raised by qp_offset.
  *
  * For encoders whose lambda follows the QP of the block. With weights w, offset o and the slice's lambda L a
