@@ -112,12 +112,12 @@ RECIPES = {
         name="hm", title="HM", revision=1,
         # HM compiles with -Werror; gcc 12 reports these two where there is nothing wrong.
         flags=("-Wno-error=array-bounds", "-Wno-error=maybe-uninitialized"),
-        native="source/Lib/TLibCommon",
+        native="source/Lib/TLibCommon/idse",
         patched={"encoder": "TAppEncoder", "library": "fprdo-hm.so"},
         stock={"stock_encoder": "TAppEncoder", "stock_decoder": "TAppDecoder"},
         config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake),
     "x264": Recipe(
-        name="x264", title="x264", revision=1, flags=(), native="common",
+        name="x264", title="x264", revision=1, flags=(), native="common/idse",
         patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
         config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine,
         needs=("make", "bash"), optional=True),
@@ -125,7 +125,7 @@ RECIPES = {
         name="jm", title="JM", revision=1,
         # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
         flags=("-Wno-error=use-after-free",),
-        native="source/app/lencod",
+        native="source/app/lencod/idse",
         patched={"encoder": "lencod", "library": "fprdo-jm.so"},
         stock={"stock_encoder": "lencod", "stock_decoder": "ldecod"},
         config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake, optional=True),

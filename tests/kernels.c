@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The best kernels of this machine against the scalar ones, on random blocks: for machines that Python does not run on, an
- * emulated AArch64 for one (test_weighted_sse.py). Exit status 1 if any differ, or if there are none but the scalar ones.
+ * The best kernels of this machine against the scalar ones, on random blocks: for machines that Python does not run on,
+ * an emulated AArch64 for one (test_weighted_sse.py). Exit status 1 if any differ, or if there are none but the scalar
+ * ones.
  */
-#include "weighted_sse.h"
+#include "kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { SIDE = 128, BLOCKS = 5000 };
-static uint16_t weights[SIDE * SIDE], one[SIDE * SIDE], other[SIDE * SIDE];
+static uint16_t weights[SIDE * SIDE];
+static uint32_t one[SIDE * SIDE], other[SIDE * SIDE]; /* of samples of any type */
 
 /* Any number, but often the least or the largest. */
 static uint16_t draw(void) { return (uint16_t)(rand() % 3 ? rand() : rand() % 2 ? 65535 : 0); }
@@ -17,28 +19,32 @@ static uint16_t draw(void) { return (uint16_t)(rand() % 3 ? rand() : rand() % 2 
 int main(void)
 {
   static const int    widths[] = { 1, 2, 3, 4, 5, 6, 8, 12, 16, 20, 24, 32, 48, 64 };
-  const weighted_sse *best = best_kernels(), *scalar = &scalar_kernels;
+  const idse_kernels *best = idse_best_kernels();
+  uint16_t           *samples[2] = { (uint16_t *)one, (uint16_t *)other };
   int                 different = 0;
   for (int i = 0; i < BLOCKS; i++)
   {
     for (int k = 0; k < 512; k++)
     {
       weights[rand() % (SIDE * SIDE)] = draw();
-      one[rand() % (SIDE * SIDE)] = draw();
-      other[rand() % (SIDE * SIDE)] = (uint16_t)(draw() % (k % 2 ? 256 : 65536));
+      samples[0][rand() % (SIDE * SIDE)] = draw();
+      samples[1][rand() % (SIDE * SIDE)] = (uint16_t)(draw() % (k % 2 ? 256 : 65536));
     }
-    const int width = widths[rand() % 14], height = 1 + rand() % 64, shift = rand() % 3 ? 0 : rand() % 17;
     const int at = rand() % (SIDE - 64) * SIDE + rand() % (SIDE - 64);
-    const uint16_t *w = weights + at, *a = one + at, *b = other + at;
-    const int16_t  *sa = (const int16_t *)a, *sb = (const int16_t *)b;
-    const uint8_t  *ba = (const uint8_t *)a, *bb = (const uint8_t *)b;
-    different += best->block_s16(w, SIDE, sa, SIDE, sb, SIDE, width, height, shift) !=
-                 scalar->block_s16(w, SIDE, sa, SIDE, sb, SIDE, width, height, shift);
-    different += best->block_u16(w, SIDE, a, SIDE, b, SIDE, width, height) !=
-                 scalar->block_u16(w, SIDE, a, SIDE, b, SIDE, width, height);
-    different += best->block_u8(w, SIDE, ba, SIDE, bb, SIDE, width, height) !=
-                 scalar->block_u8(w, SIDE, ba, SIDE, bb, SIDE, width, height);
+    for (int type = 0; type < SAMPLE_TYPES; type++)
+    {
+      const int        bytes = type == SAMPLE_U8 ? 1 : type == SAMPLE_S32 ? 4 : 2;
+      const idse_block block = { .width = widths[rand() % 14],
+                                 .height = 1 + rand() % 64,
+                                 .shift = rand() % 3 ? 0 : rand() % 17,
+                                 .original = (const char *)one + at * bytes,
+                                 .original_stride = SIDE,
+                                 .coded = (const char *)other + at * bytes,
+                                 .coded_stride = SIDE };
+      different +=
+          best->sum[type](weights + at, SIDE, &block) != idse_scalar_kernels.sum[type](weights + at, SIDE, &block);
+    }
   }
-  printf("%d of %d differ\n", different, 3 * BLOCKS);
-  return different != 0 || best == scalar;
+  printf("%d of %d differ\n", different, SAMPLE_TYPES * BLOCKS);
+  return different != 0 || best == &idse_scalar_kernels;
 }

@@ -3,6 +3,8 @@
 import math
 import os
 import struct
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -267,3 +269,39 @@ def test_mutated_files_are_read_or_refused(tmp_path, seed):
             refused += 1
             assert str(error).startswith(str(path)) and "\n" not in str(error)
     assert 300 < refused < 400
+
+
+@pytest.mark.parametrize("place", [0, 29, 30, 38, 39, 47], ids=["first of Y", "last", "of Cb", "last", "of Cr", "last"])
+def test_a_pixel_weight_of_zero_is_refused(tmp_path, place):
+    """By the reader, with a checksum that fits, and by the writer of a record."""
+    path = tmp_path / "a.idse"
+    write_random(path)
+    data = bytearray(path.read_bytes())
+    map_bytes, offset = struct.unpack_from("<QQ", data, 40)
+    struct.pack_into("<H", data, offset + map_bytes + 2 * place, 0)
+    struct.pack_into("<I", data, 100, zlib.crc32(data[offset + map_bytes : offset + 2 * map_bytes]))
+    path.write_bytes(with_header(bytes(data), 8, "H", 1))
+    with IdseFile(path) as file:
+        record = file.record(0)
+        for call in (file.record, file.raw_map, file.map, lambda index: file.verify()):
+            with pytest.raises(FprdoError, match=r"damaged .*, a pixel weight of map 1 is 0, the least is 1: "):
+                call(1)
+    values = record.values.copy()
+    values[place] = 0
+    with pytest.raises(FprdoError, match=r"b\.idse: map 0: a pixel weight is 0, the least is 1: raise it"):
+        write_idse(tmp_path / "b.idse", [replace(record, values=values)], FMT, frame_count=1, transform_sizes=(4,))
+    assert not (tmp_path / "b.idse").exists()
+    values[place] = 1
+    write_idse(tmp_path / "b.idse", [replace(record, values=values)], FMT, frame_count=1, transform_sizes=(4,))
+
+
+def test_a_shape_weight_of_zero_is_right(tmp_path):
+    path = tmp_path / "a.idse"
+    write_random(path)
+    with IdseFile(path) as file:
+        record = file.record(0)
+    values = record.values.copy()
+    values[48:64] = 0  # a block of Y
+    write_idse(path, [replace(record, values=values)], FMT, frame_count=1, transform_sizes=(4,))
+    with IdseFile(path) as file:
+        assert not file.raw_map(0)[1][4][0].ravel()[:16].any()

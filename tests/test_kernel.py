@@ -1,9 +1,11 @@
 """The kernel that the encoders run, against integer and floating-point references of what idse.h promises."""
 
 import math
+import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,8 +37,9 @@ def of_sum(values: np.ndarray, total: int) -> np.ndarray:
 
 
 def exact_plane(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Weights of mean exactly 1.0 over four decades, zeros too: the kernel's normalisation leaves them as they are."""
-    return of_sum(np.exp(rng.normal(0, 2, shape)), ONE * shape[0] * shape[1]).clip(0, 65535).astype(np.uint16)
+    """Weights of mean exactly 1.0 over four decades, from 1 on: the kernel's normalisation leaves them as they are."""
+    above_one = of_sum(np.exp(rng.normal(0, 2, shape)), (ONE - 1) * shape[0] * shape[1])
+    return (1 + above_one).clip(1, 65535).astype(np.uint16)
 
 
 def is_exact(plane: np.ndarray) -> bool:
@@ -64,6 +67,13 @@ def padded(plane: np.ndarray) -> np.ndarray:
     """The plane as blocks of a padded picture see it, up to the end of the last CTU."""
     rows, columns = plane.shape
     return np.pad(plane, ((0, -rows % 64), (0, -columns % 64)), mode="edge")
+
+
+def sse(picture: WeightedPicture, component: int, x: int, y: int, a: np.ndarray, b: np.ndarray, shift: int = 0) -> int:
+    """The weighted distortion of a block in an intra decision."""
+    found = picture.distortion(picture.block(INTRA, component, x, y, a, b, shift))
+    assert found is not None
+    return found
 
 
 def read_weights(picture: WeightedPicture, component: int, shape: tuple[int, int]) -> np.ndarray:
@@ -101,25 +111,26 @@ def test_sse(block, sample, depth, extreme, shift, extra, seed):
     a, b = (fill().astype(sample)[:, :width + more] for more in extra)
     a, b = (np.ascontiguousarray(array)[:, :width] for array in (a, b))  # strides of their own, odd ones too
 
-    weight = np.maximum(padded(planes[component])[y:y + height, x:x + width], 1)
+    weight = padded(planes[component])[y:y + height, x:x + width]
     error = a.astype(object) - b.astype(object)  # Python's integers
     expected = int((weight.astype(object) * (error ** 2 // 2 ** shift)).sum()) // ONE
-    assert WeightedPicture(planes, {}, fmt, PLAIN).sse(component, x, y, a, b, shift) == expected
+    assert sse(WeightedPicture(planes, {}, fmt, PLAIN), component, x, y, a, b, shift) == expected
 
 
 @pytest.mark.parametrize("sample", [np.int16, np.int32])
 def test_sse_at_the_limits(sample):
-    """A 64x64 block of the largest weight and the largest difference: 4096 * 65535 * 65535^2 / 256."""
-    fmt = VideoFormat(1024, 1024, "400")
-    plane = np.zeros(fmt.plane_shapes[0], np.uint16)
+    """A 64x64 block of the largest weight and the largest difference: 4096 * 65535 * 65535^2 / 256; and of the least."""
+    fmt = VideoFormat(2048, 1024, "400")
+    plane = np.full(fmt.plane_shapes[0], 128, np.uint16)
     plane[64:128, 128:192] = 65535
-    plane[:4, :] = 1  # 4096 * 65535 + 4096 * 1 is a mean of exactly 1.0
+    plane[:64, :64] = 1
+    plane[-512:] = 129  # a mean of exactly 1.0
     assert is_exact(plane)
     picture = WeightedPicture((plane,), {}, fmt, PLAIN)
     a, b = np.full((64, 64), 32767, sample), np.full((64, 64), -32768, sample)
-    assert picture.sse(0, 128, 64, a, b) == 4503393472086000 == 4096 * 65535 * 65535 ** 2 // 256
-    assert picture.sse(0, 128, 64, b, a) == picture.sse(0, 128, 64, a, b)
-    assert picture.sse(0, 0, 0, a, b) == 4096 * 65535 ** 2 // 256  # no weight is below 1/256
+    assert sse(picture, 0, 128, 64, a, b) == 4503393472086000 == 4096 * 65535 * 65535 ** 2 // 256
+    assert sse(picture, 0, 128, 64, b, a) == sse(picture, 0, 128, 64, a, b)
+    assert sse(picture, 0, 0, 0, a, b) == 4096 * 65535 ** 2 // 256
     assert picture.mean(0, 128, 64, 64, 64) == 65535 / 256
 
 
@@ -140,7 +151,7 @@ def test_sse_literals(size, sample):
     plane = np.where(np.add.outer(np.arange(64), np.arange(64)) % 2, 384, 128).astype(np.uint16)
     picture = WeightedPicture((plane,), {}, fmt, PLAIN)
     a, b = pattern(size, size, 37, 256).astype(sample), pattern(size, size, 11, 239).astype(sample)
-    assert (picture.sse(0, 0, 0, a, b), picture.sse(0, 0, 0, a, b, 4)) == LITERALS[size]
+    assert (sse(picture, 0, 0, 0, a, b), sse(picture, 0, 0, 0, a, b, 4)) == LITERALS[size]
 
 
 @settings(max_examples=60, deadline=None)
@@ -155,7 +166,7 @@ def test_weight_one_is_plain_sse(block, tau, power, clip, shift, seed):
     picture = WeightedPicture(flat(fmt), shapes, fmt, IdseOptions(tau, power, clip))
     a, b = rng.integers(0, 1024, (2, height, width)).astype(np.int16)
     plain = sum((int(p) - int(q)) ** 2 >> shift for p, q in zip(a.ravel(), b.ravel()))
-    assert picture.sse(component, x, y, a, b, shift) == plain
+    assert sse(picture, component, x, y, a, b, shift) == plain
     assert picture.mean(component, x, y, width, height) == 1.0
     assert picture.qp_offset(x, y, width, height) == 0
     for order in (FREQUENCIES, SAMPLES, UNORDERED):
@@ -174,7 +185,7 @@ def test_mean_of_the_visible_part(block, seed):
     rng = np.random.default_rng(seed)
     planes = tuple(exact_plane(rng, shape) for shape in fmt.plane_shapes)
     assume(all(map(is_exact, planes)))
-    plane = np.maximum(planes[component], 1).astype(np.int64)
+    plane = planes[component].astype(np.int64)
     visible = plane[y:y + height, x:x + width]
     if not visible.size:  # in the padding: the nearest samples
         rows, columns = plane.shape
@@ -248,9 +259,18 @@ def test_settings_literals():
     assert weights(power=0.5, clip=1.0, tau=0.5) == [196, 242, 293, 293]  # 196.27 242.22 292.75
 
 
-def test_all_weights_zero_is_no_preference():
+def test_the_least_weight_everywhere_is_no_preference():
     fmt = VideoFormat(16, 16)
-    assert (read_weights(WeightedPicture(flat(fmt, 0), {}, fmt, PLAIN), 0, (16, 16)) == 1).all()
+    assert (read_weights(WeightedPicture(flat(fmt, 1), {}, fmt, PLAIN), 0, (16, 16)) == 1).all()
+
+
+@pytest.mark.parametrize("component", [0, 1, 2])
+def test_a_weight_of_zero_is_none(component):
+    fmt = VideoFormat(40, 24)
+    planes = flat(fmt)
+    planes[component][-1, -1] = 0
+    with pytest.raises(FprdoError, match=f"a pixel weight of component {component} is 0, the least is 1"):
+        WeightedPicture(planes, {}, fmt, PLAIN)
 
 
 @pytest.mark.parametrize("name, value, message", [
@@ -417,7 +437,7 @@ def test_tu_weights_by_order_and_mode(size, seed):
         weights, mean = full.tu_weights(component, x, y, size, UNORDERED)
         assert (weights == mean).all()
         weights, mean = full.tu_weights(component, x, y, size, SAMPLES)
-        visible = np.maximum(padded(planes[component])[y:y + size, x:x + size], 1) / ONE
+        visible = padded(planes[component])[y:y + size, x:x + size] / ONE
         assert (weights == visible).all()
         shape, _ = full.tu_weights(component, x, y, size, FREQUENCIES)
         assert not (shape == mean).all()
@@ -448,6 +468,14 @@ def test_tu_weights_in_the_padding_repeat_the_last_block():
 
 # ---- decisions ---------------------------------------------------------------------------------------------------
 
+def decides(picture: WeightedPicture, decision: int, component: int) -> bool:
+    """Whether the distortion of a block is weighted, which is plain SSE where all weights are 1.0."""
+    a, b = np.full((4, 4), 3, np.int16), np.full((4, 4), 1, np.int16)
+    found = picture.distortion(picture.block(decision, component, 4, 4, a, b))
+    assert found in (None, 64)
+    return found is not None
+
+
 @pytest.mark.parametrize("mask", range(32))
 def test_decisions(mask):
     fmt = VideoFormat(8, 8)
@@ -455,27 +483,41 @@ def test_decisions(mask):
     for decision in (INTRA, SKIP, RESIDUAL, INTER):
         for component in range(3):
             expected = bool(mask & decision) and (component == 0 or bool(mask & CHROMA))
-            assert picture.decides(decision, component) == expected
+            assert decides(picture, decision, component) == expected
     weighted = bin(mask & 15).count("1") * (3 if mask & CHROMA else 1)
     counters = picture.counters()
     assert (counters["weighted"], counters["masked"], counters["unweighted"]) == (weighted, 12 - weighted, 0)
 
 
-def test_a_decision_without_a_position_is_counted():
-    fmt = VideoFormat(8, 8)
+@pytest.mark.parametrize("fields", [
+    dict(decision=0), dict(decision=0, component=2), dict(x=-1), dict(y=-1), dict(x=121), dict(y=61), dict(width=1000),
+    dict(height=1000), dict(sample_bytes=4, is_signed=0), dict(sample_bytes=1, is_signed=1), dict(sample_bytes=3),
+    dict(sample_bytes=8, is_signed=1)], ids=str)
+def test_a_block_that_says_too_little_is_counted(fields):
+    """No decision, a place that is not in the picture, samples of no known type: a hole in a patch, and no weights."""
+    fmt = VideoFormat(100, 50, "444")
     picture = WeightedPicture(flat(fmt), {}, fmt, IdseOptions())
-    assert not picture.decides(0, 0) and not picture.decides(0, 2)
-    assert picture.counters()["unweighted"] == 2 and picture.counters()["weighted"] == 0
+    samples = np.zeros((4, 8), np.int16)
+    block = picture.block(INTRA, 0, 120, 60, samples, samples)
+    assert picture.distortion(block) == 0  # the last one of the padding
+    for name, value in fields.items():
+        setattr(block, name, value)
+    assert picture.distortion(block) is None and picture.scaled_distortion(block, 65536) is None
+    counters = picture.counters()
+    assert (counters["unweighted"], counters["weighted"]) == (2, 1)
 
 
 def test_no_picture_no_weights():
     assert lib.idse_rdoq(ffi.NULL) == lib.idse_sao(ffi.NULL) == lib.idse_qp_offset(ffi.NULL, 0, 0, 8, 8) == 0
+    block, found = ffi.new("idse_block *", {"decision": INTRA}), ffi.new("uint64_t *", 7)
+    assert not lib.idse_distortion(ffi.NULL, block, found) and not lib.idse_x264_distortion(ffi.NULL, block, 65536, found)
+    assert not lib.idse_jm_distortion(ffi.NULL, block, ffi.new("int64_t *")) and found[0] == 7
 
 
 def test_pictures_do_not_see_each_other():
     fmt = VideoFormat(8, 8, "400")
     one, other = (WeightedPicture(flat(fmt), {}, fmt, IdseOptions(sao=sao)) for sao in (True, False))
-    one.decides(INTRA, 0)
+    decides(one, INTRA, 0)
     assert (one.counters()["weighted"], other.counters()["weighted"]) == (1, 0)
     assert (lib.idse_sao(one._picture), lib.idse_sao(other._picture)) == (1, 0)
 
@@ -491,15 +533,20 @@ def sequence(fmt: VideoFormat, frames: int, step: int = 1) -> object:
                                            frames=frames, frame_step=step))
 
 
-def open_encoder(path: Path, fmt: VideoFormat = CLIP, frames: int = 1, step: int = 1, **options) -> object | str:
+def open_encoder(path: Path | str, fmt: VideoFormat = CLIP, frames: int = 1, step: int = 1, provider=ffi.NULL,
+                 **options) -> object | str:
     """An open handle, or the message why there is none."""
     chosen = ffi.new("idse_settings *", {**default_settings(), **options})
     message = ffi.new("char[]", lib.IDSE_MESSAGE_BYTES)
-    handle = lib.idse_encoder_open(str(path).encode(), chosen, sequence(fmt, frames, step), message)
+    handle = lib.idse_encoder_open(os.fsencode(path), chosen, sequence(fmt, frames, step), provider, message)
     if handle == ffi.NULL:
         return ffi.string(message).decode()
     assert ffi.string(message) == b""
     return ffi.gc(handle, lib.idse_encoder_close)
+
+
+def said(handle: object) -> str:
+    return ffi.string(lib.idse_message(handle)).decode()
 
 
 def map_of(fmt: VideoFormat, corner: float) -> WeightMap:
@@ -526,8 +573,10 @@ def test_pictures_are_found_by_their_number(three_maps):
         for component in range(3):
             assert lib.idse_mean(picture, component, 0, 0, 1, 1) == corner
             assert lib.idse_mean(picture, component, 1, 0, 1, 1) == 2 - corner
-    for poc in (-1, 6, 1000):
+    for poc in (-1, 5, 6, 1000):
         assert lib.idse_picture_begin(handle, poc) == ffi.NULL
+        assert said(handle) == (f"{three_maps}: no weights for picture {poc}, only for 5 frames; code fewer frames or make the "
+                                "map again with: fprdo weights for all of them")
     counters = ffi.new("idse_counters *")
     lib.idse_counters_get(handle, counters)
     assert counters.pictures == 5
@@ -552,8 +601,79 @@ def test_files_and_sequences_that_do_not_fit(tmp_path, three_maps):
             (dict(frames=3, step=3), "weights for 5 frames, 7 are needed")):
         assert open_encoder(three_maps, **arguments).startswith(f"{three_maps}: {message}")
     assert "cannot be opened (No such file or directory)" in open_encoder(tmp_path / "gone.idse")
-    assert "not an .idse weight file" in open_encoder(tmp_path)
+    assert open_encoder(tmp_path).startswith(f"{tmp_path}: not an .idse weight file but a folder; ")
     assert open_encoder(three_maps, tau=-1) == "IDSETau is -1; give a value from 0 to 1000"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a pipe"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, kind):
+    path = tmp_path / "map.idse"
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to(tmp_path / "pipe")
+    if kind == "pipe":
+        path = tmp_path / "pipe"
+    started = time.monotonic()
+    assert open_encoder(path) == f"{path}: not an .idse weight file but a pipe or a device; give the path of an .idse file"
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("left", [0, 0.3, 0.6, 0.99])
+def test_a_file_that_becomes_shorter_ends_with_a_message(tmp_path, left):
+    """While an encoder has it open, before and after its lookahead. In a process of its own: it used to be a signal."""
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_kernel import *
+fmt, path = VideoFormat(320, 192), Path({str(tmp_path / "map.idse")!r})
+write_idse(path, [map_of(fmt, 1.5)] * 3, fmt, frame_count=3)
+handle = open_encoder(path, fmt, frames=3)
+assert lib.idse_picture_begin(handle, 0) != ffi.NULL
+assert lib.idse_qp_offsets(handle, 1, 16, 20, 12, ffi.new("float[240]"))
+os.truncate(path, int({left} * os.path.getsize(path)))
+assert lib.idse_picture_begin(handle, 0) != ffi.NULL  # that map is in memory
+print(lib.idse_picture_begin(handle, 2) == ffi.NULL, said(handle), sep="\\n")
+print(lib.idse_qp_offsets(handle, 2, 16, 20, 12, ffi.new("float[240]")) == 0, said(handle), sep="\\n")
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, f"{run.returncode}: {run.stderr}"
+    lines = run.stdout.splitlines()
+    assert lines[::2] == ["True", str(left < 0.66)] and lines[1] == lines[3]  # of the last map, at the end or all missing
+    assert lines[1].startswith(f"{tmp_path / 'map.idse'}: has become shorter than the ") and lines[1].endswith(
+        "copy it again or make the map again with: fprdo weights")
+
+
+def test_a_file_that_is_replaced_or_removed_is_still_read(tmp_path, three_maps):
+    path = tmp_path / "map.idse"
+    path.write_bytes(three_maps.read_bytes())
+    handle = open_encoder(path, frames=5, tau=0)
+    path.unlink()
+    path.write_bytes(b"something else")
+    assert lib.idse_mean(lib.idse_picture_begin(handle, 4), 0, 0, 0, 1, 1) == 1.75
+
+
+@pytest.mark.parametrize("offset", [0, 239, 240, 359], ids=["first of Y", "last of Y", "first of Cb", "last of Cr"])
+def test_a_pixel_weight_of_zero_is_noticed(tmp_path_factory, three_maps, offset):
+    """With a checksum that fits: somebody else's writer."""
+    data = bytearray(three_maps.read_bytes())
+    map_bytes, maps_offset = struct.unpack_from("<QQ", data, 40)
+    struct.pack_into("<H", data, maps_offset + map_bytes + 2 * offset, 0)
+    record = data[maps_offset + map_bytes:maps_offset + 2 * map_bytes]
+    struct.pack_into("<I", data, 100, zlib.crc32(record))
+    message = refused(tmp_path_factory, with_header(bytes(data), {}))
+    assert ": a pixel weight of map 1 is 0, the least is 1; make the map again with: fprdo weights" in message
+
+
+def test_a_name_with_a_line_break_is_one_line(tmp_path):
+    assert "\n" not in open_encoder(tmp_path / "a\nb.idse") and "a?b.idse: cannot be opened" in open_encoder(
+        tmp_path / "a\nb.idse")
+
+
+def test_a_long_name_keeps_its_message(tmp_path):
+    path = f"{tmp_path}/{'a/' * 1000}w.idse"
+    assert open_encoder(path) == f"{path}: cannot be opened (No such file or directory); give the path of an .idse file"
 
 
 def refused(tmp_path_factory, data: bytes) -> str:
@@ -649,15 +769,98 @@ def test_defaults_are_those_of_the_job():
     assert default_settings() == vars(IdseOptions())
 
 
+# ---- providers ---------------------------------------------------------------------------------------------------
+
+class Provider:
+    """Weights from arrays of this process, 256 is 1.0, and a distortion that says what it was asked."""
+
+    def __init__(self, planes: tuple[np.ndarray, ...], decisions: int = 0):
+        self.planes, self.asked, self.refused, self.value = planes, [], [], 12.75
+        self.callbacks = {
+            "begin": ffi.callback("int(void *, int, int, idse_map *)", self.begin),
+            "end": ffi.callback("void(void *, int)", lambda context, frame: None),
+            "distortion": ffi.callback("double(void *, const idse_block *)", self.distortion),
+            "refuse": ffi.callback("void(void *, double)", lambda context, value: self.refused.append(value))}
+        self.struct = ffi.new("idse_provider *", {"bytes": ffi.sizeof("idse_provider"), "decisions": decisions, **self.callbacks})
+
+    def begin(self, context, poc, frame, weight_map) -> int:
+        for component, plane in enumerate(self.planes):
+            weight_map.pixel[component] = ffi.cast("uint16_t *", plane.ctypes.data)
+        return int(poc < 2)
+
+    def distortion(self, context, block) -> float:
+        self.asked.append(tuple(getattr(block, name) for name in (
+            "decision", "component", "x", "y", "width", "height", "sample_bytes", "is_signed", "shift")))
+        return self.value
+
+    def picture(self, poc: int = 0, **options) -> tuple[object, object]:
+        """An encoder and a picture that read from here."""
+        handle = open_encoder("", frames=3, provider=self.struct, **options)
+        return handle, lib.idse_picture_begin(handle, poc)
+
+
+@pytest.mark.parametrize("sample", [np.uint8, np.uint16, np.int16, np.int32])
+def test_a_provided_distortion_takes_the_place_of_every_kernel(sample):
+    provider = Provider(flat(CLIP), decisions=INTRA | INTER)
+    handle, picture = provider.picture()
+    samples, found = np.zeros((8, 4), sample), ffi.new("uint64_t *")
+    block = WeightedPicture.block(INTRA, 1, 4, 8, samples, samples)
+    kind = (np.dtype(sample).itemsize, int(np.dtype(sample).kind == "i"))
+    assert lib.idse_distortion(picture, block, found) and found[0] == 12
+    assert lib.idse_x264_distortion(picture, block, 131072, found) and found[0] == 25  # of 12.75 twice
+    assert provider.asked == [(INTRA, 1, 4, 8, 4, 8, *kind, 0)] * 2
+    block.decision = SKIP  # which it does not decide
+    assert lib.idse_distortion(picture, block, found) and found[0] == 0 and len(provider.asked) == 2
+
+
+def test_a_provided_distortion_takes_the_place_of_jms():
+    provider = Provider(flat(CLIP), decisions=INTRA)
+    handle, picture = provider.picture()
+    plane, found = np.zeros((64, 64), np.uint16), ffi.new("int64_t *")
+    lib.idse_jm_original(picture, 0, ffi.from_buffer(plane), 128, 64, 2)
+    block = WeightedPicture.block(INTRA, 0, 0, 0, plane[8:16, 4:8], plane[:8, :4])
+    assert lib.idse_jm_distortion(picture, block, found) and found[0] == 12.75 * 32
+    assert provider.asked == [(INTRA, 0, 4, 8, 4, 8, 2, 0, 0)]
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf, 2.0 ** 44])
+def test_a_provided_distortion_out_of_range_is_refused(value):
+    provider = Provider(flat(CLIP), decisions=15)
+    provider.value = value
+    handle, picture = provider.picture()
+    samples, found = np.zeros((4, 4), np.uint8), ffi.new("uint64_t *")
+    block = WeightedPicture.block(INTER, 0, 0, 0, samples, samples)
+    for call in (lambda: lib.idse_distortion(picture, block, found),
+                 lambda: lib.idse_x264_distortion(picture, block, 65536, found)):
+        assert call() and found[0] == 0
+    assert len(provider.refused) == 2 and (provider.refused == [value] * 2 or math.isnan(value))
+
+
+def test_what_a_provider_cannot_give():
+    planes = flat(CLIP)
+    planes[1][0, 0] = 0
+    handle, picture = Provider(planes).picture()
+    assert picture == ffi.NULL
+    assert said(handle) == "provider: a pixel weight of picture 0 is 0, the least is 1; raise it"
+    handle, picture = Provider(flat(CLIP)).picture(poc=2)
+    assert picture == ffi.NULL and said(handle) == "provider: no weights for picture 2"
+    assert not lib.idse_qp_offsets(handle, 0, 16, 2, 1, ffi.new("float[2]"))
+    assert said(handle).startswith("provider: has its maps in coding order")
+
+
+def test_encoders_of_one_process_have_providers_of_their_own(three_maps):
+    """An encoder from a file between two from providers, opened before any of them begins a picture."""
+    weights = [np.full(shape, ONE, np.uint16) for shape in CLIP.plane_shapes], [
+        np.full(shape, ONE, np.uint16) for shape in CLIP.plane_shapes]
+    for planes, corner in zip(weights, (300, 400)):
+        planes[0][0, 0], planes[0][0, 1] = corner, 2 * ONE - corner
+    providers = [Provider(tuple(planes)) for planes in weights]
+    handles = [open_encoder("", provider=providers[0].struct, tau=0), open_encoder(three_maps, tau=0),
+               open_encoder("", provider=providers[1].struct, tau=0)]
+    corners = [256 * lib.idse_mean(lib.idse_picture_begin(handle, 0), 0, 0, 0, 1, 1) for handle in handles]
+    assert corners == [300, 320, 400]
+
+
 def test_a_provider_of_another_build_is_refused():
     provider = ffi.new("idse_provider *", {"bytes": ffi.sizeof("idse_provider") - 8})
-    settings, message = ffi.new("idse_settings *"), ffi.new("char[]", lib.IDSE_MESSAGE_BYTES)
-    lib.idse_settings_default(settings)
-    sequence = ffi.new("idse_sequence *", {"width": 16, "height": 16, "coded_width": 16, "coded_height": 16,
-                                           "chroma_format_idc": 1, "frames": 1, "frame_step": 1})
-    lib.idse_set_provider(provider)
-    try:
-        assert lib.idse_encoder_open(b"", settings, sequence, message) == ffi.NULL
-    finally:
-        lib.idse_set_provider(ffi.NULL)
-    assert ffi.string(message).startswith(b"encoder library and Python package are of different builds")
+    assert open_encoder("", provider=provider).startswith("encoder library and Python package are of different builds")

@@ -30,23 +30,20 @@ class Original:
         self.planes = [np.zeros(padded(plane).shape, sample) for plane in planes]
         self.coded = [plane.copy() for plane in self.planes]
         for component, plane in enumerate(self.planes):
-            lib.idse_set_original(self.picture, component, ffi.from_buffer(plane), plane.strides[0], plane.shape[0],
+            lib.idse_jm_original(self.picture, component, ffi.from_buffer(plane), plane.strides[0], plane.shape[0],
                                   self.sample.itemsize)
 
     def address(self, array: np.ndarray, x: int, y: int) -> int:
         return array.ctypes.data + y * array.strides[0] + x * self.sample.itemsize
 
-    def rows(self, array: np.ndarray, y: int, step: int, count: int) -> object:
-        """Pointers to `count` rows from row y on, `step` rows of the frame apart."""
-        kind = f"uint{8 * self.sample.itemsize}_t *"
-        return ffi.new(f"{kind}[]", [ffi.cast(kind, self.address(array, 0, y + step * row)) for row in range(count)])
-
     def sse(self, component: int, x: int, y: int, step: int, width: int, height: int, decision: int = INTRA,
-            original: object | None = None) -> int | None:
-        kernel = {1: lib.idse_sse_rows8, 2: lib.idse_sse_rows16}[self.sample.itemsize]
+            original: np.ndarray | None = None) -> int | None:
+        """Of the block whose rows lie `step` rows of the frame apart; `original` in the place of the one that is known."""
+        rows = slice(y, y + step * height, step)
+        array = self.planes[component] if original is None else original
+        block = self.weights.block(decision, 0, 0, 0, array[rows, x:x + width], self.coded[component][rows, x:x + width])
         distortion = ffi.new("int64_t *", -1)
-        done = kernel(self.picture, decision, original or self.rows(self.planes[component], y, step, max(2, height)), x,
-                      self.rows(self.coded[component], y, step, height), x, width, height, distortion)
+        done = lib.idse_jm_distortion(self.picture, block, distortion)
         assert done in (0, 1) and (done or distortion[0] == -1)
         return distortion[0] if done else None
 
@@ -79,7 +76,7 @@ def test_sse_of_frames_and_fields(block, depth, wide, seed):
     for array in (original.planes[component], original.coded[component]):
         array[:] = rng.integers(0, 2 ** depth, array.shape)
     taken = (slice(y, y + step * height, step), slice(x, x + width))
-    weight = np.maximum(padded(planes[component])[taken], 1).astype(object)
+    weight = padded(planes[component])[taken].astype(object)
     error = original.planes[component][taken].astype(object) - original.coded[component][taken].astype(object)
     total, plain = int((weight * error ** 2).sum()), int((error ** 2).sum())
     knee = BUDGET * 32 // MACROBLOCK[fmt.chroma] // 2 * width * height
@@ -122,7 +119,7 @@ def test_weight_one_is_jms_own_distortion(block, tau, power, seed):
     error = original.planes[component][taken].astype(int) - original.coded[component][taken].astype(int)
     assert original.sse(component, x, y, step, width, height) == int((error ** 2).sum()) << 5
     assert original.weights.counters()["limited"] == 0
-    assert lib.idse_qp_offset_rows(original.picture, *original.below(component, x, y, step), 16, 16) == 0
+    assert lib.idse_jm_qp_offset(original.picture, *original.below(component, x, y, step), 16, 16) == 0
 
 
 def checkered(value: int = 0) -> Original:
@@ -146,7 +143,7 @@ def test_sse_literals():
 def test_the_least_error_is_never_none():
     """1/256 of 1/32 of the squared error 1: JM takes a distortion of 0 for lossless."""
     plane = np.full((64, 64), ONE + 1, np.uint16)
-    plane[8:12, 8:12] = 0
+    plane[8:12, 8:12] = 1
     plane[0, 0] += ONE * 64 * 64 - plane.sum(dtype=np.int64)
     original = Original(VideoFormat(64, 64, "400"), np.uint8, (plane,))
     original.coded[0][9, 9] = 1
@@ -163,9 +160,9 @@ def test_a_macroblock_of_the_largest_weights_fits_into_32_bits(chroma):
     fmt = VideoFormat(1024, 512, chroma)
     planes = []
     for shape in fmt.plane_shapes:
-        plane = np.zeros(shape, np.uint16)
+        plane = np.ones(shape, np.uint16)
         plane[:16, :16] = 65535
-        plane[-16:] = (ONE * plane.size - plane.sum(dtype=np.int64)) // (16 * shape[1])
+        plane[-16:] += np.uint16((ONE * plane.size - plane.sum(dtype=np.int64)) // (16 * shape[1]))
         planes.append(plane)
     original = Original(fmt, np.uint8, tuple(planes))
     for coded in original.coded:
@@ -182,13 +179,13 @@ def test_a_macroblock_of_the_largest_weights_fits_into_32_bits(chroma):
 def test_rows_of_something_else_are_counted():
     original = checkered(9)
     other = np.zeros((64, 64), np.uint8)
-    assert original.sse(0, 0, 0, 1, 16, 16, original=original.rows(other, 0, 1, 16)) is None
+    assert original.sse(0, 0, 0, 1, 16, 16, original=other) is None
     assert original.weights.counters()["unweighted"] == 1 and original.weights.counters()["weighted"] == 0
     outside = [ffi.cast("void *", address) for address in (other.ctypes.data, other.ctypes.data + 64)]
     plain = ffi.new("double[16]", [2.0] * 16)
-    assert lib.idse_tu_errors_rows(original.picture, *outside, 4, plain) == plain
-    assert lib.idse_tu_mean_rows(original.picture, *outside, 8, 16) == 1
-    assert lib.idse_qp_offset_rows(original.picture, *outside, 16, 16) == 0
+    assert lib.idse_jm_errors(original.picture, *outside, 4, plain) == plain
+    assert lib.idse_jm_mean(original.picture, *outside, 8, 16) == 1
+    assert lib.idse_jm_qp_offset(original.picture, *outside, 16, 16) == 0
     assert original.weights.counters()["unweighted"] == 4
 
 
@@ -203,10 +200,10 @@ def test_decisions_are_masked_by_kind_and_component():
 
 def test_no_picture_no_original():
     plane = np.zeros((16, 16), np.uint16)
-    lib.idse_set_original(ffi.NULL, 0, ffi.from_buffer(plane), 32, 16, 2)
+    lib.idse_jm_original(ffi.NULL, 0, ffi.from_buffer(plane), 32, 16, 2)
     plain = ffi.new("double[16]")
-    assert lib.idse_tu_errors_rows(ffi.NULL, ffi.NULL, ffi.NULL, 4, plain) == plain
-    assert lib.idse_qp_offset_rows(ffi.NULL, ffi.NULL, ffi.NULL, 16, 16) == 0
+    assert lib.idse_jm_errors(ffi.NULL, ffi.NULL, ffi.NULL, 4, plain) == plain
+    assert lib.idse_jm_qp_offset(ffi.NULL, ffi.NULL, ffi.NULL, 16, 16) == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -221,12 +218,12 @@ def test_errors_of_coefficients_of_frames_and_fields(size, component, tau, seed)
     plain = rng.random((size, size))
 
     def errors(step: int) -> np.ndarray:
-        found = lib.idse_tu_errors_rows(original.picture, *original.below(component, x, y, step), size, ffi.from_buffer("double[]", plain))
+        found = lib.idse_jm_errors(original.picture, *original.below(component, x, y, step), size, ffi.from_buffer("double[]", plain))
         return np.array(list(found[0:size * size])).reshape(size, size)
     assert (errors(1) == plain * original.weights.tu_weights(component, x, y, size)[0]).all()
     assert (errors(2) == plain * original.weights.mean(component, x, y, size, 2 * size)).all()
     for step in (1, 2):  # a DC transform wants the mean only
-        mean = lib.idse_tu_mean_rows(original.picture, *original.below(component, x, y, step), 8, 16)
+        mean = lib.idse_jm_mean(original.picture, *original.below(component, x, y, step), 8, 16)
         assert mean == original.weights.mean(component, x, y, 8, 16 * step)
     assert original.weights.counters()["rdoq"] == 5
 
@@ -242,7 +239,7 @@ def test_errors_of_many_blocks_in_any_order():
         size, component, table, step = (int(value) for value in rng.integers((1, 0, 0, 1), (3, 3, 2, 3)))
         size, plain = 4 * size, tables[4 * size][table]
         x, y = (int(value) for value in rng.integers(0, 32 // size, 2) * size)
-        found = lib.idse_tu_errors_rows(original.picture, *original.below(component, x, y, step), size,
+        found = lib.idse_jm_errors(original.picture, *original.below(component, x, y, step), size,
                                         ffi.from_buffer("double[]", plain))
         weights = original.weights.tu_weights(component, x, y, size)[0] if step == 1 else original.weights.mean(
             component, x, y, size, 2 * size)
@@ -260,9 +257,9 @@ def test_errors_of_the_next_picture(tmp_path):
     encoder = open_encoder(tmp_path / "two.idse", fmt, frames=2, tau=0)
     for frame, upper in enumerate((1.5, 1.75)):
         picture = lib.idse_picture_begin(encoder, frame)
-        lib.idse_set_original(picture, 0, ffi.from_buffer(plane), 64, 64, 1)
+        lib.idse_jm_original(picture, 0, ffi.from_buffer(plane), 64, 64, 1)
         sample, below = (ffi.cast("void *", plane.ctypes.data + offset) for offset in (0, 64))
-        assert list(lib.idse_tu_errors_rows(picture, sample, below, 4, plain)[0:16]) == [upper] * 16
+        assert list(lib.idse_jm_errors(picture, sample, below, 4, plain)[0:16]) == [upper] * 16
         lib.idse_picture_end(picture)
 
 
@@ -273,7 +270,7 @@ def test_qp_offsets_of_frames_and_fields():
     original = Original(VideoFormat(64, 64, "400"), np.uint8, (plane,))
 
     def offset(y: int, step: int) -> int:
-        return lib.idse_qp_offset_rows(original.picture, *original.below(0, 16, y, step), 16, 16)
+        return lib.idse_jm_qp_offset(original.picture, *original.below(0, 16, y, step), 16, 16)
     assert [offset(0, 1), offset(16, 1), offset(32, 1), offset(48, 1)] == [-2, -2, 6, 6]
     assert [offset(0, 2), offset(1, 2), offset(32, 2), offset(33, 2)] == [-2, -2, 6, 6]
     assert offset(16, 2) == 0

@@ -14,11 +14,12 @@ from fprdo_bridge import native
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.native._idse import ffi, lib
-from fprdo_bridge.native.build_idse import declarations
+from fprdo_bridge.native.build_idse import HEADERS, declarations
 from fprdo_bridge.native.picture import FREQUENCIES, WeightedPicture, lambda_scale
 
 NATIVE = Path(native.__file__).parent
 
+INTRA = 1
 SIZES = [(16, 16), (16, 8), (8, 16), (8, 8), (8, 4), (4, 8), (4, 4), (4, 16), (4, 2), (2, 8), (2, 4), (2, 2)]  # of macroblocks
 
 
@@ -51,7 +52,7 @@ def test_scaled_distortion(width, height, dtype, depth):
             a, b = a[:, 5:5 + width], b[:, 9:9 + width]  # rows apart, at any address
             weights = plane[y:y + height, x:x + width].astype(object)
             expected = int((weights * (a.astype(object) - b.astype(object)) ** 2).sum()) * scale // 2 ** 24
-            assert picture.sse_scaled(0, x, y, a, b, scale) == expected
+            assert picture.scaled_distortion(picture.block(INTRA, 0, x, y, a, b), scale) == expected
 
 
 def test_largest_weights_and_errors():
@@ -60,7 +61,8 @@ def test_largest_weights_and_errors():
     picture = picture_of(plane)
     weight = round(picture.mean(0, 16, 16, 16, 16) * 256)
     a, b = np.full((16, 16), 255, np.uint8), np.zeros((16, 16), np.uint8)
-    assert weight > 3000 and picture.sse_scaled(0, 16, 16, a, b, 65536) == 256 * 255 ** 2 * weight // 256
+    assert weight > 3000
+    assert picture.scaled_distortion(picture.block(INTRA, 0, 16, 16, a, b), 65536) == 256 * 255 ** 2 * weight // 256
 
 
 def test_lambda_scale():
@@ -111,10 +113,10 @@ def test_coefficient_weights_have_a_limit():
 def portable(tmp_path_factory):
     """The same kernel without a processor's own instructions."""
     library = tmp_path_factory.mktemp("portable") / "idse.so"
-    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-DIDSE_PORTABLE", str(NATIVE / "idse.c"), "-lm", "-o",
-                    str(library)], check=True)
+    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-DIDSE_PORTABLE",
+                    *map(str, sorted(NATIVE.glob("[!_]*.c"))), "-lm", "-o", str(library)], check=True)
     plain = FFI()
-    plain.cdef(declarations((NATIVE / "idse.h").read_text()))
+    plain.cdef("".join(declarations((NATIVE / name).read_text()) for name in HEADERS))
     return plain, plain.dlopen(str(library))
 
 
@@ -133,11 +135,16 @@ def test_plain_c_gives_the_same(tmp_path, portable):
         picture = lib_.idse_picture_begin(encoder, 0)
         rng = np.random.default_rng(2)
         values = []
-        for dtype, call in ((np.uint8, lib_.idse_sse_scaled8), (np.uint16, lib_.idse_sse_scaled16)):
+        for dtype in (np.uint8, np.uint16, np.int16, np.int32):
             for width, height in SIZES:
-                a, b = rng.integers(0, 256, (2, 16, 32)).astype(dtype)
-                pointers = [ffi_.cast(f"{np.dtype(dtype)}_t *", block.ctypes.data) for block in (a, b)]
-                values.append(call(picture, 1, 3, 5, width, height, pointers[0], 32, pointers[1], 32, 52016))
+                a, b = (ffi_.from_buffer(array) for array in rng.integers(0, 256, (2, 16, 32)).astype(dtype))
+                block = ffi_.new("idse_block *", {
+                    "decision": INTRA, "component": 1, "x": 3, "y": 5, "width": width, "height": height,
+                    "sample_bytes": np.dtype(dtype).itemsize, "is_signed": np.dtype(dtype).kind == "i",
+                    "original": a, "original_stride": 32, "coded": b, "coded_stride": 32})
+                found = ffi_.new("uint64_t *")
+                assert lib_.idse_x264_distortion(picture, block, 52016, found)
+                values.append(found[0])
         results.append(values)
         with pytest.raises(AssertionError, match="wrong checksum of map 0 of 1"):
             open_encoder(damaged, fmt, 1, ffi_, lib_)
@@ -155,7 +162,7 @@ def open_encoder(path: Path, fmt: VideoFormat, frames: int, ffi=ffi, lib=lib, **
         "width": fmt.width, "height": fmt.height, "coded_width": fmt.width, "coded_height": fmt.height,
         "chroma_format_idc": fmt.chroma_format_idc, "frames": frames, "frame_step": 1})
     message = ffi.new("char[]", lib.IDSE_MESSAGE_BYTES)
-    encoder = lib.idse_encoder_open(str(path).encode(), chosen, sequence, message)
+    encoder = lib.idse_encoder_open(str(path).encode(), chosen, sequence, ffi.NULL, message)
     assert encoder != ffi.NULL, ffi.string(message)
     return ffi.gc(encoder, lib.idse_encoder_close)
 

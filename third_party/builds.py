@@ -84,7 +84,7 @@ class Build:
 
 
 def native_files() -> Tree:
-    return {name: (NATIVE / name).read_bytes() for name in ("idse.c", "idse.h", "weighted_sse.h")}
+    return {path.name: path.read_bytes() for path in sorted(NATIVE.glob("[!_]*")) if path.suffix in (".c", ".h", ".inc")}
 
 
 def patch_folder(pin: Pin) -> Path:

@@ -68,7 +68,7 @@ def pip_install(label: str, arguments: list[str]) -> None:
 
 def package_key() -> str:
     inputs = [ROOT / name for name in ("pyproject.toml", "setup.py", "constraints.txt")]
-    inputs += [path for path in sorted(NATIVE.rglob("*")) if path.suffix in (".c", ".cpp", ".h")
+    inputs += [path for path in sorted(NATIVE.rglob("*")) if path.suffix in (".c", ".cpp", ".h", ".inc")
                and not path.name.startswith("_")]  # made from the others
     inputs.append(NATIVE / "build_idse.py")
     return digest(*(path.read_bytes() for path in inputs))

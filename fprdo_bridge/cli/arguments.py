@@ -9,9 +9,10 @@ from pathlib import Path
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
 from fprdo_bridge.encoders import ENCODERS
-from fprdo_bridge.encoders.job import RATE_KINDS, IdseOptions
+from fprdo_bridge.encoders.job import RATE_KINDS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.settings import SETTINGS, IdseOptions
 from fprdo_bridge.video.formats import SITINGS, coded_format
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
@@ -97,25 +98,15 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_idse_arguments(parser: argparse.ArgumentParser) -> None:
     """How the encoder uses weights."""
-    default = IdseOptions()
     group = parser.add_argument_group("weights at run time (the encoder's IDSE options)")
-    group.add_argument("--tau", type=number, metavar="T", help=f"plain SSE mixed in (default {default.tau:g})")
-    group.add_argument("--power", type=number, metavar="P", help=f"exponent of the weights (default {default.power:g})")
-    group.add_argument("--clip", type=number, metavar="C", help="largest weight, times the mean; 0: none (default)")
-    group.add_argument(
-        "--rdoq", type=whole, choices=(0, 1, 2), help="0 off, 1 mean of the TU, 2 per coefficient (default)"
-    )
-    group.add_argument("--qp-map", action=argparse.BooleanOptionalAction, help="QP offsets of blocks (default on)")
-    group.add_argument(
-        "--qp-map-clip", type=whole, metavar="N", help=f"largest QP offset (default {default.qp_map_clip})"
-    )
-    group.add_argument("--sao", action=argparse.BooleanOptionalAction, help="weights in SAO (default on)")
-    group.add_argument(
-        "--decisions",
-        type=whole,
-        metavar="MASK",
-        help="decisions that use weights: 1 intra, 2 skip, 4 inter residual, 8 inter CU, 16 chroma (default 31)",
-    )
+    for setting in SETTINGS:
+        text = setting.help.replace("%", "%%")
+        if setting.kind is bool:
+            group.add_argument(setting.flag, action=argparse.BooleanOptionalAction,
+                               help=f"{text} (default {'on' if setting.default else 'off'})")
+        else:
+            group.add_argument(setting.flag, type=number if setting.kind is float else whole, choices=setting.choices,
+                               metavar=setting.metavar, help=f"{text} (default {setting.default:g})")
 
 
 def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
@@ -188,8 +179,8 @@ def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
 
 def idse_options_of(options: argparse.Namespace) -> IdseOptions:
     """The settings of add_idse_arguments()."""
-    given = {name: getattr(options, name) for name in vars(IdseOptions()) if getattr(options, name) is not None}
-    return IdseOptions(**given)
+    given = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
+    return IdseOptions(**{name: value for name, value in given.items() if value is not None})
 
 
 def check_weights(weights: Path, source: Source, force: bool) -> None:

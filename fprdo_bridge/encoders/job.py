@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
-from numbers import Integral, Rational, Real
+from numbers import Integral, Rational
 from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import is_stream
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.text import printable
 from fprdo_bridge.values import shown, whole_number
 from fprdo_bridge.video.formats import VideoFormat
+
+__all__ = ["PROVIDED", "RATE_KINDS", "EncodeJob", "IdseOptions", "Provided", "Rate"]
 
 
 class Provided(Enum):
@@ -32,73 +35,6 @@ _MAX_FRAME_RATE = 10000
 _LARGEST_DENOMINATOR = 1 << 16  # of a frame rate
 _MIN_FRAME_RATE = Fraction(1, _LARGEST_DENOMINATOR)
 _LONGEST_NAME, _LONGEST_OPTION = 100, 10000  # characters of an option and of its value
-
-
-@dataclass(frozen=True)
-class IdseOptions:
-    """Run-time settings of the weighted distortion; the defaults are the encoders' (native/idse.c).
-
-    Parameters
-    ----------
-    tau : float
-        0 to 1000: share of plain SSE mixed into the weights, w' = (w + tau) / (1 + tau).
-    power : float
-        Above 0, up to 1: exponent of the weights.
-    clip : float
-        Largest weight, 1 to 255 times the mean; 0 for no limit.
-    rdoq : int
-        0: off, 1: mean weight of the transform unit, 2: one weight per coefficient.
-    qp_map : bool
-        Whether each quantisation group gets a QP offset from its mean weight.
-    qp_map_clip : int
-        0 to 12: largest QP offset.
-    sao : bool
-        Whether SAO decides with the weights.
-    decisions : int
-        Bit mask, 0 to 31, of the mode decisions that use the weights.
-
-    Raises
-    ------
-    FprdoError
-        A value is out of its range.
-    """
-
-    tau: float = 0.15
-    power: float = 1.0
-    clip: float = 0.0
-    rdoq: int = 2
-    qp_map: bool = True
-    qp_map_clip: int = 6
-    sao: bool = True
-    decisions: int = 31
-
-    def __post_init__(self) -> None:
-        for option, value, kind, valid, allowed in (
-            ("IDSETau", self.tau, Real, lambda tau: 0 <= tau <= 1000, "0 to 1000"),  # comparisons that a NaN fails
-            ("IDSEPower", self.power, Real, lambda power: 0 < power <= 1, "above 0, up to 1"),
-            ("IDSEClip", self.clip, Real, lambda clip: clip == 0 or 1 <= clip <= 255, "0 for no limit, or 1 to 255"),
-            ("IDSERdoq", self.rdoq, Integral, lambda rdoq: 0 <= rdoq <= 2, "0, 1 or 2"),
-            ("IDSEQpMap", self.qp_map, Integral, lambda on: 0 <= on <= 1, "0 or 1"),
-            ("IDSEQpMapClip", self.qp_map_clip, Integral, lambda clip: 0 <= clip <= 12, "a whole number from 0 to 12"),
-            ("IDSESao", self.sao, Integral, lambda on: 0 <= on <= 1, "0 or 1"),
-            ("IDSEDecisions", self.decisions, Integral, lambda mask: 0 <= mask <= 31, "a whole number from 0 to 31"),
-        ):
-            if not isinstance(value, kind) or not valid(value):
-                raise FprdoError(f"{option} {shown(value)}: use {allowed}")
-
-    def arguments(self, weights: Path | str) -> list[str]:
-        """The options as the encoders' command lines take them."""
-        return [
-            f"--IDSEWeightFile={weights}",
-            f"--IDSETau={float(self.tau)!r}",
-            f"--IDSEPower={float(self.power)!r}",
-            f"--IDSEClip={float(self.clip)!r}",
-            f"--IDSERdoq={self.rdoq:d}",
-            f"--IDSEQpMap={self.qp_map:d}",
-            f"--IDSEQpMapClip={self.qp_map_clip:d}",
-            f"--IDSESao={self.sao:d}",
-            f"--IDSEDecisions={self.decisions:d}",
-        ]
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,8 @@ def write_idse(
     Raises
     ------
     FprdoError
-        Too few or too many maps; a map of other sizes; a NaN, infinite or negative weight; metadata that JSON cannot
-        say; an argument of another type; the disk is full.
+        Too few or too many maps; a map of other sizes; a NaN, infinite or negative weight, or 0 in a Record; metadata
+        that JSON cannot say; an argument of another type; the disk is full.
     """
     path = _as_path(path)
     layout = Layout.of(fmt, transform_sizes)
@@ -178,7 +178,8 @@ class IdseFile:
         Raises
         ------
         FprdoError
-            No such map, its checksum is wrong, or the file was shortened or closed since it was opened.
+            No such map, its checksum is wrong, a pixel weight is 0, or the file was shortened or closed since it was
+        opened.
         """
         if isinstance(index, bool) or not isinstance(index, Integral) or not 0 <= index < self.map_count:
             raise FprdoError(f"{self.path}: no map {index}: the file holds {self.map_count}")
@@ -194,7 +195,10 @@ class IdseFile:
         checksum = zlib.crc32(data)
         if checksum != self._checksums[index]:
             raise self._damaged(f"map {index} has checksum {checksum:08x}, not {self._checksums[index]:08x}")
-        return Record(self.layout, np.frombuffer(data, "<u2"), self.plane_gain)
+        values = np.frombuffer(data, "<u2")
+        if self.layout.has_zero(values):
+            raise self._damaged(f"a pixel weight of map {index} is 0, the least is 1")
+        return Record(self.layout, values, self.plane_gain)
 
     def raw_map(self, index: int) -> tuple[tuple[np.ndarray, ...], dict[int, tuple[np.ndarray, ...]]]:
         """Planes and shapes in fixed point (as in `WeightMap`, 256 is 1.0), read-only uint16. Raises as `record`."""
@@ -210,7 +214,7 @@ class IdseFile:
         )
 
     def verify(self) -> None:
-        """Check the checksum of every map. Raises as `record`."""
+        """Check every map. Raises as `record`."""
         for index in range(self.map_count):
             self.record(index)
 
@@ -327,6 +331,8 @@ def _record_values(one: WeightMap | Record, buffer: np.ndarray, layout: Layout, 
     if isinstance(one, Record):
         if one.layout != layout:
             raise FprdoError(f"{where}: is for {one.layout}, the file for {layout}: compute the map for this format")
+        if layout.has_zero(one.values):
+            raise FprdoError(f"{where}: a pixel weight is 0, the least is 1: raise it")
         return one.values
     if not isinstance(one, WeightMap):
         raise FprdoError(f"{where}: {type(one).__name__} given: give a WeightMap")

@@ -95,6 +95,10 @@ class Layout:
         """Size of a record: two bytes a weight, rounded up to a multiple of 64."""
         return aligned(2 * sum(rows * columns for _, (rows, columns) in self.arrays()))
 
+    def has_zero(self, record: np.ndarray) -> bool:
+        """Whether a pixel weight of a record, which is one row of uint16, is 0: no weight (docs/idse-format.md)."""
+        return any(not plane.all() for plane in self.views(record)[0])
+
     def views(self, record: np.ndarray) -> tuple[tuple[np.ndarray, ...], dict[int, tuple[np.ndarray, ...]]]:
         """Planes and shapes, as in `WeightMap`, as views of a record, which is one row of uint16."""
         arrays: dict[int, list[np.ndarray]] = {n: [] for n in (0, *self.transform_sizes)}

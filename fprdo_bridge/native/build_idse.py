@@ -1,18 +1,23 @@
-"""cffi builder: compiles idse.c, the very file the encoders compile, into `fprdo_bridge.native._idse` (API mode).
+"""cffi builder: compiles the bridge, the very files the encoders compile, into `fprdo_bridge.native._idse` (API mode).
 
-The declarations are read from idse.h between its C++ guards, so there is one list of them.
+The declarations are read from the headers between their C++ guards, so there is one list of them.
 """
 
+import re
 from pathlib import Path
 
 from cffi import FFI
 
 HERE = Path(__file__).parent
+HEADERS = ("idse.h", "jm.h", "x264.h")
 
 
 def declarations(header: str) -> str:
-    """The part of idse.h that cffi parses: everything between the extern "C" guard and the C++ overloads."""
+    """The part of a header that cffi parses: everything between its C++ guards, with the fields of the settings."""
     body = header.split('extern "C" {\n#endif\n', 1)[1].split("#ifdef __cplusplus", 1)[0]
+    settings = re.findall(r"^IDSE_SETTING\((\w+), (\w+),", (HERE / "settings.inc").read_text(), re.MULTILINE)
+    fields = "".join(f"  {kind} {name};\n" for kind, name in settings)
+    body = re.sub(r'#define IDSE_SETTING\(.*\n#include "settings.inc"\n', fields, body)
     return body.replace("FILE *out", "void *out")
 
 
@@ -27,11 +32,12 @@ extern "Python" {
 """
 
 ffibuilder = FFI()
-ffibuilder.cdef(declarations((HERE / "idse.h").read_text()) + CALLBACKS)
+ffibuilder.cdef("".join(declarations((HERE / name).read_text()) for name in HEADERS) + CALLBACKS)
 ffibuilder.set_source(
     "fprdo_bridge.native._idse",
-    '#include "idse.h"',
-    sources=["fprdo_bridge/native/idse.c"],
+    "".join(f'#include "{name}"\n' for name in HEADERS),
+    sources=sorted(f"fprdo_bridge/native/{path.name}" for path in HERE.glob("[!_]*.c")),
+    depends=sorted(f"fprdo_bridge/native/{path.name}" for path in HERE.glob("[!_]*.[hi]*")),
     include_dirs=["fprdo_bridge/native"],
     extra_compile_args=["-O3", "-std=c99"],
 )

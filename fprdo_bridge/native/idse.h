@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The bridge between importance weights and a block-based encoder: the only C that a patched encoder sees.
+ * The bridge between importance weights and a block-based encoder: what every encoder calls. jm.h and x264.h beside it
+ * have what one encoder alone needs.
  *
  * A weight buffer holds unsigned 16-bit fixed-point weights with 8 fraction bits (256 is 1.0), so that decisions are
  * the same on every compiler and CPU, and a weight of 1.0 reproduces the plain squared error exactly. All state
@@ -19,46 +20,37 @@ extern "C" {
 #endif
 
 enum {
-  IDSE_ONE           = 256, /* the weight 1.0 */
-  IDSE_MAX_COMP      = 3,
-  IDSE_TRANSFORMS    = 4,   /* transform sizes 4, 8, 16, 32 */
-  IDSE_MESSAGE_BYTES = 1024
+  IDSE_ONE = 256, /* the weight 1.0 */
+  IDSE_MAX_COMP = 3,
+  IDSE_TRANSFORMS = 4,      /* transform sizes 4, 8, 16, 32 */
+  IDSE_MESSAGE_BYTES = 5120 /* the longest path and what is said of it */
 };
 
 /* Which mode decision asks for a distortion; the bits of idse_settings.decisions. */
 enum {
-  IDSE_INTRA    = 1,  /* intra transform unit, every mode and split that full RDO tries */
-  IDSE_SKIP     = 2,  /* inter coding unit without residual */
-  IDSE_RESIDUAL = 4,  /* inter transform units: split, coded block flag, transform skip */
-  IDSE_INTER    = 8,  /* inter coding unit with residual, the final cost */
-  IDSE_CHROMA   = 16, /* the above for Cb and Cr too; without it chroma keeps the plain squared error */
-  IDSE_ALL      = 31
+  IDSE_INTRA = 1,    /* intra transform unit, every mode and split that full RDO tries */
+  IDSE_SKIP = 2,     /* inter coding unit without residual */
+  IDSE_RESIDUAL = 4, /* inter transform units: split, coded block flag, transform skip */
+  IDSE_INTER = 8,    /* inter coding unit with residual, the final cost */
+  IDSE_CHROMA = 16,  /* the above for Cb and Cr too; without it chroma keeps the plain squared error */
+  IDSE_ALL = 31
 };
 
 /* What the coefficients of a transform unit are, for idse_tu_weights(). */
 enum {
   IDSE_FREQUENCIES = 0, /* DCT or DST: row v, column u holds vertical frequency v and horizontal frequency u */
-  IDSE_SAMPLES     = 1, /* transform skip: row y, column x holds that sample's residual */
-  IDSE_UNORDERED   = 2  /* anything else, rotated residuals for one: only the mean weight can be used */
+  IDSE_SAMPLES = 1,     /* transform skip: row y, column x holds that sample's residual */
+  IDSE_UNORDERED = 2    /* anything else, rotated residuals for one: only the mean weight can be used */
 };
 
 /* Versions of the weighted SSE, all of the same result; see idse_use_kernels(). */
-enum {
-  IDSE_SCALAR = 0,
-  IDSE_AVX2   = 1,
-  IDSE_NEON   = 2
-};
+enum { IDSE_SCALAR = 0, IDSE_AVX2 = 1, IDSE_NEON = 2 };
 
-/* What the weights are allowed to change; idse_settings_default() fills it. */
+/* What the weights are allowed to change, one field for each line of settings.inc, which says what it does and what its
+ * default is; idse_settings_default() fills it. `decisions` is a mask of IDSE_INTRA ... IDSE_CHROMA. */
 typedef struct idse_settings {
-  double tau;         /* weight of plain SSE mixed in: w' = (w + tau) / (1 + tau), 0 to 1000 */
-  double power;       /* w' = w^power before everything else, renormalised to mean 1; above 0, up to 1 */
-  double clip;        /* largest weight before tau is mixed in, as a multiple of the mean; 0: no limit */
-  int    rdoq;        /* 0: off, 1: mean weight of the TU, 2: one weight per coefficient where the map has them */
-  int    qp_map;      /* 1: every quantisation group gets QP offset round(-3 log2(mean weight)) */
-  int    qp_map_clip; /* largest absolute QP offset, 0 to 12 */
-  int    sao;         /* 1: SAO decides with lambda / mean weight of the CTU */
-  int    decisions;   /* mask of IDSE_INTRA ... IDSE_CHROMA */
+#define IDSE_SETTING(type, field, initial, valid, allowed, name) type field;
+#include "settings.inc"
 } idse_settings;
 
 /* What the encoder is about to code. */
@@ -76,12 +68,13 @@ typedef struct idse_map {
   const uint16_t *shape[IDSE_MAX_COMP][IDSE_TRANSFORMS]; /* NULL where absent; size rounded up to whole blocks */
 } idse_map;
 
-/* A block whose distortion is asked for. `original` and `coded` point to its first sample; in the trials of inter
- * transform units (IDSE_RESIDUAL) of HM they are residuals. */
+/* A block whose distortion is asked for. `original` and `coded` point to its first sample; in HM's trials of inter
+ * transform units (IDSE_RESIDUAL) they are residuals. */
 typedef struct idse_block {
-  int         decision, component, x, y, width, height;
-  int         sample_bytes, is_signed;
-  int         shift;            /* the encoder's squared error is (e^2 >> shift): HM's, above 8 bits */
+  int         decision; /* IDSE_INTRA ... IDSE_INTER; 0: nobody knows, a hole in a patch */
+  int         component, x, y, width, height;
+  int         sample_bytes, is_signed; /* 1 or 2 unsigned; 2 or 4 signed */
+  int         shift;                   /* the encoder's squared error is (e^2 >> shift): HM's, above 8 bits */
   const void *original, *coded;
   ptrdiff_t   original_stride, coded_stride; /* samples */
 } idse_block;
@@ -89,11 +82,11 @@ typedef struct idse_block {
 /* A process that gives an encoder its weights, or its distortion, instead of a file. All calls come from the encoder's
  * threads, one at a time. */
 typedef struct idse_provider {
-  size_t bytes;          /* sizeof(idse_provider): a library of another build is refused */
+  size_t bytes; /* sizeof(idse_provider): a library of another build is refused */
   void  *context;
-  int   transform_sizes; /* shapes that every map has, bit n: 2^n x 2^n */
-  int   decisions;       /* mask of the decisions that ask `distortion`; 0: none */
-  int   flat;            /* 1: every pixel weight of every map will be 1.0, so that no QP changes */
+  int    transform_sizes; /* shapes that every map has, bit n: 2^n x 2^n */
+  int    decisions;       /* mask of the decisions that ask `distortion`; 0: none */
+  int    flat;            /* 1: every pixel weight of every map will be 1.0, so that no QP changes */
   /* A picture begins. Fills `map`, which stays as it is until end(); shapes are read where they lie. 0: no weights. */
   int (*begin)(void *context, int poc, int frame, idse_map *map);
   void (*end)(void *context, int frame);
@@ -107,12 +100,12 @@ typedef struct idse_counters {
   uint64_t pictures;
   uint64_t weighted;   /* SSE calls of mode decisions that used the weights */
   uint64_t masked;     /* left plain because idse_settings.decisions says so */
-  uint64_t unweighted; /* SSE calls that came without a position: a hole in the patch, must be 0 */
+  uint64_t unweighted; /* SSE calls that do not say where or for what: a hole in the patch, must be 0 */
   uint64_t rdoq;       /* transform units quantised with weights */
   uint64_t qp_groups;  /* quantisation groups asked about */
   int64_t  qp_offset_sum;
   int      qp_offset_min, qp_offset_max;
-  uint64_t limited;    /* distortions reduced to what an encoder's 32-bit costs hold */
+  uint64_t limited; /* distortions reduced to what an encoder's 32-bit costs hold */
 } idse_counters;
 
 typedef struct idse_picture idse_picture; /* the weights of one picture, ready for the hot path of one thread */
@@ -120,28 +113,30 @@ typedef struct idse_encoder idse_encoder; /* settings, an open map and the count
 
 void idse_settings_default(idse_settings *settings);
 
-/* Opens and checks a weight file against settings and sequence. NULL on failure, with one line in `message`
+/* Opens and checks a weight file against settings and sequence; with a provider, which lives until the encoder is
+ * closed, weights come from there and the file is not looked at. NULL on failure, with one line in `message`
  * (IDSE_MESSAGE_BYTES) that names the file, the value and the remedy. Nothing is printed. */
 idse_encoder *idse_encoder_open(const char *weight_file, const idse_settings *settings, const idse_sequence *sequence,
-                                char *message);
-void idse_encoder_close(idse_encoder *encoder); /* NULL is allowed */
+                                const idse_provider *provider, char *message);
+void          idse_encoder_close(idse_encoder *encoder); /* NULL is allowed */
 
-/* idse_encoder_open() takes its weights from `provider` from now on, whatever file it is given; NULL: from files. For
- * programs that hold an encoder as a library. The provider lives until the encoder is closed. */
-void idse_set_provider(const idse_provider *provider);
+/* Why idse_picture_begin(), idse_picture_share() or idse_qp_offsets() failed last: one line. */
+const char *idse_message(const idse_encoder *encoder);
 
 /* The weights of the coded picture number `poc` (0 for the first), until idse_picture_end() or the encoder's close. As
  * many pictures as the encoder codes at once live side by side, each with counters of its own; pictures of the same map
- * share its memory. NULL if the file has no map for poc, or memory is exhausted.
+ * share its memory. NULL, with an idse_message(), if there are no weights for poc, the file has become shorter since it
+ * was opened, or memory is exhausted.
  *
- * Calls for one encoder from its opening to its close, these three and idse_qp_offsets() among them, come from one thread
- * at a time; the hot path may run in other threads meanwhile, a thread per picture handle. */
+ * Calls for one encoder from its opening to its close, these three and idse_qp_offsets() among them, come from one
+ * thread at a time; the hot path may run in other threads meanwhile, a thread per picture handle. */
 idse_picture *idse_picture_begin(idse_encoder *encoder, int poc);
 idse_picture *idse_picture_share(const idse_picture *picture); /* for another thread that codes a part of the picture */
-void idse_picture_end(idse_picture *picture);                  /* adds its counters to the encoder's; NULL is allowed */
+void          idse_picture_end(idse_picture *picture);         /* adds its counters to the encoder's; NULL is allowed */
 
 /* Adds the QP offset (idse_qp_offset()) of each luma block of size x size of picture `poc` to offsets[columns * rows],
- * row by row, without counting: for encoders that plan rate before they code. 0 if idse_picture_begin() would fail. */
+ * row by row, without counting: for encoders that plan rate before they code. 0 if idse_picture_begin() would fail, or
+ * weights come from a provider, which has them in coding order. */
 int idse_qp_offsets(idse_encoder *encoder, int poc, int size, int columns, int rows, float *offsets);
 
 /* 1 if idse_settings.qp_map can change a QP: it is on, and some weight of the file, or of a provider that is not flat,
@@ -156,7 +151,7 @@ void idse_print_summary(const idse_encoder *encoder, FILE *out);
 /* A picture from buffers instead of a file. `map` is only read during the call. NULL with a line in `message`. */
 idse_picture *idse_picture_create(const idse_map *map, const idse_settings *settings, const idse_sequence *sequence,
                                   char *message);
-void idse_picture_destroy(idse_picture *picture);
+void          idse_picture_destroy(idse_picture *picture);
 const idse_counters *idse_picture_counters(const idse_picture *picture);
 
 /* A picture takes the fastest kernels of the machine by itself. This is for those who compare them: returns 0, and
@@ -165,44 +160,25 @@ int idse_use_kernels(idse_picture *picture, int kernels);
 
 /* ---- hot path: no allocation, no lock, no file ---------------------------------------------------------------- */
 
-/* 1 if `decision` (one of IDSE_INTRA ... IDSE_INTER; 0: no position known) on this component uses weights; counts. */
-int idse_decides(idse_picture *picture, int decision, int component);
+/* The weighted distortion of a block: floor(sum of w * ((original - coded)^2 >> shift) / 256), or what the provider
+ * says in its place. The sum is exact for blocks of up to 4096 samples of up to 16 bits. Returns 0, and leaves
+ * *distortion alone, if this decision keeps its plain SSE: there is no picture, or the settings say so. Counts.
+ * Nothing is left over from one call for the next. */
+int idse_distortion(idse_picture *picture, const idse_block *block, uint64_t *distortion);
 
-/* floor(sum of w * ((a - b)^2 >> shift) / 256) over a width x height block; strides in samples. The sum is exact for
- * blocks of up to 4096 samples of up to 16 bits. */
-uint64_t idse_sse16(const idse_picture *picture, int component, int x, int y, int width, int height,
-                    const int16_t *a, ptrdiff_t stride_a, const int16_t *b, ptrdiff_t stride_b, int shift);
-uint64_t idse_sse32(const idse_picture *picture, int component, int x, int y, int width, int height,
-                    const int32_t *a, ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift);
-
-/* The same for unsigned samples of 8 or of up to 16 bits, every weight multiplied by
- * scale / 65536 (idse_lambda_scale()): floor(sum of w (a - b)^2 * scale / 2^24). 65536 is exact. */
-uint64_t idse_sse_scaled8(const idse_picture *picture, int component, int x, int y, int width, int height,
-                          const uint8_t *a, ptrdiff_t stride_a, const uint8_t *b, ptrdiff_t stride_b, uint32_t scale);
-uint64_t idse_sse_scaled16(const idse_picture *picture, int component, int x, int y, int width, int height,
-                           const uint16_t *a, ptrdiff_t stride_a, const uint16_t *b, ptrdiff_t stride_b, uint32_t scale);
-
-/* What takes the place of a weighted sum above `knee`, for an encoder whose costs have 32 bits: 2 knee - knee^2 / weighted,
- * which rises with the error, so that worse is never as good, and stays below 2 knee; but not below the plain sum of
- * squared errors `plain`, unless the weighted one is. Counts. weighted below 2^54, knee above 0, below 2^54. */
+/* What takes the place of a distortion above `knee`, for an encoder whose costs have 32 bits: 2 knee - knee^2 /
+ * weighted, which rises with the error, so that worse is never as good, and stays below 2 knee; but not below the
+ * plain sum of squared errors `plain`, unless the weighted one is. Counts. weighted below 2^54, knee above 0, below
+ * 2^54. */
 uint64_t idse_limited(idse_picture *picture, uint64_t weighted, uint64_t plain, uint64_t knee);
 
 /* Mean weight of the visible part of a block; 1.0 is exact. */
 double idse_mean(const idse_picture *picture, int component, int x, int y, int width, int height);
 
-/* Factors for the squared error of each coefficient of a size x size TU, size up to 32, row-major; valid until the next
- * call for this picture. *mean becomes the TU's mean weight. `order` is IDSE_FREQUENCIES, IDSE_SAMPLES or IDSE_UNORDERED.
- * Counts one RDOQ call. Only to be called where idse_rdoq() is 1. */
+/* Factors for the squared error of each coefficient of a size x size TU, size up to 32, row-major; valid until the
+ * next call for this picture. *mean becomes the TU's mean weight. `order` is IDSE_FREQUENCIES, IDSE_SAMPLES or
+ * IDSE_UNORDERED. Counts one RDOQ call. Only to be called where idse_rdoq() is 1. */
 const double *idse_tu_weights(idse_picture *picture, int component, int x, int y, int size, int order, double *mean);
-
-/* idse_tu_weights() for encoders that quantise in integers: floor(256 * factor * scale / 65536) of the exact factor,
- * 8192.0 at most, for some of the count x count lowest frequencies (count: 1, 2, 4 or 8) of the size x size transform
- * of the block. Frequency (v, u) is place u * count + v; places[0 ... number - 1] are wanted, each at weights[place].
- * Returns 1 if all are the mean weight of the width x height block, then weights[0] alone is set: where the map has no
- * transform of that size, 0 for one, or RDOQ uses mean weights. Counts one RDOQ call. Only to be called where
- * idse_rdoq() is 1. */
-int idse_coefficient_weights(idse_picture *picture, int component, int x, int y, int width, int height, int size, int count,
-                             const uint8_t *places, int number, uint32_t scale, uint32_t *weights);
 
 int idse_rdoq(const idse_picture *picture); /* 1 if RDOQ uses weights; picture may be NULL */
 int idse_sao(const idse_picture *picture);  /* 1 if SAO uses weights; picture may be NULL */
@@ -211,68 +187,8 @@ int idse_sao(const idse_picture *picture);  /* 1 if SAO uses weights; picture ma
  * a QP map or with picture NULL. Counts. D ~ 2^(QP/3) at high rate, so this equalises w D. */
 int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height);
 
-/* 2^(qp_offset / 3) with 16 fraction bits, for -12 to 12: what lambda is multiplied by where QP is raised by qp_offset.
- *
- * For encoders whose lambda follows the QP of the block. With weights w, offset o and the slice's lambda L a decision
- * minimises sum(w e^2) + L R. Multiplied by s = 2^(o/3) that is sum(s w e^2) + (s L) R, and s L is the block's lambda: the
- * weights are to be scaled by s, and every decision is the same. Since o is round(-3 log2(mean of w)), s w has mean 1 but
- * for the rounding: what such an encoder decides by plain SAD or SATD with the block's lambda is weighted as well. */
-uint32_t idse_lambda_scale(int qp_offset);
-
-/* ---- hot path of an encoder that hands blocks over as rows of the original picture (JM) -------------------------
- *
- * The address of a sample of the original says component, column and row; the address of the sample `below` it in the
- * block says how many rows of the frame lie between two rows of the block: one, or two in a field. What lies outside
- * the planes is counted as unweighted. */
-
-/* Where a plane of the original lies: `rows` rows, `stride` bytes apart. Smaller than 4 GB.
- * For every picture after idse_picture_begin(); picture may be NULL. `sample_bytes` is 1 or 2. */
-void idse_set_original(idse_picture *picture, int component, const void *plane, size_t stride, int rows,
-                       int sample_bytes);
-
-/* *distortion = floor(sum of w (original - coded)^2 / 256 * 32), 5 fraction bits, for a block of rows whose samples
- * begin at column x and coded_x. Positive wherever an error is; limited (idse_limited) so that the distortions of a
- * macroblock and its rate fit into 32 bits without the fraction. Returns 0, and leaves
- * *distortion alone, if `decision` on this component does not use weights or the rows are not of the original. */
-int idse_sse_rows8(idse_picture *picture, int decision, uint8_t *const *original, int x, uint8_t *const *coded,
-                   int coded_x, int width, int height, int64_t *distortion);
-int idse_sse_rows16(idse_picture *picture, int decision, uint16_t *const *original, int x, uint16_t *const *coded,
-                    int coded_x, int width, int height, int64_t *distortion);
-
-/* plain[i] times the weight of coefficient i of the size x size block at `sample`, row-major, size 4 or 8: weights of
- * frequencies in a frame; in a field, whose vertical frequencies the map does not know, the mean weight for all. `plain`
- * itself where RDOQ uses no weights or `picture` is NULL. The result is valid until the next call; what `plain` points
- * to stays the same while pictures are coded, since the products are kept. Counts one RDOQ call. */
-const double *idse_tu_errors_rows(idse_picture *picture, const void *sample, const void *below, int size,
-                                  const double *plain);
-
-/* The mean weight of the block at `sample`, for transforms that have no other. Counts one RDOQ call. */
-double idse_tu_mean_rows(idse_picture *picture, const void *sample, const void *below, int width, int height);
-
-/* idse_qp_offset() of the block at `sample`, from the weights of the component that it lies in. */
-int idse_qp_offset_rows(idse_picture *picture, const void *sample, const void *below, int width, int height);
-
 #ifdef __cplusplus
 }
-
-/* One name for both sample types of HM (Pel is 32 bits wide in its high bit depth builds). */
-inline uint64_t idse_sse(const idse_picture *picture, int component, int x, int y, int width, int height,
-                         const int16_t *a, ptrdiff_t stride_a, const int16_t *b, ptrdiff_t stride_b, int shift)
-{
-  return idse_sse16(picture, component, x, y, width, height, a, stride_a, b, stride_b, shift);
-}
-
-inline uint64_t idse_sse(const idse_picture *picture, int component, int x, int y, int width, int height,
-                         const int32_t *a, ptrdiff_t stride_a, const int32_t *b, ptrdiff_t stride_b, int shift)
-{
-  return idse_sse32(picture, component, x, y, width, height, a, stride_a, b, stride_b, shift);
-}
-#elif __STDC_VERSION__ >= 201112L
-
-/* One name for both sample types of JM (IMGTYPE). */
-#define idse_sse_rows(picture, decision, original, ...)                                                                \
-  _Generic((original), uint8_t **: idse_sse_rows8, uint16_t **: idse_sse_rows16)(picture, decision, original,          \
-                                                                                 __VA_ARGS__)
 #endif
 
 #endif

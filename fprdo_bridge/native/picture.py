@@ -13,9 +13,9 @@ import numpy as np
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.native._idse import ffi as _ffi
 from fprdo_bridge.native._idse import lib as _lib
+from fprdo_bridge.settings import SETTINGS, IdseOptions
 
 if TYPE_CHECKING:
-    from fprdo_bridge.encoders.job import IdseOptions
     from fprdo_bridge.video.formats import VideoFormat
 
 ONE = _lib.IDSE_ONE
@@ -32,7 +32,7 @@ def default_settings() -> dict[str, float]:
 
 def lambda_scale(qp_offset: int) -> int:
     """What lambda is multiplied by for a QP offset of -12 to 12, times 65536."""
-    return _lib.idse_lambda_scale(qp_offset)
+    return _lib.idse_x264_lambda_scale(qp_offset)
 
 
 class WeightedPicture:
@@ -67,10 +67,8 @@ class WeightedPicture:
                     weight_map.shape[component][_SIZES.index(size)] = keep[-1]
                 else:
                     weight_map.pixel[component] = keep[-1]
-        settings = _ffi.new("idse_settings *", {
-            "tau": options.tau, "power": options.power, "clip": options.clip, "rdoq": options.rdoq,
-            "qp_map": options.qp_map, "qp_map_clip": options.qp_map_clip, "sao": options.sao,
-            "decisions": options.decisions})
+        settings = _ffi.new(
+            "idse_settings *", {setting.name: getattr(options, setting.name) for setting in SETTINGS})
         sequence = _ffi.new("idse_sequence *", {
             "width": fmt.width, "height": fmt.height, "coded_width": fmt.width, "coded_height": fmt.height,
             "chroma_format_idc": fmt.chroma_format_idc, "frames": 1, "frame_step": 1})
@@ -80,23 +78,27 @@ class WeightedPicture:
             raise FprdoError(_ffi.string(message).decode())
         self._picture = _ffi.gc(picture, _lib.idse_picture_destroy)
 
-    def sse(self, component: int, x: int, y: int, a: np.ndarray, b: np.ndarray, shift: int = 0) -> int:
-        """floor(sum w (((a - b)^2) >> shift)) of the block at (x, y); a and b int16 or int32, of one shape and type,
-        rows may be strided."""
-        kernel, sample = {np.dtype(np.int16): (_lib.idse_sse16, "int16_t *"),
-                          np.dtype(np.int32): (_lib.idse_sse32, "int32_t *")}[a.dtype]
-        height, width = a.shape
-        pointers = [(_ffi.cast(sample, block.ctypes.data), block.strides[0] // block.itemsize) for block in (a, b)]
-        return kernel(self._picture, component, x, y, width, height, *pointers[0], *pointers[1], shift)
+    @staticmethod
+    def block(decision: int, component: int, x: int, y: int, original: np.ndarray, coded: np.ndarray, shift: int = 0) -> object:
+        """The `idse_block *` of two arrays (height, width) of one type: uint8, uint16, int16 or int32; rows may be strided."""
+        height, width = original.shape
+        block = _ffi.new("idse_block *", {
+            "decision": decision, "component": component, "x": x, "y": y, "width": width, "height": height,
+            "sample_bytes": original.itemsize, "is_signed": original.dtype.kind == "i", "shift": shift})
+        for name, array in (("original", original), ("coded", coded)):
+            setattr(block, name, _ffi.cast("void *", array.ctypes.data))
+            setattr(block, f"{name}_stride", array.strides[0] // array.itemsize)
+        return block
 
-    def sse_scaled(self, component: int, x: int, y: int, a: np.ndarray, b: np.ndarray, scale: int) -> int:
-        """floor(sum w (a - b)^2 scale / 65536) of the block at (x, y); a and b uint8 or uint16, 16, 8, 4 or 2 wide, up to 16
-        high, of one type; rows may be strided."""
-        kernel, sample = {np.dtype(np.uint8): (_lib.idse_sse_scaled8, "uint8_t *"),
-                          np.dtype(np.uint16): (_lib.idse_sse_scaled16, "uint16_t *")}[a.dtype]
-        height, width = a.shape
-        pointers = [(_ffi.cast(sample, block.ctypes.data), block.strides[0] // block.itemsize) for block in (a, b)]
-        return kernel(self._picture, component, x, y, width, height, *pointers[0], *pointers[1], scale)
+    def distortion(self, block: object) -> int | None:
+        """floor(sum w (((original - coded)^2) >> shift)) of a block, None where its decision keeps its plain SSE."""
+        found = _ffi.new("uint64_t *")
+        return found[0] if _lib.idse_distortion(self._picture, block, found) else None
+
+    def scaled_distortion(self, block: object, scale: int) -> int | None:
+        """x264's: floor(sum w (original - coded)^2 scale / 65536) of a block, None as above."""
+        found = _ffi.new("uint64_t *")
+        return found[0] if _lib.idse_x264_distortion(self._picture, block, scale, found) else None
 
     def coefficient_weights(self, component: int, x: int, y: int, size: int, count: int, scale: int,
                             places: Sequence[int] | None = None) -> tuple[np.ndarray, bool]:
@@ -105,8 +107,8 @@ class WeightedPicture:
         which is then the first of them."""
         weights = np.zeros((count, count), np.uint32)
         wanted = bytes(range(count ** 2) if places is None else places)
-        same = _lib.idse_coefficient_weights(self._picture, component, x, y, size, size, size, count, wanted,
-                                             len(wanted), scale, _ffi.cast("uint32_t *", weights.ctypes.data))
+        same = _lib.idse_x264_coefficient_weights(self._picture, component, x, y, size, size, size, count, wanted,
+                                                  len(wanted), scale, _ffi.cast("uint32_t *", weights.ctypes.data))
         return weights.T, bool(same)
 
     def mean(self, component: int, x: int, y: int, width: int, height: int) -> float:
@@ -122,10 +124,6 @@ class WeightedPicture:
     def qp_offset(self, x: int, y: int, width: int, height: int) -> int:
         """QP offset of the quantisation group whose luma block this is."""
         return _lib.idse_qp_offset(self._picture, x, y, width, height)
-
-    def decides(self, decision: int, component: int) -> bool:
-        """Whether an SSE for `decision` uses weights (idse.h)."""
-        return bool(_lib.idse_decides(self._picture, decision, component))
 
     def counters(self) -> dict[str, int]:
         """Calls so far, by their names in idse.h."""

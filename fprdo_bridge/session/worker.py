@@ -39,7 +39,7 @@ from fprdo_bridge.values import described, shown
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _FAILED = 3  # exit status after ("raised", ...)
-_TYPES = {(1, 0): np.uint8, (2, 0): np.uint16, (2, 1): np.int16}
+_TYPES = {(1, 0): np.uint8, (2, 0): np.uint16, (2, 1): np.int16, (4, 1): np.int32}
 
 
 class Worker:

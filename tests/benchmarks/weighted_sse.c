@@ -1,49 +1,55 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Time of the weighted SSE and of the plain one, per block size and sample type; see weighted_sse.py. The plain SSE is the
- * loop that everybody writes, which the compiler turns into vector code for the same processor.
+ * Time of the weighted SSE and of the plain one, per block size and sample type; see weighted_sse.py. The plain SSE is
+ * the loop that everybody writes, which the compiler turns into vector code for the same processor.
  */
 #define _POSIX_C_SOURCE 200809L
-#include "weighted_sse.h"
+#include "kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#if HAVE_X86
-#define VECTOR avx2
-#define TARGET AVX2
-#elif HAVE_NEON
-#define VECTOR neon
-#define TARGET
+#if defined(__x86_64__)
+#define TARGET __attribute__((target("avx2")))
 #else
-#define VECTOR scalar
 #define TARGET
 #endif
 
-#define DEFINE_PLAIN(type, sample)                                                                                     \
-  ALWAYS_INLINE uint64_t plain_sum_##type(const uint16_t *w, ptrdiff_t stride_w, samples_##type a, samples_##type b,   \
-                                          int width, int height, int shift)                                            \
-  {                                                                                                                    \
-    uint64_t sum = 0;                                                                                                  \
-    (void)w, (void)stride_w;                                                                                           \
-    for (int row = 0; row < height; row++)                                                                             \
-    {                                                                                                                  \
-      const sample *one = row_##type(a, row), *other = row_##type(b, row);                                             \
-      uint32_t of_row = 0;                                                                                             \
-      for (int i = 0; i < width; i++)                                                                                  \
-      {                                                                                                                \
-        const int e = one[i] - other[i];                                                                               \
-        of_row += (uint32_t)(e * e) >> shift;                                                                          \
-      }                                                                                                                \
-      sum += of_row;                                                                                                   \
-    }                                                                                                                  \
-    return sum;                                                                                                        \
+TARGET ALWAYS_INLINE uint64_t plain_sum(int type, const idse_block *block)
+{
+  uint64_t sum = 0;
+  for (ptrdiff_t y = 0; y < block->height; y++)
+  {
+    uint32_t of_row = 0;
+    for (ptrdiff_t x = 0; x < block->width; x++)
+    {
+      const int64_t error = sample_at(type, block->original, y * block->original_stride + x) -
+                            sample_at(type, block->coded, y * block->coded_stride + x);
+      of_row += (uint32_t)shifted_square(type, error, block->shift);
+    }
+    sum += of_row;
   }
-DEFINE_PLAIN(s16, int16_t)
-DEFINE_PLAIN(u16, uint16_t)
-DEFINE_PLAIN(u8, uint8_t)
-DEFINE_SET(plain, TARGET)
+  return sum;
+}
+
+TARGET static uint64_t plain_u8(const uint16_t *w, ptrdiff_t stride_w, const idse_block *block)
+{
+  (void)w, (void)stride_w;
+  return plain_sum(SAMPLE_U8, block);
+}
+
+TARGET static uint64_t plain_u16(const uint16_t *w, ptrdiff_t stride_w, const idse_block *block)
+{
+  (void)w, (void)stride_w;
+  return plain_sum(SAMPLE_U16, block);
+}
+
+TARGET static uint64_t plain_s16(const uint16_t *w, ptrdiff_t stride_w, const idse_block *block)
+{
+  (void)w, (void)stride_w;
+  return plain_sum(SAMPLE_S16, block);
+}
 
 enum { SIDE = 320, CALLS = 20000, ROUNDS = 31 };
 static uint16_t          weights[SIDE * SIDE], one[SIDE * SIDE], other[SIDE * SIDE];
@@ -57,38 +63,35 @@ static double now(void)
 }
 
 /* Nanoseconds of a call, at blocks that wander over the planes; the least of the rounds, which others disturb least. */
-#define DEFINE_TIME(type, sample, ...)                                                                                 \
-  static double time_##type(const weighted_sse *kernels, int size)                                                     \
-  {                                                                                                                    \
-    double least = 1e30;                                                                                               \
-    for (int round = 0; round < ROUNDS; round++)                                                                       \
-    {                                                                                                                  \
-      const double start = now();                                                                                      \
-      for (int i = 0; i < CALLS * 4 / size; i++)                                                                       \
-      {                                                                                                                \
-        const int at = i * 37 % (SIDE - size) * SIDE + i * 4 % (SIDE - size);                                          \
-        keep = kernels->block_##type(weights + at, SIDE, (const sample *)one + at, SIDE, (const sample *)other + at,   \
-                                     SIDE, size, size, ##__VA_ARGS__);                                                 \
-      }                                                                                                                \
-      const double spent = (now() - start) / (CALLS * 4 / size);                                                       \
-      if (spent < least) least = spent;                                                                                \
-    }                                                                                                                  \
-    return least;                                                                                                      \
+static double time_of(idse_kernel *kernel, int sample_bytes, int size)
+{
+  double least = 1e30;
+  for (int round = 0; round < ROUNDS; round++)
+  {
+    const double start = now();
+    for (int i = 0; i < CALLS * 4 / size; i++)
+    {
+      const int        at = i * 37 % (SIDE - size) * SIDE + i * 4 % (SIDE - size);
+      const idse_block block = { .width = size,
+                                 .height = size,
+                                 .original = (const char *)one + at * sample_bytes,
+                                 .original_stride = SIDE,
+                                 .coded = (const char *)other + at * sample_bytes,
+                                 .coded_stride = SIDE };
+      keep = kernel(weights + at, SIDE, &block);
+    }
+    const double spent = (now() - start) / (CALLS * 4 / size);
+    if (spent < least) least = spent;
   }
-
-DEFINE_TIME(s16, int16_t, 0)
-DEFINE_TIME(u16, uint16_t)
-DEFINE_TIME(u8, uint8_t)
-
-#define NAME_OF(set) #set
-#define NAME(set) NAME_OF(set)
+  return least;
+}
 
 /* Samples of `bits` bits, of noise: the largest errors that they can have. */
 static void fill(int bits)
 {
   for (int i = 0; i < SIDE * SIDE; i++)
   {
-    weights[i] = (uint16_t)(rand() % 1024);
+    weights[i] = (uint16_t)(1 + rand() % 1023);
     one[i] = (uint16_t)(rand() & ((1 << bits) - 1));
     other[i] = (uint16_t)(rand() & ((1 << bits) - 1));
   }
@@ -96,19 +99,30 @@ static void fill(int bits)
 
 int main(void)
 {
-  double (*const times[])(const weighted_sse *, int) = { time_s16, time_s16, time_u16, time_u16, time_u8 };
-  static const char *const names[] = { "int16", "int16", "uint16", "uint16", "uint8" };
-  static const int         bits[] = { 8, 10, 8, 10, 8 };
-  printf("%s, ns a block\n%-8s %4s %5s %9s %9s %6s %9s\n", NAME(VECTOR), "samples", "bits", "block", "weighted", "plain", "ratio",
-         "scalar");
-  for (int type = 0; type < 5; type++)
+  static const struct {
+    const char  *name;
+    int          type, bytes, bits;
+    idse_kernel *plain;
+  } cases[] = { { "int16", SAMPLE_S16, 2, 8, plain_s16 },
+                { "int16", SAMPLE_S16, 2, 10, plain_s16 },
+                { "uint16", SAMPLE_U16, 2, 8, plain_u16 },
+                { "uint16", SAMPLE_U16, 2, 10, plain_u16 },
+                { "uint8", SAMPLE_U8, 1, 8, plain_u8 } };
+  const idse_kernels *best = idse_best_kernels();
+  printf("%s, ns a block\n%-8s %4s %5s %9s %9s %6s %9s\n",
+         best == idse_avx2_kernels()   ? "avx2"
+         : best == idse_neon_kernels() ? "neon"
+                                       : "scalar",
+         "samples", "bits", "block", "weighted", "plain", "ratio", "scalar");
+  for (int i = 0; i < 5; i++)
   {
-    fill(bits[type]);
+    fill(cases[i].bits);
     for (int size = 4; size <= 64; size *= 2)
     {
-      const double weighted = times[type](best_kernels(), size), plain = times[type](&plain_kernels, size);
-      printf("%-8s %4d %2dx%-2d %9.1f %9.1f %6.2f %9.1f\n", names[type], bits[type], size, size, weighted, plain,
-             weighted / plain, times[type](&scalar_kernels, size));
+      const double weighted = time_of(best->sum[cases[i].type], cases[i].bytes, size);
+      const double plain = time_of(cases[i].plain, cases[i].bytes, size);
+      printf("%-8s %4d %2dx%-2d %9.1f %9.1f %6.2f %9.1f\n", cases[i].name, cases[i].bits, size, size, weighted, plain,
+             weighted / plain, time_of(idse_scalar_kernels.sum[cases[i].type], cases[i].bytes, size));
     }
   }
   return 0;

@@ -13,7 +13,7 @@ def test_package_is_installed_again_when_the_kernel_changes(project):
     (project.root / ".venv" / "bin" / "fprdo").touch()
     venv.write_venv_stamp(place=str(project.root), extras=["test"], key=venv.package_key())
     assert venv.package_installed() and venv.package_installed(("test",)) and not venv.package_installed(("more",))
-    with open(project.root / "fprdo_bridge" / "native" / "idse.c", "a") as out:
+    with open(project.root / "fprdo_bridge" / "native" / "picture.c", "a") as out:
         out.write("\n")
     assert not venv.package_installed()
 

@@ -148,7 +148,7 @@ def test_refresh_refuses_another_series_unknown_patch_and_bridge_files(fetched):
     assert "make it with build.py patch hm" in fetched.fails("refresh", "hm")
     fetched.worktree.patch(fetched.pin(), None)
     assert "--patch 9.patch: not in" in fetched.fails("refresh", "hm", "--patch", "9.patch")
-    bridge = fetched.work / "source" / "Lib" / "TLibCommon" / "idse.c"
+    bridge = fetched.work / "source" / "Lib" / "TLibCommon" / "idse" / "picture.c"
     bridge.parent.mkdir(parents=True)
     bridge.write_text("/* mine */\n")
     assert "no part of the patches" in fetched.fails("refresh", "hm")

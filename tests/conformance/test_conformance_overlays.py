@@ -20,8 +20,7 @@ OVERLAYS = {name: CONFIGS / name / "idse.cfg" for name in SUBJECTS if (CONFIGS /
 def test_an_overlay_holds_the_defaults(subject):
     path = OVERLAYS[subject.codec.name]
     values = dict(subject.codec.parse_config(path.read_text(), path))
-    defaults = dict(word.removeprefix("--").split("=") for word in IdseOptions().arguments("w.idse"))
-    assert defaults.pop("IDSEWeightFile") == "w.idse"
+    defaults = dict(IdseOptions().options(subject.codec.name, None))
     ours = {name: float(values.pop(name)) for name in list(values) if name.startswith("IDSE")}
     assert ours == {
         name: float(value)

@@ -154,7 +154,8 @@ class _Hm(Codec):
             "--SEIDecodedPictureHash=1",
         ]  # MD5
         if job.weights:
-            arguments += job.idse.arguments(job.weight_file.absolute() if job.weight_file else str(job.weights))
+            weights = job.weight_file.absolute() if job.weight_file else None
+            arguments += [f"--{option}={value}" for option, value in job.idse.options(self.name, weights)]
         return arguments + [
             f"--{self.full_name(name)}={value}" for name, value in self.whole_paths(job.options).items()
         ]

@@ -2,6 +2,7 @@
 
 from fprdo_bridge.encoders import options
 from fprdo_bridge.encoders.options import InputFile, Rule
+from fprdo_bridge.settings import option_names
 
 RULES = (
     Rule("InputFile BitstreamFile ReconFile", options.FILES, ours=True),
@@ -31,11 +32,7 @@ RULES = (
         "would write what --matrix, --range, --siting and --frame-rate, or else the source, say",
         harmless=("0",),
     ),
-    Rule(
-        "IDSEWeightFile IDSETau IDSEPower IDSEClip IDSERdoq IDSEQpMap IDSEQpMapClip IDSESao IDSEDecisions",
-        options.WEIGHTS,
-        ours=True,
-    ),
+    Rule(" ".join(option_names("hm")), options.WEIGHTS, ours=True),
     Rule("help", "is no setting of an encode; leave it out"),
 )
 

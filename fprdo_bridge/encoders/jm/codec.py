@@ -176,10 +176,9 @@ class _Jm(Codec):
         for option, value in (files | self._settings(job)).items():
             arguments += ["-p", f"{option}={value}"]
         if job.weights:
-            for option in job.idse.arguments(
-                name(job.weight_file, self.local_weights) if job.weight_file else str(job.weights)
-            ):
-                arguments += ["-p", option.removeprefix("--")]
+            weights = name(job.weight_file, self.local_weights) if job.weight_file else None
+            for option, value in job.idse.options(self.name, weights):
+                arguments += ["-p", f"{option}={value}"]
         for option, value in self.whole_paths(job.options).items():
             if self.full_name(option) in [file.name for file in INPUT_FILES] and value:
                 value = name(Path(value), f"{option}.txt")

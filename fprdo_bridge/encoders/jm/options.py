@@ -2,6 +2,7 @@
 
 from fprdo_bridge.encoders import options
 from fprdo_bridge.encoders.options import InputFile, Rule
+from fprdo_bridge.settings import option_names
 
 RULES = (
     Rule("InputFile OutputFile ReconFile", options.FILES, ours=True),
@@ -54,11 +55,7 @@ RULES = (
     ),
     Rule("Verbose", options.LOG, ours=True),
     Rule("SkipGlobalStats", options.LOG, harmless=("0",)),
-    Rule(
-        "IDSEWeightFile IDSETau IDSEPower IDSEClip IDSERdoq IDSEQpMap IDSEQpMapClip IDSESao IDSEDecisions",
-        options.WEIGHTS,
-        ours=True,
-    ),
+    Rule(" ".join(option_names("jm")), options.WEIGHTS, ours=True),
     Rule("InternalBitDepth", "is HM's word; JM's is OutputBitDepthLuma"),
     # Stock JM 19.1 crashes on them too.
     Rule(

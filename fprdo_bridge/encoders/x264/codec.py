@@ -128,25 +128,8 @@ class _X264(Codec):
         )
         words = [str(program), *arguments(given), *arguments(dict(self._missing(job))), *_rate(job)]
         if job.weight_file:
-            idse = job.idse
-            words += [
-                "--idse-weights",
-                str(job.weight_file.absolute()),
-                "--idse-tau",
-                repr(float(idse.tau)),
-                "--idse-power",
-                repr(float(idse.power)),
-                "--idse-clip",
-                repr(float(idse.clip)),
-                "--idse-rdoq",
-                f"{idse.rdoq:d}",
-                "--idse-qp-map",
-                f"{idse.qp_map:d}",
-                "--idse-qp-map-clip",
-                f"{idse.qp_map_clip:d}",
-                "--idse-decisions",
-                f"{idse.decisions:d}",
-            ]
+            for name, value in job.idse.options(self.name, job.weight_file.absolute()):
+                words += [f"--{name}", value]
         words += arguments(settings)
         if job.recon:
             words += ["--dump-yuv", str(job.recon.absolute())]

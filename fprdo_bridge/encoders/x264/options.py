@@ -3,6 +3,7 @@
 from fprdo_bridge.encoders import options
 from fprdo_bridge.encoders.options import InputFile, Rule
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.settings import option_names
 
 RULES = (
     Rule("output dump-yuv", options.FILES),
@@ -24,10 +25,7 @@ RULES = (
     Rule("sar", options.ASPECT),
     Rule("quiet log-level", options.LOG),
     Rule("help longhelp fullhelp version", "is no setting of an encode; leave it out"),
-    Rule(
-        "idse-weights idse-tau idse-power idse-clip idse-rdoq idse-qp-map idse-qp-map-clip idse-decisions",
-        options.WEIGHTS,
-    ),
+    Rule(" ".join(option_names("x264")), options.WEIGHTS),
 )
 
 INPUT_FILES = (InputFile("cqmfile"),)
@@ -49,10 +47,9 @@ _VALUE_NAMES = """
     sps-id nr cqm cqmfile cqm4 cqm4i cqm4iy cqm4ic cqm4p cqm4py cqm4pc cqm8 cqm8i cqm8p overscan videoformat range
     colorprim transfer colormatrix chromaloc tcfile-in tcfile-out timebase crop-rect nal-hrd pulldown frame-packing
     mastering-display cll alternative-transfer vf video-filter input-fmt input-res input-csp input-depth output-depth
-    output-csp input-range idse-weights idse-tau idse-power idse-clip idse-rdoq idse-qp-map idse-qp-map-clip
-    idse-decisions
+    output-csp input-range
 """
-_FLAGS, _WITH_VALUE = frozenset(_FLAG_NAMES.split()), frozenset(_VALUE_NAMES.split())
+_FLAGS, _WITH_VALUE = frozenset(_FLAG_NAMES.split()), frozenset((*_VALUE_NAMES.split(), *option_names("x264")))
 
 
 def full_name(name: str) -> str:

@@ -1,0 +1,277 @@
+"""The run-time settings of the weighted distortion, one row each.
+
+From these rows come the options of the command and of the encoders, their ranges and help, and the structure that the C
+bridge reads them from. A new setting is a new row, and
+
+    python3 -m fprdo_bridge.settings
+
+which writes native/settings.inc again and prints the table of docs/settings.md. What the setting does stands in the bridge,
+where it is a field of `idse_settings`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.values import shown
+
+__all__ = ["SETTINGS", "IdseOptions", "Setting", "option_names"]
+
+INCLUDE = Path(__file__).parent / "native" / "settings.inc"
+
+
+def _camel_case(name: str) -> str:
+    return "IDSE" + "".join(word.capitalize() for word in name.split("_"))
+
+
+def _dashed(name: str) -> str:
+    return f"idse-{name}".replace("_", "-")
+
+
+@dataclass(frozen=True)
+class _Family:
+    """How an encoder names its options."""
+
+    weights: str  # the weight file
+    named: Callable[[str], str]
+
+
+_HM = _Family("IDSEWeightFile", _camel_case)  # and that of every encoder that is not listed
+_FAMILIES = {"hm": _HM, "jm": _HM, "x264": _Family("idse-weights", _dashed)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One run-time setting.
+
+    Attributes
+    ----------
+    name : of the field in `IdseOptions` and in the C structure `idse_settings`
+    kind : float, int or bool
+    default : of that kind
+    low, high : the range, both ends in it
+    help : one line, without the default
+    metavar : what stands for the value in the command's help
+    above : `low` itself is out of the range
+    no_limit : 0 is in the range too
+    without : encoders that do not have it as an option
+    """
+
+    kind: type
+    low: float
+    high: float
+    help: str
+    metavar: str | None = None
+    above: bool = False
+    no_limit: bool = False
+    without: tuple[str, ...] = ()
+    name: str = ""
+    default: Any = None
+
+    @property
+    def flag(self) -> str:
+        """The command's option."""
+        return "--" + self.name.replace("_", "-")
+
+    def option(self, encoder: str) -> str:
+        """The encoder's option."""
+        return _FAMILIES.get(encoder, _HM).named(self.name)
+
+    @property
+    def choices(self) -> tuple[int, ...] | None:
+        """The values, where they are few."""
+        few = self.kind is not float and self.high - self.low < 4
+        return tuple(range(int(self.low), int(self.high) + 1)) if few else None
+
+    def accepts(self, value: object) -> bool:
+        """Whether a value is of the kind and in the range; a NaN is in none."""
+        if self.kind is float:
+            number = isinstance(value, Real)
+        else:
+            number = isinstance(value, Integral) or type(value).__name__ in ("bool", "bool_")  # NumPy's is no number
+        try:
+            inside = self.low < value if self.above else self.low <= value  # type: ignore[operator]
+            return number and bool((inside and value <= self.high) or (self.no_limit and value == 0))  # type: ignore[operator]
+        except Exception:  # of a class of its own
+            return False
+
+    @property
+    def allowed(self) -> str:
+        """The range in words."""
+        span = f"{self.low:g} to {self.high:g}"
+        if self.choices:
+            *first, last = map(str, self.choices)
+            return f"{', '.join(first)} or {last}"
+        if self.no_limit:
+            return f"0 for no limit, or {span}"
+        if self.above:
+            return f"above {self.low:g}, up to {self.high:g}"
+        return span if self.kind is float else f"a whole number from {span}"
+
+    @property
+    def encoder_allowed(self) -> str:
+        """The same in an encoder's messages."""
+        if self.above:
+            return f"give a value above {self.low:g} and up to {self.high:g}"
+        return f"give {'0 for no limit, or ' * self.no_limit}a value from {self.low:g} to {self.high:g}"
+
+    def text(self, value: float) -> str:
+        """A value as the encoders' command lines take it."""
+        return repr(float(value)) if self.kind is float else f"{value:d}"
+
+
+def _setting(default: float, kind: type, low: float, high: float, help: str, **more: Any) -> Any:
+    return field(default=default, metadata={"setting": Setting(kind, low, high, help, **more)})
+
+
+@dataclass(frozen=True)
+class IdseOptions:
+    """Run-time settings of the weighted distortion; the defaults are the encoders'.
+
+    Parameters
+    ----------
+    tau : float
+        0 to 1000: share of plain SSE mixed into the weights, w' = (w + tau) / (1 + tau).
+    power : float
+        Above 0, up to 1: exponent of the weights.
+    clip : float
+        Largest weight, 1 to 255 times the mean; 0 for no limit.
+    rdoq : int
+        0: off, 1: mean weight of the transform unit, 2: one weight per coefficient.
+    qp_map : bool
+        Whether each quantisation group gets a QP offset from its mean weight.
+    qp_map_clip : int
+        0 to 12: largest QP offset.
+    sao : bool
+        Whether SAO decides with the weights.
+    decisions : int
+        Bit mask, 0 to 31, of the mode decisions that use the weights.
+
+    Raises
+    ------
+    FprdoError
+        A value is of another type or out of its range.
+    """
+
+    tau: float = _setting(
+        0.15, float, 0, 1000, "weight of plain SSE mixed in: w' = (w + tau) / (1 + tau)", metavar="T"
+    )
+    power: float = _setting(
+        1.0, float, 0, 1, "exponent of the weights: w^power, brought back to mean 1, before tau", metavar="P", above=True
+    )
+    clip: float = _setting(
+        0.0, float, 1, 255, "largest weight as a multiple of the mean, before tau; 0: no limit", metavar="C", no_limit=True
+    )
+    rdoq: int = _setting(
+        2, int, 0, 2, "weights in RDOQ or trellis; 0: off, 1: mean weight of the block, 2: one weight per coefficient"
+    )
+    qp_map: bool = _setting(
+        True, bool, 0, 1, "QP offset round(-3 log2(mean weight)) for every quantisation group or macroblock"
+    )
+    qp_map_clip: int = _setting(6, int, 0, 12, "largest absolute QP offset, 0 to 12", metavar="N")  # MAX_QP_CLIP in C
+    sao: bool = _setting(
+        True, bool, 0, 1, "SAO divides lambda by the mean weight of the CTU (HEVC)", without=("x264",)
+    )
+    decisions: int = _setting(
+        31, int, 0, 31, "decisions that use the weights, a sum of 1: intra, 2: skip, 4: inter residual, 8: inter CU, "
+        "16: Cb and Cr in these", metavar="MASK"
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for setting in SETTINGS:
+            value = getattr(self, setting.name)
+            if not setting.accepts(value):
+                raise FprdoError(f"{_camel_case(setting.name)} {shown(value)}: use {setting.allowed}")
+            if not isinstance(value, (float, int)):  # NumPy's numbers, which JSON does not know
+                object.__setattr__(self, setting.name, setting.kind(value))
+
+    def options(self, encoder: str, weights: Path | str | None) -> list[tuple[str, str]]:
+        """The settings as options of an encoder, name and value, and first the weight file, if there is one."""
+        given = [] if weights is None else [(_FAMILIES.get(encoder, _HM).weights, str(weights))]
+        return given + [
+            (setting.option(encoder), setting.text(getattr(self, setting.name)))
+            for setting in SETTINGS
+            if encoder not in setting.without
+        ]
+
+
+SETTINGS = tuple(replace(row.metadata["setting"], name=row.name, default=row.default) for row in fields(IdseOptions))
+
+
+def option_names(encoder: str) -> tuple[str, ...]:
+    """All of an encoder's options that are ours."""
+    return tuple(name for name, _ in IdseOptions().options(encoder, ""))
+
+
+def table() -> str:
+    """The settings as a table in Markdown."""
+    rows = ["| `fprdo` | HM, JM | x264 | default | values | meaning |", "|---|---|---|---|---|---|"]
+    for setting in SETTINGS:
+        options = [f"`{setting.option(encoder)}`" if encoder not in setting.without else "none" for encoder in ("hm", "x264")]
+        cells = [f"`{setting.flag}`", *options, f"{setting.default:g}", setting.allowed, setting.help]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+# ---- C ---------------------------------------------------------------------------------------------------------------
+
+
+def c_include() -> str:
+    """native/settings.inc."""
+    lists = {"": "type, field, initial, valid, allowed, name", **{
+        f"{encoder.upper()}_": "type, field, valid, allowed, option, help" for encoder in _FAMILIES}}  # fmt: skip
+    lines = [
+        "/* SPDX-License-Identifier: BSD-3-Clause",
+        " *",
+        " * The run-time settings, one line each: of all, and of each encoder's options. Whoever includes this defines the",
+        " * macros that he wants. Made from fprdo_bridge/settings.py by python3 -m fprdo_bridge.settings: change it there.",
+        " */",
+        "/* clang-format off */",
+    ]
+    for prefix, arguments in lists.items():
+        lines += [f"#ifndef IDSE_{prefix}SETTING", f"#define IDSE_{prefix}SETTING({arguments})", "#endif"]
+    for setting in SETTINGS:
+        lines.append(
+            f"IDSE_SETTING({_c_type(setting)}, {setting.name}, {setting.text(setting.default)}, {_c_range(setting)}, "
+            f'"{setting.encoder_allowed}", "{_camel_case(setting.name)}")'
+        )
+    for encoder in _FAMILIES:
+        for setting in SETTINGS:
+            if encoder not in setting.without:
+                lines.append(
+                    f"IDSE_{encoder.upper()}_SETTING({_c_type(setting)}, {setting.name}, {_c_range(setting)}, "
+                    f'"{setting.encoder_allowed}", "{setting.option(encoder)}", {_c_help(setting, encoder)})'
+                )
+    return "\n".join(lines + [f"#undef IDSE_{prefix}SETTING" for prefix in lists]) + "\n"
+
+
+def _c_type(setting: Setting) -> str:
+    return "double" if setting.kind is float else "int"
+
+
+def _c_range(setting: Setting) -> str:
+    """A condition on `value` that a NaN does not fulfil."""
+    inside = f"value {'>' if setting.above else '>='} {setting.low:g} && value <= {setting.high:g}"
+    return f"value == 0 || ({inside})" if setting.no_limit else inside
+
+
+def _c_help(setting: Setting, encoder: str) -> str:
+    """A string literal: of x264 whole lines in the columns of its own help, a format of printf."""
+    text = setting.help[0].upper() + setting.help[1:]
+    if encoder == "x264":
+        option = f"      --{setting.option(encoder)} <{'float' if setting.kind is float else 'integer'}>"
+        columns = {"initial_indent": option.ljust(29) + " ", "subsequent_indent": 30 * " "}
+        text = textwrap.fill(text.replace("%", "%%"), 80, **columns) + "\n"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+if __name__ == "__main__":
+    INCLUDE.write_text(c_include(), encoding="utf-8")
+    print(table(), end="")
