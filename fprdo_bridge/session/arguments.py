@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import islice
 from numbers import Rational
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,7 +18,61 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.values import shown, whole_number
 from fprdo_bridge.video.formats import Frame, VideoFormat, check_frame
 
+_T = TypeVar("_T")
 _FRAMES = "give a sequence of frames, each a tuple of NumPy arrays, one per plane, such as [(y, cb, cr)]"
+
+
+class OwnErrors:
+    """What functions and iterators of the caller raise, to be raised as it is: an OSError of theirs would be taken for
+    one of the file that is being written.
+
+    Attributes
+    ----------
+    first : None as long as they have raised nothing
+    """
+
+    def __init__(self) -> None:
+        self.first: BaseException | None = None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note what the block raises; it is raised on."""
+        try:
+            yield
+        except BaseException as error:
+            self.first = error if self.first is None else self.first
+            raise
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block that raises what was noted first, whatever has become of it."""
+        try:
+            yield
+        except BaseException as error:
+            if self.first is None or self.first is error:
+                raise
+            raise self.first from None
+
+    def of_function(self, function: Callable[[_T], object]) -> Callable[[_T], None]:
+        """The function, watched."""
+
+        def watched(value: _T) -> None:
+            with self.noted():
+                function(value)
+
+        return watched
+
+    def of_iterator(self, items: Iterable[_T]) -> Iterator[_T]:
+        """The items, watched."""
+        with self.noted():
+            iterator = iter(items)
+        while True:
+            with self.noted():
+                try:
+                    item = next(iterator)
+                except StopIteration:
+                    return
+            yield item
 
 
 def check_kind(what: str, value: object, kinds: type | tuple[type, ...], wanted: str) -> None:
@@ -81,7 +136,9 @@ def number_from(what: str, value: object, lowest: int) -> int:
     return number
 
 
-def checked_frames(frames: object, fmt: VideoFormat, skip: int = 0, count: int | None = None) -> Iterator[Frame]:
+def checked_frames(
+    frames: object, fmt: VideoFormat, own: OwnErrors, skip: int = 0, count: int | None = None
+) -> Iterator[Frame]:
     """The frames, one at a time, as plain arrays of the machine's byte order.
 
     Raises
@@ -93,7 +150,9 @@ def checked_frames(frames: object, fmt: VideoFormat, skip: int = 0, count: int |
     if not isinstance(frames, Iterable) or isinstance(frames, (str, bytes, np.ndarray)):
         raise FprdoError(f"frames: {type(frames).__name__} given; {_FRAMES}")
     number = skip
-    for number, frame in enumerate(islice(frames, skip, None if count is None else skip + count), skip + 1):
+    for number, frame in enumerate(
+        islice(own.of_iterator(frames), skip, None if count is None else skip + count), skip + 1
+    ):
         if not isinstance(frame, (tuple, list)):
             raise FprdoError(f"frames: {type(frame).__name__} where frame {number - 1} should be; {_FRAMES}")
         plain = tuple(_plane(plane, fmt, number - 1) for plane in frame)

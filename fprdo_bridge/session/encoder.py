@@ -18,6 +18,7 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import same_file, workspace
 from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES, Layout
 from fprdo_bridge.session.arguments import (
+    OwnErrors,
     check_function,
     check_kind,
     checked_frames,
@@ -153,8 +154,10 @@ class Encoder:
         skip, count = number_from("skip", skip, 0), None if count is None else number_from("count", count, 1)
         output = None if recon is None else path_of("recon", recon)
         plain = weights is None and provider is None and distortion is None
-        with workspace() as folder:
-            source = _source(frames, fmt, skip, count, folder)
+        own = OwnErrors()
+        report = None if on_picture is None else own.of_function(on_picture)
+        with own.alone(), workspace() as folder:
+            source = _source(frames, fmt, own, skip, count, folder)
             config = self.codec.config(self.config, source.fmt, self.tools)
             if output is not None:
                 _check_output(output, source, config)
@@ -176,7 +179,7 @@ class Encoder:
             )
             job.bitstream.parent.mkdir()
             if plain:
-                result = running.encode(self.codec, job, self.tools, progress=on_picture)
+                result = running.encode(self.codec, job, self.tools, progress=report)
                 seconds = result.cpu_seconds
             else:
                 ask, layout, flat = _maps(weights, provider, source.fmt, transform_sizes)
@@ -189,7 +192,7 @@ class Encoder:
                     compiled=isinstance(distortion, compiled),
                     flat=flat,
                 )
-                result, seconds = self._in_worker(job, setup, ask, on_picture)
+                result, seconds = self._in_worker(job, setup, ask, report)
             reconstruction = Reconstruction(folder / "out" / "recon.yuv", result.fmt)
             if output is not None:
                 write_frames(output, reconstruction, result.fmt, result.frame_rate)
@@ -258,6 +261,7 @@ class _Source:
 def _source(
     frames: str | os.PathLike[str] | Iterable[Frame],
     fmt: VideoFormat | None,
+    own: OwnErrors,
     skip: int,
     count: int | None,
     folder: Path,
@@ -269,7 +273,7 @@ def _source(
     if fmt is None:
         raise FprdoError("frames: arrays do not say what they mean; give fmt=VideoFormat(width, height, ...)")
     path = folder / "source.yuv"
-    written = write_yuv(path, checked_frames(frames, fmt, skip, count), fmt)
+    written = write_yuv(path, checked_frames(frames, fmt, own, skip, count), fmt)
     return _Source(path, fmt, written, Fraction(30), "frames", ())
 
 

@@ -189,6 +189,22 @@ def exits(block: Block) -> float:
     sys.exit("enough")
 
 
+def interrupts(block: Block) -> float:
+    raise KeyboardInterrupt
+
+
+def recurses(block: Block) -> float:
+    return recurses(block)
+
+
+def groups(block: Block) -> float:
+    raise ExceptionGroup("two", [ValueError(1), KeyError(2)])
+
+
+def is_full(block: Block) -> float:
+    raise OSError(28, "full")
+
+
 def raises_behind_a_pointer():
     @ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p, ctypes.c_void_p)
     def distortion(context, block):

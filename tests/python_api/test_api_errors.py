@@ -50,6 +50,10 @@ def test_an_oserror_of_the_provider_is_no_lost_connection(encoder, tmp_path):
     "function, kind, message",
     [
         (provided.raises, KeyError, "component 0"),
+        (provided.recurses, RecursionError, "maximum recursion depth"),
+        (provided.groups, ExceptionGroup, "two"),
+        (provided.is_full, OSError, "full"),
+        (provided.interrupts, FprdoError, "^KeyboardInterrupt .raised in the worker in .*provided.py, line"),
         (provided.no_number, FprdoError, "not a number"),
         (provided.negative, FprdoError, "negative"),
         (provided.huge, FprdoError, "2\\^44 or more"),
@@ -113,3 +117,67 @@ def test_a_provider_that_sleeps(encoder):
         return ones(FMT)
 
     assert encoder.encode(clip(FMT, 1), 32, fmt=FMT, provider=provider).wall_seconds > 1
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even a text")
+
+
+class WithArguments(Exception):
+    def __init__(self, first, second):
+        super().__init__(first)
+        self.second = second
+
+
+def deep(number: int = 0) -> None:
+    deep(number + 1)
+
+
+KINDS = [
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    StopIteration(4),
+    MemoryError(),
+    OSError(28, "full"),
+    EOFError(),
+    BrokenPipeError(),
+    ExceptionGroup("two", [ValueError(1), KeyError(2)]),
+    Unprintable(),
+    WithArguments(1, lambda: 2),
+    UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"),
+    FprdoError("mine"),
+    Warning("w"),
+    AssertionError(),
+    BaseException("all"),
+]
+
+
+@pytest.mark.parametrize("error", KINDS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["frames", "provider", "on_picture"])
+def test_whatever_the_callers_functions_raise_is_raised_as_it_is(tmp_path, monkeypatch, where, error):
+    """And nothing stays behind."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    fmt = VideoFormat(16, 16, "400")
+    frames = clip(fmt, 1)
+
+    def raises(*_):
+        raise error
+
+    def one_frame_and_no_more():
+        yield frames[0]
+        raise error
+
+    given = one_frame_and_no_more() if where == "frames" else frames
+    generator_stops = where == "frames" and isinstance(error, StopIteration)
+    with pytest.raises(RuntimeError if generator_stops else type(error)) as raised:
+        Encoder("hm").encode(given, 32, fmt=fmt, **{} if where == "frames" else {where: raises})
+    # A generator cannot end with StopIteration: Python makes it a RuntimeError.
+    assert raised.value is error or raised.value.__cause__ is error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_provider_without_end_of_recursion(tmp_path):
+    with pytest.raises(RecursionError):
+        Encoder("hm").encode(clip(FMT, 1), 32, fmt=FMT, provider=lambda picture: deep())

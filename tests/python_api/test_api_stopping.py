@@ -64,6 +64,7 @@ def test_kill_9_ends_all_and_the_next_run_sweeps(tmp_path, phase):
         end(process)
     assert len(programs.left(tmp_path)) == 1
     (tmp_path / "tmp" / ".fprdo-mystuff1").mkdir()  # of a user
+    (tmp_path / "tmp" / ".fprdo-mystuff1" / "notes").touch()
     programs.said(tmp_path, PLAIN)
     assert programs.left(tmp_path) == {".fprdo-mystuff1"}
 
