@@ -290,6 +290,76 @@ def test_torchvision_is_named_where_it_is_missing():
             make(TaskSetting("detection", {"network": "torchvision:none"})).identity()
 
 
+class Transform(torch.nn.Module):
+    """What torchvision's detectors do first: a list of pictures becomes a batch at the detector's size."""
+
+    def forward(self, pictures):
+        from types import SimpleNamespace
+
+        batch = torch.stack([(picture - 0.45) / 0.22 for picture in pictures])
+        return SimpleNamespace(tensors=torch.nn.functional.interpolate(batch, scale_factor=0.5, mode="bilinear")), None
+
+
+class Backbone(torch.nn.Module):
+    """A pyramid with the names of torchvision's."""
+
+    def __init__(self):
+        super().__init__()
+        self.fpn = torch.nn.Module()
+        self.fpn.layer_blocks = torch.nn.ModuleList(
+            torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3, stride=2**level, padding=1)) for level in range(4)
+        )
+
+    def forward(self, batch):
+        return {str(level): block(batch) for level, block in enumerate(self.fpn.layer_blocks)}
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """A torchvision that has our detector under the name of Mask R-CNN."""
+    import sys
+    from types import ModuleType
+
+    package, models, detection = (
+        ModuleType(name) for name in ("torchvision", "torchvision.models", "torchvision.models.detection")
+    )
+    package.models, models.detection = models, detection
+    models.list_models = lambda module: ["maskrcnn_resnet50_fpn"] if module is detection else []
+
+    def get_model(name, weights):
+        assert (name, weights) == ("maskrcnn_resnet50_fpn", "DEFAULT")
+        detector = squares()
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            detector.transform, detector.backbone = Transform(), Backbone()
+        return detector
+
+    models.get_model = get_model
+    for module in (package, models, detection):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+def test_torchvision_by_name(stand_in, annotated):
+    pictures, path = annotated
+    task = make(TaskSetting("segmentation", {"network": "torchvision:maskrcnn_resnet50_fpn"}))
+    assert precision(task, pictures, pictures, path) == {"ap": 100, "ap50": 100}
+    assert task.title == "segmentation maskrcnn_resnet50_fpn" and task.identity()["weights"].startswith("sha256:")
+    with pytest.raises(FprdoError, match="no such detector; use one of maskrcnn_resnet50_fpn"):
+        make(TaskSetting("detection", {"network": "torchvision:yolo"})).identity()
+
+
+def test_the_published_experiments_network_gives_maps(stand_in, photograph):
+    from fprdo_bridge.importance.extractors import load_extractor
+    from fprdo_bridge.importance.weights import compute_map
+
+    extractor = load_extractor("fprdo_bridge.ctc.tasks.maskrcnn:extractor")
+    features = extractor(torch.rand(1, 3, 64, 96))
+    assert [feature.shape[-2:] for feature in features] == [(32, 48), (16, 24), (8, 12), (4, 6)]
+    original = frames_of(photograph[:64, :64])
+    found = compute_map(next(iter(original)), original.fmt, extractor, probes=2)
+    assert np.isfinite(found.planes[0]).all() and found.planes[0].std() > 0
+
+
 # ---- text and tracks -------------------------------------------------------------------------------------------------
 
 
