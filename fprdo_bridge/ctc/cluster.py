@@ -45,7 +45,6 @@ class DaskPool:
         Dask is not installed, the scheduler cannot be reached, or it has no worker or one of another version.
     """
 
-    shared = False
     memory = sys.maxsize  # a scheduler's own business
 
     def __init__(self, store: Store, scheduler: str | None = None, workers: int | None = None):

@@ -22,7 +22,6 @@ from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.source import FormatRequest
 
 FOLDER = Path(__file__).resolve().parents[2] / "cfg" / "ctc"
-CONTROLS = ("qp", "crf", "abr")
 _CONTROL_KEYS = {"qp": "qp", "crf": "crf", "kbps": "abr"}
 # How settings of the package are read: by the type of their default, but for these of a map.
 _KINDS_OF: dict[type, Callable[[object], Any]] = {
@@ -224,13 +223,11 @@ def parse(values: object, name: str, source: str = "", place: str = "") -> Condi
     tasks = tuple(_task(table) for table in top.tables("tasks"))
     sets = tuple(_set(table) for table in top.tables("sets", required=True))
     schema.names([one.name for one in sets], top, "sets")
-    groups = list(dict.fromkeys(variant.group for variant in variants))
     anchors = top.take(
         "anchors", schema.several(schema.one_of(*(variant.name for variant in variants))), (variants[0].name,)
     )
     statistics = _statistics(top.table("statistics"))
     top.done()
-    schema.names(groups, top, "variants")
     return Conditions(
         name, title, sets, encoders, variants, maps, tasks, anchors, request, bits, pool, statistics, source
     )
@@ -312,6 +309,7 @@ def _variants(
     top: Table, maps: Mapping[str, WeightSettings], encoders: tuple[EncoderSetting, ...]
 ) -> tuple[Variant, ...]:
     found: list[Variant] = []
+    groups: list[str] = []
     names = {one.encoder for one in encoders} | {one.name for one in encoders}
     tables = top.tables("variants")
     if not tables:
@@ -319,6 +317,7 @@ def _variants(
     for table in tables:
         kind = table.take("kind", schema.one_of(*KINDS))
         group = table.take("name", schema.text, kind)
+        groups.append(group)
         shared: dict[str, Any] = {
             "options": table.take("options", schema.options, {}),
             "encoders": table.take("encoders", schema.several(schema.one_of(*sorted(names))), ()),
@@ -335,6 +334,7 @@ def _variants(
         else:
             found.append(Variant(group, kind, group, **shared))
         table.done()
+    schema.names(groups, top, "variants")
     schema.names([one.name for one in found], top, "variants")
     return tuple(found)
 

@@ -27,7 +27,6 @@ class Pool(Protocol):
 
     count: int
     memory: int
-    shared: bool
 
     def free(self) -> list[str | None]: ...
     def submit(self, message: dict[str, Any], source: str) -> None: ...

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -308,8 +307,3 @@ def make_plan(
     found = material.find(conditions, data, hashes, progress)
     hashes.save()
     return Plan(conditions, data, found.items, tasks, maps, found.problems + problems)
-
-
-def duration(line: Mapping[str, Any]) -> float:
-    """Seconds of an item."""
-    return float(line["frames"] / Fraction(line["fps"]))

@@ -49,8 +49,6 @@ class LocalPool:
     count : workers, at least one
     """
 
-    shared = True  # workers write into folders that the parent names
-
     def __init__(self, store: Path, scratch: Path, count: int):
         self._store, self._scratch = store.absolute(), scratch.absolute()
         self._workers: list[_Worker] = []

@@ -367,6 +367,8 @@ class Summary:
 
 def curve(rates: Sequence[float], values: Sequence[float], measure: Measure) -> Curve:
     """A curve of a measure's values, as qualities that rise with the rate. Raises NotComparable."""
+    if any(math.isnan(rate) for rate in rates):
+        raise NotComparable("an encode failed or is not done")
     if any(math.isnan(value) for value in values):
         raise NotComparable("a point has no value")
     return Curve(tuple(rates), tuple(statistics.db(value) if measure.distance else value for value in values))

@@ -108,6 +108,10 @@ def test_mistakes_name_the_key(change, message):
         ('[[variants]]\nkind = "idse"\nmap = "none"', r"variants\[0\]\.map.*use one of default"),
         ('[[variants]]\nkind = "other"', r"variants\[0\]\.kind.*stock, idse"),
         ('[[variants]]\nkind = "stock"\n[[variants]]\nkind = "stock"', r"variants: 'stock' stands twice"),
+        (
+            '[[variants]]\nkind = "idse"\ntau = [1, 2]\n[[variants]]\nkind = "idse"\ntau = 3',
+            r"variants: 'idse' stands twice",
+        ),
         ('[[variants]]\nkind = "stock"\nencoders = ["x266"]', r"variants\[0\]\.encoders"),
         ('[[variants]]\nkind = "stock"\noptions = { SAO = true }', r"variants\[0\]\.options.*SAO"),
         ("[maps.m]\nprobes = 0", r"maps\.m\.probes: 0"),
