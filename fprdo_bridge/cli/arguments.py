@@ -63,7 +63,12 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         help="network: lite0 (default), lite1, lite2 or your own as module:callable; then @SCALES at which it "
         "looks, like lite0@224, and :LAYERS, see docs/extractors.md",
     )
-    group.add_argument("--layer", action="append", metavar="NAME", help="feature map to preserve, repeatable")
+    group.add_argument(
+        "--layer",
+        action="append",
+        metavar="NAME",
+        help="feature map to preserve, repeatable (a judge names its own: --measure NAME:LAYER)",
+    )
     group.add_argument(
         "--probes",
         type=whole,
@@ -102,11 +107,19 @@ def add_idse_arguments(parser: argparse.ArgumentParser) -> None:
     for setting in SETTINGS:
         text = setting.help.replace("%", "%%")
         if setting.kind is bool:
-            group.add_argument(setting.flag, action=argparse.BooleanOptionalAction,
-                               help=f"{text} (default {'on' if setting.default else 'off'})")
+            group.add_argument(
+                setting.flag,
+                action=argparse.BooleanOptionalAction,
+                help=f"{text} (default {'on' if setting.default else 'off'})",
+            )
         else:
-            group.add_argument(setting.flag, type=number if setting.kind is float else whole, choices=setting.choices,
-                               metavar=setting.metavar, help=f"{text} (default {setting.default:g})")
+            group.add_argument(
+                setting.flag,
+                type=number if setting.kind is float else whole,
+                choices=setting.choices,
+                metavar=setting.metavar,
+                help=f"{text} (default {setting.default:g})",
+            )
 
 
 def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
