@@ -159,14 +159,24 @@ class IdseOptions:
         A value is of another type or out of its range.
     """
 
-    tau: float = _setting(
-        0.15, float, 0, 1000, "weight of plain SSE mixed in: w' = (w + tau) / (1 + tau)", metavar="T"
-    )
+    tau: float = _setting(0.15, float, 0, 1000, "weight of plain SSE mixed in: w' = (w + tau) / (1 + tau)", metavar="T")
     power: float = _setting(
-        1.0, float, 0, 1, "exponent of the weights: w^power, brought back to mean 1, before tau", metavar="P", above=True
+        1.0,
+        float,
+        0,
+        1,
+        "exponent of the weights: w^power, brought back to mean 1, before tau",
+        metavar="P",
+        above=True,
     )
     clip: float = _setting(
-        0.0, float, 1, 255, "largest weight as a multiple of the mean, before tau; 0: no limit", metavar="C", no_limit=True
+        0.0,
+        float,
+        1,
+        255,
+        "largest weight as a multiple of the mean, before tau; 0: no limit",
+        metavar="C",
+        no_limit=True,
     )
     rdoq: int = _setting(
         2, int, 0, 2, "weights in RDOQ or trellis; 0: off, 1: mean weight of the block, 2: one weight per coefficient"
@@ -175,9 +185,7 @@ class IdseOptions:
         True, bool, 0, 1, "QP offset round(-3 log2(mean weight)) for every quantisation group or macroblock"
     )
     qp_map_clip: int = _setting(6, int, 0, 12, "largest absolute QP offset, 0 to 12", metavar="N")  # MAX_QP_CLIP in C
-    sao: bool = _setting(
-        True, bool, 0, 1, "SAO divides lambda by the mean weight of the CTU (HEVC)", without=("x264",)
-    )
+    sao: bool = _setting(True, bool, 0, 1, "SAO divides lambda by the mean weight of the CTU (HEVC)", without=("x264",))
     decisions: int = _setting(
         31, int, 0, 31, "decisions that use the weights, a sum of 1: intra, 2: skip, 4: inter residual, 8: inter CU, "
         "16: Cb and Cr in these", metavar="MASK"
@@ -213,7 +221,9 @@ def table() -> str:
     """The settings as a table in Markdown."""
     rows = ["| `fprdo` | HM, JM | x264 | default | values | meaning |", "|---|---|---|---|---|---|"]
     for setting in SETTINGS:
-        options = [f"`{setting.option(encoder)}`" if encoder not in setting.without else "none" for encoder in ("hm", "x264")]
+        options = [
+            f"`{setting.option(encoder)}`" if encoder not in setting.without else "none" for encoder in ("hm", "x264")
+        ]
         cells = [f"`{setting.flag}`", *options, f"{setting.default:g}", setting.allowed, setting.help]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
@@ -266,8 +276,8 @@ def _c_help(setting: Setting, encoder: str) -> str:
     text = setting.help[0].upper() + setting.help[1:]
     if encoder == "x264":
         option = f"      --{setting.option(encoder)} <{'float' if setting.kind is float else 'integer'}>"
-        columns = {"initial_indent": option.ljust(29) + " ", "subsequent_indent": 30 * " "}
-        text = textwrap.fill(text.replace("%", "%%"), 80, **columns) + "\n"
+        wrapper = textwrap.TextWrapper(80, initial_indent=option.ljust(29) + " ", subsequent_indent=30 * " ")
+        text = wrapper.fill(text.replace("%", "%%")) + "\n"
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 

@@ -27,11 +27,15 @@ def test_one_line_names_the_file(tmp_path, request, name, qp_map):
     codec = encoders.get(name)
     maps = [random_map(FMT, seed) for seed in range(FRAMES)]
     weights = write_maps(tmp_path / "w.idse", maps, FMT)
-    job = make_job(tmp_path, FMT, tools, kind="lowdelay", frames=FRAMES, codec=codec, weights=weights, options=SLOW.get(name, {}))
+    job = make_job(
+        tmp_path, FMT, tools, kind="lowdelay", frames=FRAMES, codec=codec, weights=weights, options=SLOW.get(name, {})
+    )
     job = replace(job, idse=replace(job.idse, qp_map=qp_map), bitstream=tmp_path / "clip.bin", recon=None)
     command = codec.command(job, tools.encoder)
     (tmp_path / "run").mkdir()
-    process = subprocess.Popen(command, cwd=tmp_path / "run", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path / "run", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     # The bitstream is opened after the weights have been checked.
     end = time.monotonic() + 60
     while not job.bitstream.exists() and process.poll() is None and time.monotonic() < end:
@@ -49,7 +53,9 @@ def test_fprdo_says_it_in_one_line_and_leaves_nothing(tmp_path, tools):
     weights = write_maps(tmp_path / "w.idse", [random_map(FMT, seed) for seed in range(FRAMES)], FMT)
     job = make_job(tmp_path, FMT, tools, frames=FRAMES, codec=codec, weights=weights)
     job = replace(job, bitstream=tmp_path / "clip.bin", recon=None)
-    with pytest.raises(FprdoError, match="has become shorter than the .* bytes that it had when it was opened") as error:
+    with pytest.raises(
+        FprdoError, match="has become shorter than the .* bytes that it had when it was opened"
+    ) as error:
         running.encode(codec, job, tools, progress=lambda picture: os.truncate(weights, 100_000))
     assert str(error.value).startswith(f"{weights}: ") and "\n" not in str(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source.yuv", "w.idse"]

@@ -12,7 +12,7 @@ import pytest
 from fprdo_bridge import encoders
 from fprdo_bridge.cli.arguments import add_idse_arguments, idse_options_of
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.native._idse import ffi
+from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.picture import WeightedPicture, default_settings
 from fprdo_bridge.settings import INCLUDE, SETTINGS, IdseOptions, c_include, option_names, table
 from fprdo_bridge.video.formats import VideoFormat
@@ -87,7 +87,9 @@ def test_numpys_numbers_are_numbers():
 def test_options_of_an_encoder(name):
     """What a command line gets is what the encoder's own table has, and what its user may not give himself."""
     given = IdseOptions(tau=2, qp_map=False).options(name, "w.idse")
-    rows = re.findall(rf'^IDSE_{name.upper()}_SETTING\((\w+), (\w+), .*, "([\w-]+)", "', INCLUDE.read_text(), re.MULTILINE)
+    rows = re.findall(
+        rf'^IDSE_{name.upper()}_SETTING\((\w+), (\w+), .*, "([\w-]+)", "', INCLUDE.read_text(), re.MULTILINE
+    )
     assert [option for option, _ in given[1:]] == [option for _, _, option in rows]
     assert {field for _, field, _ in rows} == {setting.name for setting in SETTINGS if name not in setting.without}
     assert tuple(option for option, _ in given) == option_names(name)
@@ -118,7 +120,11 @@ def test_every_setting_is_an_argument_of_the_command():
     assert idse_options_of(parser.parse_args([])) == IdseOptions()
     for setting in SETTINGS:
         other = {float: 0.5, int: 1, bool: False}[setting.kind]
-        words = [setting.flag.replace("--", "--no-")] if setting.kind is bool else [setting.flag, str(max(other, setting.low))]
+        words = (
+            [setting.flag.replace("--", "--no-")]
+            if setting.kind is bool
+            else [setting.flag, str(max(other, setting.low))]
+        )
         chosen = idse_options_of(parser.parse_args(words))
         assert getattr(chosen, setting.name) == max(other, setting.low if setting.kind is not bool else 0)
         assert sum(value != default for value, default in zip(vars(chosen).values(), vars(IdseOptions()).values())) == 1
@@ -133,3 +139,27 @@ def test_x264s_help_fits_its_columns():
     for text in lines:
         for line in text.replace("\\n", "\n").splitlines():
             assert len(line) <= 80 and re.match(r" {6}--idse-[\w-]+ <\w+> +\w| {30}\S", line), line
+
+
+@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if "x264" not in setting.without], ids=str)
+def test_x264s_options_are_read_and_refused_by_their_names(setting):
+    settings, message = ffi.new("idse_settings *"), ffi.new("char[]", lib.IDSE_MESSAGE_BYTES)
+    lib.idse_settings_default(settings)
+    option = setting.option("x264")
+
+    def set_to(text: str) -> str:
+        done = lib.idse_x264_set(settings, option.encode(), text.encode(), message)
+        assert done in (0, 1) and (done or ffi.string(message))
+        return "" if done else ffi.string(message).decode()
+
+    assert set_to(setting.text(setting.high)) == "" and getattr(settings, setting.name) == setting.high
+    a_number = "give a number" if setting.kind is float else "give a whole number"
+    for text in ("much", "", "1x", "1e999"):
+        assert set_to(text) == f"--{option} {text}: {a_number}"
+    for text in ("-1", "2147483648", "-2147483649"):
+        assert set_to(text) == f"--{option} {text}: {setting.encoder_allowed}"
+    if setting.kind is float:
+        assert set_to("nan") == f"--{option} nan: {setting.encoder_allowed}"
+    assert getattr(settings, setting.name) == setting.high
+    assert not lib.idse_x264_set(settings, b"idse-sao", b"1", message)
+    assert ffi.string(message) == b"--idse-sao: no such option"

@@ -51,27 +51,43 @@ class WeightedPicture:
         An array has another shape or type, or an option is out of range.
     """
 
-    def __init__(self, planes: Sequence[np.ndarray], shapes: Mapping[int, Sequence[np.ndarray]], fmt: VideoFormat,
-                 options: IdseOptions):
+    def __init__(
+        self,
+        planes: Sequence[np.ndarray],
+        shapes: Mapping[int, Sequence[np.ndarray]],
+        fmt: VideoFormat,
+        options: IdseOptions,
+    ):
         weight_map = _ffi.new("idse_map *")
         keep = []
-        expected = {0: fmt.plane_shapes} | {n: [tuple(-(-side // n) * n for side in shape) for shape in fmt.plane_shapes]
-                                            for n in shapes}
+        expected = {0: fmt.plane_shapes} | {
+            n: [tuple(-(-side // n) * n for side in shape) for shape in fmt.plane_shapes] for n in shapes
+        }
         for size, arrays in {0: planes, **shapes}.items():
             for component, (array, shape) in enumerate(zip(arrays, expected[size], strict=True)):
                 if array.shape != tuple(shape) or array.dtype != np.uint16:
-                    raise FprdoError(f"weights of component {component}: {array.dtype} {array.shape} given; "
-                                     f"use uint16 {tuple(shape)}")
+                    raise FprdoError(
+                        f"weights of component {component}: {array.dtype} {array.shape} given; "
+                        f"use uint16 {tuple(shape)}"
+                    )
                 keep.append(_ffi.from_buffer("uint16_t[]", np.ascontiguousarray(array)))
                 if size:
                     weight_map.shape[component][_SIZES.index(size)] = keep[-1]
                 else:
                     weight_map.pixel[component] = keep[-1]
-        settings = _ffi.new(
-            "idse_settings *", {setting.name: getattr(options, setting.name) for setting in SETTINGS})
-        sequence = _ffi.new("idse_sequence *", {
-            "width": fmt.width, "height": fmt.height, "coded_width": fmt.width, "coded_height": fmt.height,
-            "chroma_format_idc": fmt.chroma_format_idc, "frames": 1, "frame_step": 1})
+        settings = _ffi.new("idse_settings *", {setting.name: getattr(options, setting.name) for setting in SETTINGS})
+        sequence = _ffi.new(
+            "idse_sequence *",
+            {
+                "width": fmt.width,
+                "height": fmt.height,
+                "coded_width": fmt.width,
+                "coded_height": fmt.height,
+                "chroma_format_idc": fmt.chroma_format_idc,
+                "frames": 1,
+                "frame_step": 1,
+            },
+        )
         message = _ffi.new("char[]", _lib.IDSE_MESSAGE_BYTES)
         picture = _lib.idse_picture_create(weight_map, settings, sequence, message)
         if picture == _ffi.NULL:
@@ -79,12 +95,25 @@ class WeightedPicture:
         self._picture = _ffi.gc(picture, _lib.idse_picture_destroy)
 
     @staticmethod
-    def block(decision: int, component: int, x: int, y: int, original: np.ndarray, coded: np.ndarray, shift: int = 0) -> object:
+    def block(
+        decision: int, component: int, x: int, y: int, original: np.ndarray, coded: np.ndarray, shift: int = 0
+    ) -> object:
         """The `idse_block *` of two arrays (height, width) of one type: uint8, uint16, int16 or int32; rows may be strided."""
         height, width = original.shape
-        block = _ffi.new("idse_block *", {
-            "decision": decision, "component": component, "x": x, "y": y, "width": width, "height": height,
-            "sample_bytes": original.itemsize, "is_signed": original.dtype.kind == "i", "shift": shift})
+        block = _ffi.new(
+            "idse_block *",
+            {
+                "decision": decision,
+                "component": component,
+                "x": x,
+                "y": y,
+                "width": width,
+                "height": height,
+                "sample_bytes": original.itemsize,
+                "is_signed": original.dtype.kind == "i",
+                "shift": shift,
+            },
+        )
         for name, array in (("original", original), ("coded", coded)):
             setattr(block, name, _ffi.cast("void *", array.ctypes.data))
             setattr(block, f"{name}_stride", array.strides[0] // array.itemsize)
@@ -100,22 +129,37 @@ class WeightedPicture:
         found = _ffi.new("uint64_t *")
         return found[0] if _lib.idse_x264_distortion(self._picture, block, scale, found) else None
 
-    def coefficient_weights(self, component: int, x: int, y: int, size: int, count: int, scale: int,
-                            places: Sequence[int] | None = None) -> tuple[np.ndarray, bool]:
+    def coefficient_weights(
+        self, component: int, x: int, y: int, size: int, count: int, scale: int, places: Sequence[int] | None = None
+    ) -> tuple[np.ndarray, bool]:
         """Weights (count, count) uint32, 8 fraction bits, of the lowest frequencies of a size x size block, vertical frequency
         first, and 0 where `places` (u count + v; None: all) leaves a frequency out; whether they are one and the same,
         which is then the first of them."""
         weights = np.zeros((count, count), np.uint32)
-        wanted = bytes(range(count ** 2) if places is None else places)
-        same = _lib.idse_x264_coefficient_weights(self._picture, component, x, y, size, size, size, count, wanted,
-                                                  len(wanted), scale, _ffi.cast("uint32_t *", weights.ctypes.data))
+        wanted = bytes(range(count**2) if places is None else places)
+        same = _lib.idse_x264_coefficient_weights(
+            self._picture,
+            component,
+            x,
+            y,
+            size,
+            size,
+            size,
+            count,
+            wanted,
+            len(wanted),
+            scale,
+            _ffi.cast("uint32_t *", weights.ctypes.data),
+        )
         return weights.T, bool(same)
 
     def mean(self, component: int, x: int, y: int, width: int, height: int) -> float:
         """Mean weight of the visible part of a block."""
         return _lib.idse_mean(self._picture, component, x, y, width, height)
 
-    def tu_weights(self, component: int, x: int, y: int, size: int, order: int = FREQUENCIES) -> tuple[np.ndarray, float]:
+    def tu_weights(
+        self, component: int, x: int, y: int, size: int, order: int = FREQUENCIES
+    ) -> tuple[np.ndarray, float]:
         """Weights (size, size) float64 of a transform unit's coefficients, and its mean weight."""
         mean = _ffi.new("double *")
         weights = _lib.idse_tu_weights(self._picture, component, x, y, size, order, mean)

@@ -74,7 +74,9 @@ def change_field(data: bytearray, rng: random.Random) -> None:
     (old,) = struct.unpack_from("<" + kind, data, offset)
     near = old + rng.choice((-64, -2, -1, 1, 2, 64))
     wraps = (len(data) - 10**7 * old) % 2**64  # offsets and counts whose sum comes round to the size of the file
-    value = rng.choice((0, 1, limit, limit // 2, near % (limit + 1), rng.randint(0, limit), wraps & limit, len(data) & limit))
+    value = rng.choice(
+        (0, 1, limit, limit // 2, near % (limit + 1), rng.randint(0, limit), wraps & limit, len(data) & limit)
+    )
     struct.pack_into("<" + kind, data, offset, value)
 
 
@@ -153,7 +155,9 @@ def bases(tmp_path_factory) -> list[bytes]:
     ):
         fmt = VideoFormat(*size, chroma)
         maps = [random_map(fmt, seed) for seed in range(-(-frames // every))]
-        path = write_maps(folder / "base.idse", maps, fmt, frame_count=frames, frames_per_map=every, transform_sizes=sizes)
+        path = write_maps(
+            folder / "base.idse", maps, fmt, frame_count=frames, frames_per_map=every, transform_sizes=sizes
+        )
         files.append(path.read_bytes())
     return files
 

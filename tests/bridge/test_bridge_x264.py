@@ -11,20 +11,35 @@ from cffi import FFI
 from oracles import random_map, write_maps
 
 from fprdo_bridge import native
-from fprdo_bridge.encoders.job import IdseOptions
-from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.build_idse import HEADERS, declarations
 from fprdo_bridge.native.picture import FREQUENCIES, WeightedPicture, lambda_scale
+from fprdo_bridge.settings import IdseOptions
+from fprdo_bridge.video.formats import VideoFormat
 
 NATIVE = Path(native.__file__).parent
 
 INTRA = 1
-SIZES = [(16, 16), (16, 8), (8, 16), (8, 8), (8, 4), (4, 8), (4, 4), (4, 16), (4, 2), (2, 8), (2, 4), (2, 2)]  # of macroblocks
+SIZES = [
+    (16, 16),
+    (16, 8),
+    (8, 16),
+    (8, 8),
+    (8, 4),
+    (4, 8),
+    (4, 4),
+    (4, 16),
+    (4, 2),
+    (2, 8),
+    (2, 4),
+    (2, 2),
+]  # of macroblocks
 
 
 def picture_of(plane: np.ndarray, shapes=None, **options) -> WeightedPicture:
-    return WeightedPicture((plane,), shapes or {}, VideoFormat(plane.shape[1], plane.shape[0], "400"), IdseOptions(tau=0, **options))
+    return WeightedPicture(
+        (plane,), shapes or {}, VideoFormat(plane.shape[1], plane.shape[0], "400"), IdseOptions(tau=0, **options)
+    )
 
 
 def mean_one(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
@@ -49,9 +64,9 @@ def test_scaled_distortion(width, height, dtype, depth):
             a, b = rng.integers(0, 1 << depth, (2, height, 32)).astype(dtype)
             if extreme:
                 a[:], b[:] = (1 << depth) - 1, 0
-            a, b = a[:, 5:5 + width], b[:, 9:9 + width]  # rows apart, at any address
-            weights = plane[y:y + height, x:x + width].astype(object)
-            expected = int((weights * (a.astype(object) - b.astype(object)) ** 2).sum()) * scale // 2 ** 24
+            a, b = a[:, 5 : 5 + width], b[:, 9 : 9 + width]  # rows apart, at any address
+            weights = plane[y : y + height, x : x + width].astype(object)
+            expected = int((weights * (a.astype(object) - b.astype(object)) ** 2).sum()) * scale // 2**24
             assert picture.scaled_distortion(picture.block(INTRA, 0, x, y, a, b), scale) == expected
 
 
@@ -62,7 +77,7 @@ def test_largest_weights_and_errors():
     weight = round(picture.mean(0, 16, 16, 16, 16) * 256)
     a, b = np.full((16, 16), 255, np.uint8), np.zeros((16, 16), np.uint8)
     assert weight > 3000
-    assert picture.scaled_distortion(picture.block(INTRA, 0, 16, 16, a, b), 65536) == 256 * 255 ** 2 * weight // 256
+    assert picture.scaled_distortion(picture.block(INTRA, 0, 16, 16, a, b), 65536) == 256 * 255**2 * weight // 256
 
 
 def test_lambda_scale():
@@ -82,11 +97,11 @@ def test_coefficient_weights_are_the_transform_units(size, count, tau):
     picture = WeightedPicture((plane,), {size: (shape,)}, fmt, IdseOptions(tau=tau))
     level = round(picture.mean(0, 16, 16, size, size) * 65536)
     tau_part = min(level, round(tau / (1 + tau) * 65536))
-    block = shape[16:16 + count, 16:16 + count].astype(object)
+    block = shape[16 : 16 + count, 16 : 16 + count].astype(object)
     for scale in (65536, lambda_scale(-4), lambda_scale(5), 1048576):
         weights, same = picture.coefficient_weights(0, 16, 16, size, count, scale)
         assert not same
-        assert (weights == (256 * tau_part + (level - tau_part) * block) * scale // 2 ** 32).all()
+        assert (weights == (256 * tau_part + (level - tau_part) * block) * scale // 2**32).all()
         places = [0, count + 1, count * count - 1]
         some, _ = picture.coefficient_weights(0, 16, 16, size, count, scale, places)
         listed = np.isin(np.arange(count * count), places).reshape(count, count).T
@@ -95,7 +110,8 @@ def test_coefficient_weights_are_the_transform_units(size, count, tau):
         rounded_down = factors[:count, :count] * scale / 256 - weights
         assert rounded_down.min() >= 0 and rounded_down.max() < 1
     flat, same = WeightedPicture((plane,), {size: (shape,)}, fmt, IdseOptions(tau=tau, rdoq=1)).coefficient_weights(
-        0, 16, 16, size, count, 65536)
+        0, 16, 16, size, count, 65536
+    )
     assert same and abs(flat[0, 0] / 256 - picture.mean(0, 16, 16, size, size)) <= 1 / 256
 
 
@@ -113,8 +129,20 @@ def test_coefficient_weights_have_a_limit():
 def portable(tmp_path_factory):
     """The same kernel without a processor's own instructions."""
     library = tmp_path_factory.mktemp("portable") / "idse.so"
-    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-DIDSE_PORTABLE",
-                    *map(str, sorted(NATIVE.glob("[!_]*.c"))), "-lm", "-o", str(library)], check=True)
+    subprocess.run(
+        [
+            os.environ.get("CC", "cc"),
+            "-O2",
+            "-shared",
+            "-fPIC",
+            "-DIDSE_PORTABLE",
+            *map(str, sorted(NATIVE.glob("[!_]*.c"))),
+            "-lm",
+            "-o",
+            str(library),
+        ],
+        check=True,
+    )
     plain = FFI()
     plain.cdef("".join(declarations((NATIVE / name).read_text()) for name in HEADERS))
     return plain, plain.dlopen(str(library))
@@ -138,10 +166,23 @@ def test_plain_c_gives_the_same(tmp_path, portable):
         for dtype in (np.uint8, np.uint16, np.int16, np.int32):
             for width, height in SIZES:
                 a, b = (ffi_.from_buffer(array) for array in rng.integers(0, 256, (2, 16, 32)).astype(dtype))
-                block = ffi_.new("idse_block *", {
-                    "decision": INTRA, "component": 1, "x": 3, "y": 5, "width": width, "height": height,
-                    "sample_bytes": np.dtype(dtype).itemsize, "is_signed": np.dtype(dtype).kind == "i",
-                    "original": a, "original_stride": 32, "coded": b, "coded_stride": 32})
+                block = ffi_.new(
+                    "idse_block *",
+                    {
+                        "decision": INTRA,
+                        "component": 1,
+                        "x": 3,
+                        "y": 5,
+                        "width": width,
+                        "height": height,
+                        "sample_bytes": np.dtype(dtype).itemsize,
+                        "is_signed": np.dtype(dtype).kind == "i",
+                        "original": a,
+                        "original_stride": 32,
+                        "coded": b,
+                        "coded_stride": 32,
+                    },
+                )
                 found = ffi_.new("uint64_t *")
                 assert lib_.idse_x264_distortion(picture, block, 52016, found)
                 values.append(found[0])
@@ -153,14 +194,24 @@ def test_plain_c_gives_the_same(tmp_path, portable):
 
 # ---- many pictures at once -------------------------------------------------------------------------------------------
 
+
 def open_encoder(path: Path, fmt: VideoFormat, frames: int, ffi=ffi, lib=lib, **settings):
     chosen = ffi.new("idse_settings *")
     lib.idse_settings_default(chosen)
     for name, value in settings.items():
         setattr(chosen, name, value)
-    sequence = ffi.new("idse_sequence *", {
-        "width": fmt.width, "height": fmt.height, "coded_width": fmt.width, "coded_height": fmt.height,
-        "chroma_format_idc": fmt.chroma_format_idc, "frames": frames, "frame_step": 1})
+    sequence = ffi.new(
+        "idse_sequence *",
+        {
+            "width": fmt.width,
+            "height": fmt.height,
+            "coded_width": fmt.width,
+            "coded_height": fmt.height,
+            "chroma_format_idc": fmt.chroma_format_idc,
+            "frames": frames,
+            "frame_step": 1,
+        },
+    )
     message = ffi.new("char[]", lib.IDSE_MESSAGE_BYTES)
     encoder = lib.idse_encoder_open(str(path).encode(), chosen, sequence, ffi.NULL, message)
     assert encoder != ffi.NULL, ffi.string(message)
@@ -171,8 +222,9 @@ def open_encoder(path: Path, fmt: VideoFormat, frames: int, ffi=ffi, lib=lib, **
 def test_pictures_live_side_by_side(tmp_path, power):
     """In any order of beginning and ending, every picture keeps its weights, and the counters add up."""
     fmt, frames, every = VideoFormat(64, 48), 12, 2
-    path = write_maps(tmp_path / "w.idse", [random_map(fmt, seed) for seed in range(6)], fmt, frame_count=frames,
-                      frames_per_map=every)
+    path = write_maps(
+        tmp_path / "w.idse", [random_map(fmt, seed) for seed in range(6)], fmt, frame_count=frames, frames_per_map=every
+    )
 
     def look(picture) -> list[float]:
         mean = ffi.new("double *")
@@ -211,7 +263,9 @@ def test_pictures_live_side_by_side(tmp_path, power):
 
 def test_qp_offsets_of_a_picture_are_those_of_its_blocks(tmp_path):
     fmt, frames = VideoFormat(72, 40), 4  # blocks at the right and the bottom are visible in part
-    path = write_maps(tmp_path / "w.idse", [random_map(fmt, seed) for seed in range(2)], fmt, frame_count=frames, frames_per_map=2)
+    path = write_maps(
+        tmp_path / "w.idse", [random_map(fmt, seed) for seed in range(2)], fmt, frame_count=frames, frames_per_map=2
+    )
     encoder = open_encoder(path, fmt, frames, tau=0.1, clip=5)
     for poc in (3, 0, 1, 2):
         offsets = ffi.new("float[15]", [0.5] * 15)

@@ -4,44 +4,62 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from bridge_material import CHROMAS, PLAIN, SEEDS, exact_plane, is_exact, open_encoder, padded, random_shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernel import CHROMAS, PLAIN, SEEDS, exact_plane, is_exact, open_encoder, padded, random_shapes
 
-from fprdo_bridge.encoders.job import IdseOptions
-from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.importance.idse_file import ones, write_idse
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.picture import ONE, WeightedPicture
+from fprdo_bridge.settings import IdseOptions
+from fprdo_bridge.video.formats import VideoFormat
 
 INTRA, CHROMA = 1, 16
-BUDGET = (2 ** 31 - 1) - (2 ** 31 - 1) // 8  # squared errors of a macroblock: an eighth of 32 bits is the rate's
+BUDGET = (2**31 - 1) - (2**31 - 1) // 8  # squared errors of a macroblock: an eighth of 32 bits is the rate's
 MACROBLOCK = {"400": 256, "420": 384, "422": 512, "444": 768}  # its samples
 
 
 class Original:
     """Planes of an original and a coded picture in memory, with the weights that belong to them."""
 
-    def __init__(self, fmt: VideoFormat, sample: type, planes: tuple[np.ndarray, ...], shapes: dict | None = None,
-                 options: IdseOptions = PLAIN):
+    def __init__(
+        self,
+        fmt: VideoFormat,
+        sample: type,
+        planes: tuple[np.ndarray, ...],
+        shapes: dict | None = None,
+        options: IdseOptions = PLAIN,
+    ):
         self.weights = WeightedPicture(planes, shapes or {}, fmt, options)
         self.picture = self.weights._picture
         self.sample = np.dtype(sample)
         self.planes = [np.zeros(padded(plane).shape, sample) for plane in planes]
         self.coded = [plane.copy() for plane in self.planes]
         for component, plane in enumerate(self.planes):
-            lib.idse_jm_original(self.picture, component, ffi.from_buffer(plane), plane.strides[0], plane.shape[0],
-                                  self.sample.itemsize)
+            lib.idse_jm_original(
+                self.picture, component, ffi.from_buffer(plane), plane.strides[0], plane.shape[0], self.sample.itemsize
+            )
 
     def address(self, array: np.ndarray, x: int, y: int) -> int:
         return array.ctypes.data + y * array.strides[0] + x * self.sample.itemsize
 
-    def sse(self, component: int, x: int, y: int, step: int, width: int, height: int, decision: int = INTRA,
-            original: np.ndarray | None = None) -> int | None:
+    def sse(
+        self,
+        component: int,
+        x: int,
+        y: int,
+        step: int,
+        width: int,
+        height: int,
+        decision: int = INTRA,
+        original: np.ndarray | None = None,
+    ) -> int | None:
         """Of the block whose rows lie `step` rows of the frame apart; `original` in the place of the one that is known."""
         rows = slice(y, y + step * height, step)
         array = self.planes[component] if original is None else original
-        block = self.weights.block(decision, 0, 0, 0, array[rows, x:x + width], self.coded[component][rows, x:x + width])
+        block = self.weights.block(
+            decision, 0, 0, 0, array[rows, x : x + width], self.coded[component][rows, x : x + width]
+        )
         distortion = ffi.new("int64_t *", -1)
         done = lib.idse_jm_distortion(self.picture, block, distortion)
         assert done in (0, 1) and (done or distortion[0] == -1)
@@ -74,15 +92,15 @@ def test_sse_of_frames_and_fields(block, depth, wide, seed):
         planes = tuple(np.full(shape, ONE, np.uint16) for shape in fmt.plane_shapes)
     original = Original(fmt, np.uint8 if depth == 8 and not wide else np.uint16, planes)
     for array in (original.planes[component], original.coded[component]):
-        array[:] = rng.integers(0, 2 ** depth, array.shape)
+        array[:] = rng.integers(0, 2**depth, array.shape)
     taken = (slice(y, y + step * height, step), slice(x, x + width))
     weight = padded(planes[component])[taken].astype(object)
     error = original.planes[component][taken].astype(object) - original.coded[component][taken].astype(object)
-    total, plain = int((weight * error ** 2).sum()), int((error ** 2).sum())
+    total, plain = int((weight * error**2).sum()), int((error**2).sum())
     knee = BUDGET * 32 // MACROBLOCK[fmt.chroma] // 2 * width * height
     expected = 1 if 0 < total < 8 else total // 8
     if expected > knee:
-        expected = min(expected, max(2 * knee - knee ** 2 // expected, 32 * plain))
+        expected = min(expected, max(2 * knee - knee**2 // expected, 32 * plain))
     found = original.sse(component, x, y, step, width, height)
     assert found == pytest.approx(expected, rel=1e-3 if expected > knee else 0, abs=0)
     counters = original.weights.counters()
@@ -91,7 +109,7 @@ def test_sse_of_frames_and_fields(block, depth, wide, seed):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(0, 2 ** 53), st.integers(0, 2 ** 53), st.integers(1, 2 ** 53))
+@given(st.integers(0, 2**53), st.integers(0, 2**53), st.integers(1, 2**53))
 def test_limited_distortion(weighted, plain, knee):
     """Up to the knee it is the distortion itself; beyond, it rises on towards twice the knee, unless SSE is more."""
     picture = WeightedPicture((np.full((16, 16), ONE, np.uint16),), {}, VideoFormat(16, 16, "400"), PLAIN)
@@ -101,7 +119,7 @@ def test_limited_distortion(weighted, plain, knee):
         assert limited == weighted
     else:
         assert max(knee, plain) <= limited <= max(2 * knee, plain)
-        exact = 2 * knee - Fraction(knee ** 2, weighted)
+        exact = 2 * knee - Fraction(knee**2, weighted)
         assert abs(limited - max(exact, plain)) <= Fraction(knee, 1000) + 1
     assert limited <= lib.idse_limited(picture._picture, weighted + weighted // 100 + 1, plain, knee)
 
@@ -114,10 +132,10 @@ def test_weight_one_is_jms_own_distortion(block, tau, power, seed):
     original = Original(fmt, np.uint16, ones, options=IdseOptions(tau, power))
     rng = np.random.default_rng(seed)
     for array in (original.planes[component], original.coded[component]):
-        array[:] = rng.integers(0, 2 ** 14, array.shape)  # beyond the limit with 14 bits: the plain error stands
+        array[:] = rng.integers(0, 2**14, array.shape)  # beyond the limit with 14 bits: the plain error stands
     taken = (slice(y, y + step * height, step), slice(x, x + width))
     error = original.planes[component][taken].astype(int) - original.coded[component][taken].astype(int)
-    assert original.sse(component, x, y, step, width, height) == int((error ** 2).sum()) << 5
+    assert original.sse(component, x, y, step, width, height) == int((error**2).sum()) << 5
     assert original.weights.counters()["limited"] == 0
     assert lib.idse_jm_qp_offset(original.picture, *original.below(component, x, y, step), 16, 16) == 0
 
@@ -137,7 +155,7 @@ def test_sse_literals():
     assert original.sse(0, 16, 32, 1, 16, 16) == original.sse(0, 16, 32, 1, 4, 4) == 144
     assert original.sse(0, 16, 32, 2, 4, 4) == 0  # rows 32, 34, 36, 38
     assert original.sse(0, 16, 33, 2, 8, 8) == 144  # rows 33, 35, ...
-    assert checkered(255).sse(0, 0, 0, 1, 16, 16) == 256 * 255 ** 2 * 32
+    assert checkered(255).sse(0, 0, 0, 1, 16, 16) == 256 * 255**2 * 32
 
 
 def test_the_least_error_is_never_none():
@@ -167,13 +185,16 @@ def test_a_macroblock_of_the_largest_weights_fits_into_32_bits(chroma):
     original = Original(fmt, np.uint8, tuple(planes))
     for coded in original.coded:
         coded[:] = 255
-    total = sum(original.sse(component, 0, 0, 1, *(16 if component == 0 else 16 // side for side in fmt.subsampling))
-                for component in range(len(planes)))
-    assert 0.7 * 2 ** 31 < total / 32 <= 2 ** 31 * 7 / 8
+    total = sum(
+        original.sse(component, 0, 0, 1, *(16 if component == 0 else 16 // side for side in fmt.subsampling))
+        for component in range(len(planes))
+    )
+    assert 0.7 * 2**31 < total / 32 <= 2**31 * 7 / 8
     assert original.weights.counters()["limited"] == len(planes)
     # In parts, too.
     assert sum(original.sse(0, x, y, 1, 4, 4) for x in range(0, 16, 4) for y in range(0, 16, 4)) == pytest.approx(
-        original.sse(0, 0, 0, 1, 16, 16), rel=1e-6)
+        original.sse(0, 0, 0, 1, 16, 16), rel=1e-6
+    )
 
 
 def test_rows_of_something_else_are_counted():
@@ -218,8 +239,11 @@ def test_errors_of_coefficients_of_frames_and_fields(size, component, tau, seed)
     plain = rng.random((size, size))
 
     def errors(step: int) -> np.ndarray:
-        found = lib.idse_jm_errors(original.picture, *original.below(component, x, y, step), size, ffi.from_buffer("double[]", plain))
-        return np.array(list(found[0:size * size])).reshape(size, size)
+        found = lib.idse_jm_errors(
+            original.picture, *original.below(component, x, y, step), size, ffi.from_buffer("double[]", plain)
+        )
+        return np.array(list(found[0 : size * size])).reshape(size, size)
+
     assert (errors(1) == plain * original.weights.tu_weights(component, x, y, size)[0]).all()
     assert (errors(2) == plain * original.weights.mean(component, x, y, size, 2 * size)).all()
     for step in (1, 2):  # a DC transform wants the mean only
@@ -239,11 +263,15 @@ def test_errors_of_many_blocks_in_any_order():
         size, component, table, step = (int(value) for value in rng.integers((1, 0, 0, 1), (3, 3, 2, 3)))
         size, plain = 4 * size, tables[4 * size][table]
         x, y = (int(value) for value in rng.integers(0, 32 // size, 2) * size)
-        found = lib.idse_jm_errors(original.picture, *original.below(component, x, y, step), size,
-                                        ffi.from_buffer("double[]", plain))
-        weights = original.weights.tu_weights(component, x, y, size)[0] if step == 1 else original.weights.mean(
-            component, x, y, size, 2 * size)
-        assert list(found[0:size * size]) == (plain * weights).ravel().tolist()
+        found = lib.idse_jm_errors(
+            original.picture, *original.below(component, x, y, step), size, ffi.from_buffer("double[]", plain)
+        )
+        weights = (
+            original.weights.tu_weights(component, x, y, size)[0]
+            if step == 1
+            else original.weights.mean(component, x, y, size, 2 * size)
+        )
+        assert list(found[0 : size * size]) == (plain * weights).ravel().tolist()
 
 
 def test_errors_of_the_next_picture(tmp_path):
@@ -271,6 +299,7 @@ def test_qp_offsets_of_frames_and_fields():
 
     def offset(y: int, step: int) -> int:
         return lib.idse_jm_qp_offset(original.picture, *original.below(0, 16, y, step), 16, 16)
+
     assert [offset(0, 1), offset(16, 1), offset(32, 1), offset(48, 1)] == [-2, -2, 6, 6]
     assert [offset(0, 2), offset(1, 2), offset(32, 2), offset(33, 2)] == [-2, -2, 6, 6]
     assert offset(16, 2) == 0

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The best kernels of this machine against the scalar ones, on random blocks: for machines that Python does not run on,
- * an emulated AArch64 for one (test_weighted_sse.py). Exit status 1 if any differ, or if there are none but the scalar
+ * an emulated AArch64 for one (test_bridge_kernels.py). Exit status 1 if any differ, or if there are none but the scalar
  * ones.
  */
 #include "kernels.h"
