@@ -109,9 +109,10 @@ def main() -> None:
         fmt, source, frames = sequence.fmt, sequence.yuv(folder), list(sequence.read())
         unit, network = folder / "ones.idse", folder / "network.idse"
         write_idse(unit, [ones(fmt)], fmt, frame_count=1)
-        write_weights(sequence, WeightSettings(), network)
-        with IdseFile(network) as file:
-            weights = file.map(0)
+        if not options.no_time:
+            write_weights(sequence, WeightSettings(), network)
+            with IdseFile(network) as file:
+                weights = file.map(0)
         for encoder in options.encoder:
             codec, driven = encoders.get(encoder), Encoder(encoder)
             tools = codec.tools()
