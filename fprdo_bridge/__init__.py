@@ -10,7 +10,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fprdo_bridge.encoders.job import IdseOptions
     from fprdo_bridge.encoders.log import EncodeLog, IdseSummary, PictureLog
     from fprdo_bridge.errors import FprdoError
     from fprdo_bridge.importance.extractors import Extractor, load_extractor
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from fprdo_bridge.session.encoder import Encoder, compiled
     from fprdo_bridge.session.picture import Block, Picture
     from fprdo_bridge.session.weight_buffer import WeightBuffer
+    from fprdo_bridge.settings import IdseOptions
     from fprdo_bridge.video.formats import Frame, VideoFormat
     from fprdo_bridge.video.pictures import frame_to_picture, load_picture, picture_to_frame, save_picture
     from fprdo_bridge.video.raw import read_yuv, write_yuv
@@ -58,7 +58,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "encoders.job": ("IdseOptions",),
     "encoders.log": ("EncodeLog", "IdseSummary", "PictureLog"),
     "errors": ("FprdoError",),
     "importance.extractors": ("Extractor", "load_extractor"),
@@ -69,6 +68,7 @@ _HOMES = {
     "session.encoder": ("Encoder", "compiled"),
     "session.picture": ("Block", "Picture"),
     "session.weight_buffer": ("WeightBuffer",),
+    "settings": ("IdseOptions",),
     "video.formats": ("Frame", "VideoFormat"),
     "video.pictures": ("frame_to_picture", "load_picture", "picture_to_frame", "save_picture"),
     "video.raw": ("read_yuv", "write_yuv"),

@@ -8,8 +8,9 @@ import pytest
 from clips import make_job
 from oracles import run_all, same, write_maps
 
-from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.importance.idse_file import WeightMap, ones
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.raw import read_yuv
 

@@ -15,11 +15,12 @@ from x264_builds import build_without_assembly
 
 from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.bitstream.probe import probe
-from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
+from fprdo_bridge.encoders.job import EncodeJob, Rate
 from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.encoders.x264 import X264
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import WeightMap, ones
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.raw import read_yuv

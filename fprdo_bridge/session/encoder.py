@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fprdo_bridge import encoders
 from fprdo_bridge.encoders import running
-from fprdo_bridge.encoders.job import PROVIDED, EncodeJob, IdseOptions, Rate
+from fprdo_bridge.encoders.job import PROVIDED, EncodeJob, Rate
 from fprdo_bridge.encoders.log import PictureLog
 from fprdo_bridge.encoders.running import EncodeResult, Launch
 from fprdo_bridge.errors import FprdoError
@@ -33,6 +33,7 @@ from fprdo_bridge.session.picture import Block, Picture
 from fprdo_bridge.session.provider import Provider, Weights, of_layout
 from fprdo_bridge.session.setup import Reference, Setup
 from fprdo_bridge.session.weight_buffer import WeightBuffer, known_sizes
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.values import shown, whole_number
 from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format
 from fprdo_bridge.video.output import check_output, write_frames

@@ -11,9 +11,10 @@ from fprdo_bridge.bitstream.libav import decode_libav, supports
 from fprdo_bridge.bitstream.nal_units import Standard
 from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.encoders.decoding import decode_own
-from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.encoders.log import EncodeLog
 from fprdo_bridge.importance.idse_file import WeightMap
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.raw import read_yuv

@@ -109,9 +109,8 @@ class Subject:
     shapes : what shapes that favour an orientation must gain
     limited : format and encode of black and white noise whose distortions are more than the encoder's costs hold; None
         where they hold all
-    words : (name of a setting as HM has it, without the prefix IDSE; value) -> words of the command line
-    said : name of a setting -> how messages call it
-    no_options : settings that its command line does not have, in small letters
+    words : (option of a setting, value) -> words of the command line
+    said : (option of a setting, value) -> how a message about it begins
     refused : words of the command line with which weights cannot be combined, and the message
     allowed : options that are refused with weights, and without them give the stock bitstream
     """
@@ -130,8 +129,7 @@ class Subject:
     shapes: Sequence[Shapes]
     limited: tuple[VideoFormat, Encodes] | None
     words: Callable[[str, str], list[str]]
-    said: Callable[[str], str]
-    no_options: Sequence[str]
+    said: Callable[[str, str], str]
     refused: Mapping[tuple[str, ...], str]
     allowed: Mapping[str, str]
 

@@ -73,8 +73,8 @@ CASES = {
 }
 
 
-def words(name: str, value: str) -> list[str]:
-    return [f"--IDSE{name}={value}"]
+def words(option: str, value: str) -> list[str]:
+    return [f"--{option}={value}"]
 
 
 def refused(name: str) -> str:
@@ -86,7 +86,6 @@ SUBJECT = Subject(
     cases=CASES,
     settings=Encodes("lowdelay", 3, 27),
     without_effect=(),
-    no_options=(),
     extreme_qps=(0, 51),
     group_options={"MaxCuDQPDepth": "2"},
     pixels_only=[{"TransformSkip": "0"}],
@@ -97,7 +96,7 @@ SUBJECT = Subject(
     shapes=[Shapes(27, {}, 1.2), Shapes(37, {}, 1.2)],
     limited=None,
     words=words,
-    said=lambda name: f"IDSE{name}",
+    said=lambda option, value: f"{option} is {value}; ",
     refused={("--RateControl=1", "--TargetBitrate=100000"): refused("RateControl")}
     | {
         (f"--{name}=1",): refused(name)

@@ -74,8 +74,8 @@ CASES = {
 }
 
 
-def words(name: str, value: str) -> list[str]:
-    return ["-p", f"IDSE{name}={value}"]
+def words(option: str, value: str) -> list[str]:
+    return ["-p", f"{option}={value}"]
 
 
 def refused(*options: str) -> tuple[str, ...]:
@@ -87,7 +87,6 @@ SUBJECT = Subject(
     cases=CASES,
     settings=Encodes("lowdelay", 3, 20),
     without_effect=("sao",),
-    no_options=(),
     extreme_qps=(0, 51),
     group_options={},
     pixels_only=[{}, CAVLC],
@@ -104,7 +103,7 @@ SUBJECT = Subject(
     # JM, the stock one too, crashes on the picture from QP 40 on.
     limited=(VideoFormat(256, 64, "444", 14), Encodes(qp=30)),
     words=words,
-    said=lambda name: f"IDSE{name}",
+    said=lambda option, value: f"{option} is {value}; ",
     refused={
         refused(*options): f"IDSEWeightFile cannot be combined with {what}; change one of them"
         for options, what in (

@@ -77,9 +77,8 @@ CASES = {
 }
 
 
-def words(name: str, value: str) -> list[str]:
-    spelled = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
-    return [f"--idse{spelled}", value]
+def words(option: str, value: str) -> list[str]:
+    return [f"--{option}", value]
 
 
 SUBJECT = Subject(
@@ -87,7 +86,6 @@ SUBJECT = Subject(
     cases=CASES,
     settings=Encodes("randomaccess", 8, 24, {"preset": "slower"}),
     without_effect=("sao",),
-    no_options=("sao",),
     extreme_qps=(1, 51),
     group_options={},
     pixels_only=[{"trellis": "2"}],
@@ -105,7 +103,7 @@ SUBJECT = Subject(
     ],
     limited=(VideoFormat(320, 240, "420", 10), Encodes("randomaccess", 6, 51, {"psy-rd": "1:0"})),
     words=words,
-    said=lambda name: f"IDSE{name}",
+    said=lambda option, value: f"--{option} {value}: ",
     refused={("--interlaced",): "--idse-weights cannot be combined with interlaced coding; give --no-interlaced"},
     allowed={"interlaced": ""},
 )

@@ -13,6 +13,7 @@ from subject import SUBJECTS, Subject
 
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.importance.idse_file import ones
+from fprdo_bridge.settings import SETTINGS, Setting
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat
 
@@ -121,38 +122,31 @@ def test_weight_files_of_something_else(subject, tools, job, tmp_path):
         assert re.match(f"{re.escape(str(path))}: {message}", refusal(subject, tools, replace(job, weights=path)))
 
 
+def beyond(setting: Setting) -> tuple[float, float]:
+    """The values next to the range."""
+    low = setting.low if setting.above else setting.low - (0.5 if setting.no_limit else 1)
+    return low, setting.high + 1
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "wanted"),
-    [
-        ("Tau", "-1", "a value from 0 to 1000"),
-        ("Tau", "1001", "a value from 0 to 1000"),
-        ("Power", "0", "a value above 0 and up to 1"),
-        ("Power", "1.5", "a value above 0 and up to 1"),
-        ("Clip", "0.5", "0 for no limit, or a value from 1 to 255"),
-        ("Clip", "300", "0 for no limit, or a value from 1 to 255"),
-        ("Rdoq", "3", "a value from 0 to 2"),
-        ("Rdoq", "-1", "a value from 0 to 2"),
-        ("QpMap", "2", "a value from 0 to 1"),
-        ("QpMapClip", "13", "a value from 0 to 12"),
-        ("QpMapClip", "-1", "a value from 0 to 12"),
-        ("Sao", "2", "a value from 0 to 1"),
-        ("Decisions", "32", "a value from 0 to 31"),
-        ("Decisions", "-1", "a value from 0 to 31"),
-    ],
+    ("setting", "value"),
+    [(setting, value) for setting in SETTINGS for value in beyond(setting)],
+    ids=lambda one: one.name if isinstance(one, Setting) else f"{one:g}",
 )
-def test_settings_out_of_range(subject, tools, job, name, value, wanted):
-    if name.lower() in subject.no_options:
+def test_settings_out_of_range(subject, tools, job, setting, value):
+    if subject.codec.name in setting.without:
         pytest.skip(f"{subject.codec.title} has no option for it")
-    assert (
-        refusal(subject, tools, job, *subject.words(name, value)) == f"{subject.said(name)} is {value}; give {wanted}"
-    )
+    option, text = setting.option(subject.codec.name), f"{value:g}"
+    said = refusal(subject, tools, job, *subject.words(option, text))
+    assert said == subject.said(option, text) + setting.encoder_allowed
 
 
-@pytest.mark.parametrize(("name", "value"), [("Tau", "nan"), ("Power", "inf"), ("Clip", "much")])
-def test_settings_that_are_no_numbers(subject, tools, job, name, value):
+@pytest.mark.parametrize("value", ["nan", "inf", "much"])
+def test_settings_that_are_no_numbers(subject, tools, job, value):
     """Refused by name and value, by the encoder's own parser or by ours."""
-    done = failed(subject, tools, job, *subject.words(name, value))
-    assert any(value in line and name.lower() in line.lower() for line in done.stderr.splitlines()), done.stderr
+    option = SETTINGS[0].option(subject.codec.name)
+    done = failed(subject, tools, job, *subject.words(option, value))
+    assert any(value in line and option in line for line in done.stderr.splitlines()), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from coding import STOCK, Coding
 from oracles import random_map, same
 from subject import SUBJECTS, Encodes
 
-from fprdo_bridge.encoders.job import IdseOptions, Rate
+from fprdo_bridge.encoders.job import Rate
 from fprdo_bridge.importance.idse_file import ones
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 
 

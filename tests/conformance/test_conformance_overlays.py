@@ -8,8 +8,8 @@ from coding import Coding
 from oracles import random_map, same
 from subject import SUBJECTS, Encodes
 
-from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.encoders.structures import KINDS
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 
 CONFIGS = Path(__file__).resolve().parents[2] / "cfg"

@@ -6,8 +6,8 @@ from coding import Coding
 from oracles import random_map, same
 from subject import Encodes
 
-from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.importance.idse_file import ones
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.raw import read_yuv
 

@@ -9,8 +9,8 @@ from oracles import region_map
 from scipy.fft import dctn
 from subject import SUBJECTS, Encodes
 
-from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.importance.idse_file import WeightMap, ones
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.pictures import load_picture
 from fprdo_bridge.video.raw import read_yuv, write_yuv

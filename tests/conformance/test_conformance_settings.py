@@ -6,7 +6,7 @@ from dataclasses import replace
 from coding import OFF, STOCK, Coding
 from oracles import random_map, same
 
-from fprdo_bridge.encoders.job import IdseOptions
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 
 SETTINGS = {

@@ -17,11 +17,12 @@ from oracles import random_map
 
 from fprdo_bridge import Encoder, compiled
 from fprdo_bridge.bitstream.libav import decode_libav
-from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
+from fprdo_bridge.encoders.job import EncodeJob, Rate
 from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
 from fprdo_bridge.session.weight_buffer import WeightBuffer
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import save_picture
 from fprdo_bridge.video.raw import write_yuv

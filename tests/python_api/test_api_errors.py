@@ -8,10 +8,10 @@ import pytest
 from clips import clip
 
 from fprdo_bridge import Encoder, compiled
-from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import ones
 from fprdo_bridge.session.provider import Provider
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 
 FMT = VideoFormat(72, 56)

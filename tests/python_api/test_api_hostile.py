@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fprdo_bridge import Encoder, WeightBuffer, compiled
-from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import WeightMap, ones
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 
 FMT = VideoFormat(16, 16, "400")
