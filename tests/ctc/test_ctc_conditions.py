@@ -216,3 +216,28 @@ def test_vcm_tvd_and_oiv6_and_paper():
     paper = conditions.load("paper")
     assert {encoder.encoder for encoder in paper.encoders} == {"hm", "jm"}
     assert all(encoder.rates.points == tuple(range(33, 50, 2)) for encoder in paper.encoders)
+
+
+# ---- the documentation -----------------------------------------------------------------------------------------------
+
+
+def block(page: str, language: str) -> str:
+    """The first block of a language on a page of docs/."""
+    text = (conditions.FOLDER.parents[1] / "docs" / page).read_text(encoding="utf-8")
+    return text.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def test_the_documented_file_is_valid():
+    found = parse(block("test-conditions.md", "toml"))
+    assert [one.name for one in found.sets] == ["mine", "B"] and found.sets[1].clips[0].md5 == "0" * 32
+    assert {variant.kind for variant in found.variants} == set(conditions.KINDS)
+    assert found.sets[1].clips[0].rates["randomaccess"] == Rates("qp", (27, 32, 37, 42, 47, 52))
+
+
+def test_every_ready_made_file_is_documented():
+    page = (conditions.FOLDER.parents[1] / "docs" / "test-conditions.md").read_text(encoding="utf-8")
+    table = page.partition("## Ready-made conditions")[2].partition("\n## ")[0]
+    names = [
+        name.strip() for line in table.splitlines() if line.startswith("| ") for name in line.split("|")[1].split(",")
+    ]
+    assert sorted(set(names) - {"name"}) == conditions.ready_made()

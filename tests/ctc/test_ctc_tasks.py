@@ -430,3 +430,18 @@ def test_plug_ins(monkeypatch):
 def test_arguments_that_nobody_reads(name):
     with pytest.raises(FprdoError, match="sizes: no such key"):
         make(TaskSetting(name, {"sizes": 3}))
+
+
+def test_the_documented_task(photograph):
+    from fprdo_bridge.ctc.conditions import FOLDER
+    from fprdo_bridge.ctc.schema import Table
+
+    text = (FOLDER.parents[1] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    exec(text.partition("```python\n")[2].partition("```")[0], names)
+    task = names["Sharpness"](Table({}, "tasks"))
+    blurred = photograph.copy()
+    blurred[:, 1:] = (photograph[:, 1:].astype(int) + photograph[:, :-1]) // 2
+    same, less = scores(task, frames_of(photograph), frames_of(photograph), frames_of(blurred))
+    assert same == {"kept": 1} and 0.3 < less["kept"] < 0.95
+    assert task.reducer([same, less], [])(np.array([0, 1]))["kept"] == pytest.approx((1 + less["kept"]) / 2)
