@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
-from fprdo_bridge.encoders import ENCODERS
+from fprdo_bridge.encoders import DEFAULT, ENCODERS
 from fprdo_bridge.encoders.job import RATE_KINDS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
@@ -125,7 +125,7 @@ def add_idse_arguments(parser: argparse.ArgumentParser) -> None:
 def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
     """Which encoder, and its own options."""
     group = parser.add_argument_group("encoder")
-    group.add_argument("--encoder", choices=tuple(ENCODERS), default=next(iter(ENCODERS)), help="(default %(default)s)")
+    group.add_argument("--encoder", choices=tuple(ENCODERS), default=DEFAULT, help="(default %(default)s)")
     group.add_argument(
         "--config",
         default="intra",

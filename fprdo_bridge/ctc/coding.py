@@ -17,6 +17,7 @@ from fprdo_bridge.bitstream import libav
 from fprdo_bridge.ctc import material
 from fprdo_bridge.ctc.conditions import Clip, EncoderSetting, Variant
 from fprdo_bridge.encoders import Codec, running
+from fprdo_bridge.encoders import DEFAULT
 from fprdo_bridge.encoders.decoding import decode_own
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
 from fprdo_bridge.errors import FprdoError
@@ -97,7 +98,7 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
         if not codec.adaptive_qp(variant.mode):
             raise FprdoError(
                 f"variant {variant.name}: {codec.title} has no adaptive QP of its own; name the encoders that it "
-                'is for, like encoders = ["hm"]'
+                f'is for, like encoders = ["{DEFAULT}"]'
             )
         options |= codec.adaptive_qp(variant.mode)
     if variant.kind == "defaults":

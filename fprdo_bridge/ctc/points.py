@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fprdo_bridge.ctc import metrics
+from fprdo_bridge.encoders import DEFAULT
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
@@ -44,7 +45,7 @@ class CompareSettings:
     idse: IdseOptions = IdseOptions()
     weights: WeightSettings = WeightSettings()
     measure: tuple[str, ...] = ()
-    encoder: str = "hm"
+    encoder: str = DEFAULT
     rate: str = "qp"
 
     def __post_init__(self) -> None:

@@ -10,10 +10,11 @@ from fprdo_bridge.bitstream.libav import TITLE
 from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.errors import FprdoError
 
-__all__ = ["ENCODERS", "Codec", "built", "decoders", "get"]
+__all__ = ["DEFAULT", "ENCODERS", "Codec", "built", "decoders", "get"]
 
 # Folder of each encoder, and the name under which it has its Codec; the first one is the default.
 ENCODERS = {"hm": "HM", "jm": "JM", "x264": "X264"}
+DEFAULT = next(iter(ENCODERS))
 
 
 def get(name: str) -> Codec:

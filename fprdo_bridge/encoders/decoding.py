@@ -140,8 +140,8 @@ def _agreeing(bitstream: Path, title: str, frames: Iterator[Frame], others: Iter
 def decode_own(codec: Codec, tools: Toolchain, bitstream: Path, out_yuv: Path, fmt: VideoFormat) -> DecodeReport:
     """Decode with the stock decoder of an encoder into raw YUV of format `fmt`, in output order.
 
-    HM's checks the hash of every picture. AVC bitstreams carry none, so damage that decodes to something is not
-    noticed by JM's: compare with the reconstruction (video.formats.first_difference).
+    HEVC bitstreams may carry a hash of every picture, AVC's carry none: there, damage that decodes to something is not
+    noticed. Compare with the reconstruction (video.formats.first_difference).
 
     Raises
     ------

@@ -15,12 +15,12 @@ class PictureLog:
 
     poc: int  # number of the frame in output order
     slice_type: str  # "I", "P" or "B"
-    qp: int  # of the slice; with JM the mean of the macroblocks
+    qp: int  # of the slice, or the mean of its blocks
     bits: int  # without SEI messages
     psnr: tuple[float, ...]  # dB per plane over the size handed to the encoder; infinity if the plane is identical
     seconds: float
-    temporal_id: int = 0  # HM only
-    md5: tuple[str, ...] = ()  # HM only: per plane, 32 hexadecimal digits; empty if it was not told to hash
+    temporal_id: int = 0  # of encoders that tell it
+    md5: tuple[str, ...] = ()  # per plane, 32 hexadecimal digits; empty from encoders that do not hash
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class EncodeLog:
 
     pictures: tuple[PictureLog, ...]
     bytes_written: int | None  # of the whole bitstream; None if the run did not come to its end
-    seconds: float | None  # CPU time; with JM its own wall clock
+    seconds: float | None  # as the encoder tells it; None if it does not
     idse: IdseSummary | None  # None without weights
     notes: tuple[str, ...] = ()  # what the patched encoder says that its user should know
 

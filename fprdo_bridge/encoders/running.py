@@ -220,7 +220,7 @@ def _run(
     """Run a program in `folder` to its end; returns its exit status, its log, its CPU time and its memory. The log is
     its standard output, and its standard error goes to a file, or the other way round.
 
-    Two streams, as HM flushes its standard output late and an error message would get lost amid its banner.
+    Two streams, as an encoder may flush its standard output late, and an error message would get lost amid its banner.
     """
     lines = []
     log, other = ("stderr", "stdout") if codec.logs_on_stderr else ("stdout", "stderr")

@@ -64,7 +64,7 @@ class Encoder:
 
     Parameters
     ----------
-    name : {"hm", "jm"}
+    name : of an encoder that is built as a library, such as "hm" or "jm"
     config : path of an encoder configuration file, or "intra", "lowdelay", "randomaccess" for the package's own choice
 
     Raises

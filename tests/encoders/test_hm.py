@@ -11,6 +11,7 @@ import pytest
 from clips import make_job
 
 from fprdo_bridge.bitstream.libav import decode_libav
+from fprdo_bridge.bitstream.nal_units import Standard
 from fprdo_bridge.bitstream.probe import probe
 from fprdo_bridge.bitstream.signalling import signal_format
 from fprdo_bridge.encoders.decoding import decode_own
@@ -65,7 +66,7 @@ def test_signalling_colours_changes_parameter_sets_only(encoded, tools, tmp_path
     assert len(before) == len(after)
     changed = {old[0] >> 1 for old, new in zip(before, after) if old != new}
     assert changed == {32, 33}  # video and sequence parameter sets
-    signal_format(tmp_path / "clip.bin", job.fmt, job.frame_rate)
+    signal_format(tmp_path / "clip.bin", Standard.HEVC, job.fmt, job.frame_rate)
     assert (tmp_path / "clip.bin").read_bytes() == job.bitstream.read_bytes()
 
 
@@ -80,7 +81,7 @@ def test_signalling_colours_changes_parameter_sets_only(encoded, tools, tmp_path
 def test_what_has_no_parameter_set_is_refused(tmp_path, data, message):
     (tmp_path / "a.bin").write_bytes(data)
     with pytest.raises(FprdoError, match=message):
-        signal_format(tmp_path / "a.bin", VideoFormat(8, 8), Fraction(30))
+        signal_format(tmp_path / "a.bin", Standard.HEVC, VideoFormat(8, 8), Fraction(30))
     assert (tmp_path / "a.bin").read_bytes() == data
 
 

@@ -167,7 +167,7 @@ class _Hm(Codec):
         return log.parse_picture(line, planes)
 
     def finish(self, bitstream: Path, job: EncodeJob, log: EncodeLog) -> EncodeLog:
-        signal_format(bitstream, self.bitstream_format(job), job.frame_rate)
+        signal_format(bitstream, self.standard, self.bitstream_format(job), job.frame_rate)
         return log
 
 

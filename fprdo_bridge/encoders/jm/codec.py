@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from fprdo_bridge.bitstream.nal_units import Standard
-from fprdo_bridge.bitstream.signalling import colour_codes
+from fprdo_bridge.bitstream.signalling import colour_codes, signal_format
 from fprdo_bridge.encoders.codec import Codec, OwnDecoder
 from fprdo_bridge.encoders.jm import log
 from fprdo_bridge.encoders.jm.options import INPUT_FILES, RULES
@@ -194,7 +194,6 @@ class _Jm(Codec):
             if setting.name in ("PicInterlace", "MbInterlace")
         )
         primaries, transfer, matrix = colour_codes(fmt)
-        aspect = fmt.aspect or (0, 0)
         qp = job.rate.value
         settings: dict[str, object] = {
             "FramesToBeEncoded": job.frames,
@@ -215,21 +214,14 @@ class _Jm(Codec):
             "QPPSlice": min(51, qp + 1),
             "QPBSlice": min(51, qp + 2),
             "EnableVUISupport": 1,
-            "VUI_aspect_ratio_info_present_flag": int(fmt.aspect is not None),
-            "VUI_aspect_ratio_idc": 255,
-            "VUI_sar_width": aspect[0],
-            "VUI_sar_height": aspect[1],  # 255: Extended_SAR
+            "VUI_aspect_ratio_info_present_flag": 0,  # it is put in afterwards, as the timing is
+            "VUI_timing_info_present_flag": 0,
             "VUI_video_signal_type_present_flag": 1,
             "VUI_video_full_range_flag": int(fmt.full_range),
             "VUI_colour_description_present_flag": 1,
             "VUI_colour_primaries": primaries,
             "VUI_transfer_characteristics": transfer,
             "VUI_matrix_coefficients": matrix,
-            # A tick is a field's.
-            "VUI_timing_info_present_flag": 1,
-            "VUI_num_units_in_tick": job.frame_rate.denominator,
-            "VUI_time_scale": 2 * job.frame_rate.numerator,
-            "VUI_fixed_frame_rate_flag": 1,
             "TraceFile": "",
             "StatsFile": "stats.dat",
             "LeakyBucketParamFile": "leakybucketparam.cfg",
@@ -249,6 +241,10 @@ class _Jm(Codec):
 
     def parse_picture(self, line: str, planes: int) -> PictureLog | None:
         return log.parse_picture(line, planes)
+
+    def finish(self, bitstream: Path, job: EncodeJob, log: EncodeLog) -> EncodeLog:
+        signal_format(bitstream, self.standard, self.bitstream_format(job), job.frame_rate)
+        return log
 
 
 def _profile(fmt: VideoFormat) -> int:
