@@ -21,8 +21,10 @@ from __future__ import annotations
 import sys
 
 if sys.version_info < (3, 11):
-    sys.stderr.write("build.py: error: Python 3.11 or newer is needed (tomllib), this is %d.%d; "
-                     "run build.py with a newer python3\n" % sys.version_info[:2])
+    sys.stderr.write(
+        "build.py: error: Python 3.11 or newer is needed (tomllib), this is %d.%d; "
+        "run build.py with a newer python3\n" % sys.version_info[:2]
+    )
     raise SystemExit(2)
 
 import argparse
@@ -47,7 +49,7 @@ SITE = ROOT / "out" / "site"
 
 from patches.series import PatchError, read_series, verify_series
 from patches.worktree import WORK, WorkTree, patch, refresh
-from third_party.builds import BUILD, Build, Tools, build_encoder, forget_tools, patch_folder, plan_builds
+from third_party.builds import BUILD, NATIVE, Build, Tools, build_encoder, forget_tools, patch_folder, plan_builds
 from third_party.compilers import NoTool, accepts, find_compiler
 from third_party.console import BuildError, Progress, call, catch_signals, run, say
 from third_party.sources import CACHE, THIRD_PARTY, NoSource, Pin, Recipe, find_pin, obtain_source, source_at_hand
@@ -57,23 +59,60 @@ from third_party.venv import NO_CUDA, VENV, VENV_STAMP, find_program, install_pa
 # Recipes: how each encoder is compiled, and into which programs. Another encoder is another entry here, pins in
 # third_party/sources.toml and a series in patches/NAME/.
 
+
 def compile_with_cmake(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
     """Compile `source` with its objects in `objects`; return the folder that holds the programs at some depth."""
-    c_flags, cxx_flags = (" ".join(flag for flag in build.pin.recipe.flags if accepts(compiler, flag, language))
-                          for compiler, language in ((tools.cc, "c"), (tools.cxx, "c++")))
-    run([tools.cmake, "-S", str(source), "-B", str(objects), *tools.generator, "-DCMAKE_BUILD_TYPE=Release",
-         f"-DCMAKE_C_COMPILER={tools.cc}", f"-DCMAKE_CXX_COMPILER={tools.cxx}",
-         f"-DCMAKE_C_FLAGS={c_flags}", f"-DCMAKE_CXX_FLAGS={cxx_flags}",
-         # Objects that a library shares with the program; without a library, the source's own choice stays.
-         *(["-DCMAKE_POSITION_INDEPENDENT_CODE=ON"] if "library" in build.programs else [])], build.log, progress)
-    run([tools.cmake, "--build", str(objects), "--parallel", str(os.cpu_count() or 1),
-         "--target", *build.programs.values()], build.log, progress)
+    c_flags, cxx_flags = (
+        " ".join(flag for flag in build.pin.recipe.flags if accepts(compiler, flag, language))
+        for compiler, language in ((tools.cc, "c"), (tools.cxx, "c++"))
+    )
+    run(
+        [
+            tools.cmake,
+            "-S",
+            str(source),
+            "-B",
+            str(objects),
+            *tools.generator,
+            "-DCMAKE_BUILD_TYPE=Release",
+            f"-DCMAKE_C_COMPILER={tools.cc}",
+            f"-DCMAKE_CXX_COMPILER={tools.cxx}",
+            f"-DCMAKE_C_FLAGS={c_flags}",
+            f"-DCMAKE_CXX_FLAGS={cxx_flags}",
+            # Objects that a library shares with the program; without a library, the source's own choice stays.
+            *(["-DCMAKE_POSITION_INDEPENDENT_CODE=ON"] if "library" in build.programs else []),
+        ],
+        build.log,
+        progress,
+    )
+    run(
+        [
+            tools.cmake,
+            "--build",
+            str(objects),
+            "--parallel",
+            str(os.cpu_count() or 1),
+            "--target",
+            *build.programs.values(),
+        ],
+        build.log,
+        progress,
+    )
     return source / "bin"
 
 
 # x264 as the package uses it: raw pictures in, bitstream out, 8 and 10 bits in one program.
-X264_OPTIONS = ("--bit-depth=all", "--disable-opencl", "--disable-avs", "--disable-swscale", "--disable-lavf",
-                "--disable-ffms", "--disable-gpac", "--disable-lsmash", "--disable-bashcompletion")
+X264_OPTIONS = (
+    "--bit-depth=all",
+    "--disable-opencl",
+    "--disable-avs",
+    "--disable-swscale",
+    "--disable-lavf",
+    "--disable-ffms",
+    "--disable-gpac",
+    "--disable-lsmash",
+    "--disable-bashcompletion",
+)
 
 
 def assembler() -> str | None:
@@ -94,45 +133,81 @@ def compile_with_configure(build: Build, tools: Tools, source: Path, objects: Pa
     """The same for x264, whose scripts may have lost their mode bits in an archive."""
     machine = x264_machine()
     if machine:
-        say(f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly and is several times slower; "
-            "install nasm and run build.py x264 again")
+        say(
+            f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly and is several times slower; "
+            "install nasm and run build.py x264 again"
+        )
     for name in ("configure", "config.guess", "config.sub", "version.sh"):
         (source / name).chmod(0o755)
     objects.mkdir(exist_ok=True)
     flags = " ".join(flag for flag in build.pin.recipe.flags if accepts(tools.cc, flag, "c"))
     if not (objects / "config.mak").exists():
-        run(["env", f"CC={tools.cc}", "bash", str(source / "configure"), *X264_OPTIONS, *machine,
-             f"--extra-cflags={flags}"], build.log, progress, objects)
+        run(
+            [
+                "env",
+                f"CC={tools.cc}",
+                "bash",
+                str(source / "configure"),
+                *X264_OPTIONS,
+                *machine,
+                f"--extra-cflags={flags}",
+            ],
+            build.log,
+            progress,
+            objects,
+        )
     run(["make", f"-j{os.cpu_count() or 1}", *build.programs.values()], build.log, progress, objects)
     return objects
 
 
 RECIPES = {
     "hm": Recipe(
-        name="hm", title="HM", revision=1,
+        name="hm",
+        title="HM",
+        revision=1,
         # HM compiles with -Werror; gcc 12 reports these two where there is nothing wrong.
         flags=("-Wno-error=array-bounds", "-Wno-error=maybe-uninitialized"),
         native="source/Lib/TLibCommon/idse",
         patched={"encoder": "TAppEncoder", "library": "fprdo-hm.so"},
         stock={"stock_encoder": "TAppEncoder", "stock_decoder": "TAppDecoder"},
-        config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake),
+        config_dir="cfg",
+        products=(".git", "bin", "lib", "build"),
+        compile=compile_with_cmake,
+    ),
     "x264": Recipe(
-        name="x264", title="x264", revision=1, flags=(), native="common/idse",
-        patched={"encoder": "x264"}, stock={"stock_encoder": "x264"},
-        config_dir=".", products=(".git",), compile=compile_with_configure, machine=x264_machine,
-        needs=("make", "bash"), optional=True),
+        name="x264",
+        title="x264",
+        revision=1,
+        flags=(),
+        native="common/idse",
+        patched={"encoder": "x264"},
+        stock={"stock_encoder": "x264"},
+        config_dir=".",
+        products=(".git",),
+        compile=compile_with_configure,
+        machine=x264_machine,
+        needs=("make", "bash"),
+        optional=True,
+    ),
     "jm": Recipe(
-        name="jm", title="JM", revision=1,
+        name="jm",
+        title="JM",
+        revision=1,
         # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
         flags=("-Wno-error=use-after-free",),
         native="source/app/lencod/idse",
         patched={"encoder": "lencod", "library": "fprdo-jm.so"},
         stock={"stock_encoder": "lencod", "stock_decoder": "ldecod"},
-        config_dir="cfg", products=(".git", "bin", "lib", "build"), compile=compile_with_cmake, optional=True),
+        config_dir="cfg",
+        products=(".git", "bin", "lib", "build"),
+        compile=compile_with_cmake,
+        optional=True,
+    ),
 }
 
 
 # Commands
+
 
 @contextmanager
 def alone() -> Iterator[None]:
@@ -152,8 +227,13 @@ def alone() -> Iterator[None]:
 
 def sweep() -> None:
     """Remove what a build.py that was killed outright had not finished writing."""
-    found = [*CACHE.glob(".fetch-*"), *BUILD.glob(".*.tmp"), *BUILD.glob("*/.src.*"), *BUILD.glob("*/.complete.*.tmp"),
-             *VENV.glob(f".{VENV_STAMP.name}.*.tmp")]
+    found = [
+        *CACHE.glob(".fetch-*"),
+        *BUILD.glob(".*.tmp"),
+        *BUILD.glob("*/.src.*"),
+        *BUILD.glob("*/.complete.*.tmp"),
+        *VENV.glob(f".{VENV_STAMP.name}.*.tmp"),
+    ]
     for name in RECIPES:
         found += [*WORK.glob(f".{name}-*"), *(ROOT / "patches" / name).glob(".*.patch.*.tmp")]
     for path in found:
@@ -194,7 +274,19 @@ def check() -> int:
     with alone():
         install_package(("check",))
     failed = []
-    for name, *arguments in (("ruff", "check"), ("lint-imports", "--no-logo"), ("mypy",)):
+    c_files = [
+        str(path)
+        for folder in (NATIVE, ROOT / "tests")
+        for path in sorted(folder.rglob("[!_]*.*"))
+        if path.suffix in (".c", ".h", ".cpp")
+    ]
+    for name, *arguments in (
+        ("ruff", "check"),
+        ("ruff", "format", "--check"),
+        ("clang-format", "--dry-run", "-Werror", *c_files),
+        ("lint-imports", "--no-logo"),
+        ("mypy",),
+    ):
         say(f"{name}:")
         if call([str(VENV / "bin" / name), *arguments]) != 0:
             failed.append(name)
@@ -222,7 +314,6 @@ def verify(pin: Pin, source: str | None) -> None:
     series = read_series(patch_folder(pin))
     verify_series(tree, series)
     say(f"{pin.title}: {len(series)} patches, each listed once, apply with fuzz 0 and export to the same bytes")
-
 
 
 def clean(everything: bool) -> None:
@@ -261,20 +352,33 @@ def doctor() -> int:
         row(name, find_program(name), "build.py installs it into .venv", needed=False)
     for recipe in RECIPES.values():
         for name in recipe.needs:
-            row(name, shutil.which(name), f"{recipe.title} needs it and is left out without; install {name}",
-                needed=False)
-    row("nasm", assembler(), "x264's assembly for x86 needs it; without, x264 is several times slower; install nasm",
-        needed=False)
-    row("package", package_installed() and f"installed in {VENV.name}", f"build.py installs it; {NO_CUDA}",
-        needed=False)
+            row(
+                name,
+                shutil.which(name),
+                f"{recipe.title} needs it and is left out without; install {name}",
+                needed=False,
+            )
+    row(
+        "nasm",
+        assembler(),
+        "x264's assembly for x86 needs it; without, x264 is several times slower; install nasm",
+        needed=False,
+    )
+    row(
+        "package", package_installed() and f"installed in {VENV.name}", f"build.py installs it; {NO_CUDA}", needed=False
+    )
     for name, pin in pins.items():
         try:
             row(f"{pin.title} source", source_at_hand(pin), "")
         except BuildError as error:
             row(f"{pin.title} source", None, str(error), needed=not pin.recipe.optional and not built[name])
         for build in builds[name]:
-            row(f"{pin.title} {build.kind}", build.finished() and build.folder.relative_to(ROOT),
-                f"build.py {name} compiles it", needed=False)
+            row(
+                f"{pin.title} {build.kind}",
+                build.finished() and build.folder.relative_to(ROOT),
+                f"build.py {name} compiles it",
+                needed=False,
+            )
     width = max(len(what) for _, what, _ in rows)
     for state, what, text in rows:
         say(f"{state:8}{what:{width + 2}}{text}")
@@ -282,21 +386,28 @@ def doctor() -> int:
 
 
 def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(prog="build.py", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="build.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
-    def command(name: str, text: str, codec: bool = True, version: bool = True,
-                source: bool = False) -> argparse.ArgumentParser:
+    def command(
+        name: str, text: str, codec: bool = True, version: bool = True, source: bool = False
+    ) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         if codec:
-            one.add_argument("codec", nargs="?", default="hm", choices=sorted(RECIPES),
-                             help="the encoder (default: hm)")
+            one.add_argument(
+                "codec", nargs="?", default="hm", choices=sorted(RECIPES), help="the encoder (default: hm)"
+            )
         if version:
             one.add_argument("--version", metavar="X.Y", help="one of third_party/sources.toml (default: its default)")
         if source:
-            one.add_argument("--source", metavar="DIR|ARCHIVE", help="take the source from there; its content must "
-                             "match the pin (also: environment variable FPRDO_<NAME>_SOURCE, as in FPRDO_HM_SOURCE)")
+            one.add_argument(
+                "--source",
+                metavar="DIR|ARCHIVE",
+                help="take the source from there; its content must "
+                "match the pin (also: environment variable FPRDO_<NAME>_SOURCE, as in FPRDO_HM_SOURCE)",
+            )
         return one
 
     for name, recipe in RECIPES.items():
@@ -304,14 +415,20 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     command("fetch", "get the pristine source into third_party/cache and verify its content", source=True)
     command("patch", "write the patched source to third_party/patched, for editing", source=True)
     command("build", "compile the patched and the stock encoder", source=True)
-    command("verify", "check the source against its pin, and the series: fuzz 0, none orphaned, same bytes again",
-            source=True)
+    command(
+        "verify",
+        "check the source against its pin, and the series: fuzz 0, none orphaned, same bytes again",
+        source=True,
+    )
     command("refresh", "turn an edited third_party/patched tree back into the series").add_argument(
-        "--patch", metavar="NAME", help="the patch that takes the edits (default: the last one)")
+        "--patch", metavar="NAME", help="the patch that takes the edits (default: the last one)"
+    )
     command("clean", "remove the build trees", codec=False, version=False).add_argument(
-        "--all", action="store_true", help="also the cache, the work trees and .venv")
-    command("test", "install and build everything, then run pytest with the further arguments", codec=False,
-            version=False).add_argument("--fast", action="store_true", help="only the quick tests, which need no encoder")
+        "--all", action="store_true", help="also the cache, the work trees and .venv"
+    )
+    command(
+        "test", "install and build everything, then run pytest with the further arguments", codec=False, version=False
+    ).add_argument("--fast", action="store_true", help="only the quick tests, which need no encoder")
     command("check", "run ruff, import-linter and mypy", codec=False, version=False)
     command("docs", "write the documentation as a site to out/site", codec=False, version=False)
     command("doctor", "say what is installed, what is missing, how to get it", codec=False, version=False)

@@ -1,4 +1,5 @@
-"""What mkdocs is told besides mkdocs.yml: pages that lie outside docs/, the API's names, and that a site stands alone."""
+"""What mkdocs is told besides mkdocs.yml: pages that lie outside docs/, the API's names, and that a site stands
+alone."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ import posixpath
 import re
 from pathlib import Path
 
-import fprdo_bridge
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+import fprdo_bridge
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {  # file of the repository -> page of the site
@@ -21,7 +23,9 @@ PAGES = {  # file of the repository -> page of the site
     "third_party/README.md": "third_party.md",
 }
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]+)(#[^)\s]*)?\)")
-LOADED = re.compile(r"<(?:script|link|img|iframe|source|video)\b[^>]*?\b(?:src|href)=[\"']?(?:https?:)?//[^\s\"'>]+", re.I)
+LOADED = re.compile(
+    r"<(?:script|link|img|iframe|source|video)\b[^>]*?\b(?:src|href)=[\"']?(?:https?:)?//[^\s\"'>]+", re.I
+)
 LOADED_BY_STYLE = re.compile(r"(?:url\(|@import\s)\s*[\"']?(?:https?:)?//[^\s\"')]+", re.I)
 
 

@@ -118,8 +118,9 @@ def workspace(place: str | os.PathLike[str] | None = None) -> Iterator[Path]:
         yield folder
     except (FprdoError, OSError) as error:
         if temporary and not isinstance(error, _TemporaryFull) and _is_full(folder):
-            raise _TemporaryFull(f"{place}: the disk is full; make room there, or set TMPDIR to a folder with room "
-                                 f"(noticed by: {error})") from error
+            raise _TemporaryFull(
+                f"{place}: the disk is full; make room there, or set TMPDIR to a folder with room (noticed by: {error})"
+            ) from error
         raise
     finally:
         _remove(folder)

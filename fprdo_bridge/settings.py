@@ -5,8 +5,8 @@ bridge reads them from. A new setting is a new row, and
 
     python3 -m fprdo_bridge.settings
 
-which writes native/settings.inc again and prints the table of docs/settings.md. What the setting does stands in the bridge,
-where it is a field of `idse_settings`.
+which writes native/settings.inc again and prints the table of docs/settings.md. What the setting does stands in the
+bridge, where it is a field of `idse_settings`.
 """
 
 from __future__ import annotations
@@ -239,8 +239,8 @@ def c_include() -> str:
     lines = [
         "/* SPDX-License-Identifier: BSD-3-Clause",
         " *",
-        " * The run-time settings, one line each: of all, and of each encoder's options. Whoever includes this defines the",
-        " * macros that he wants. Made from fprdo_bridge/settings.py by python3 -m fprdo_bridge.settings: change it there.",
+        " * The run-time settings, one line each: of all, and of each encoder's options. Whoever includes this defines the",  # noqa: E501
+        " * macros that he wants. Made from fprdo_bridge/settings.py by python3 -m fprdo_bridge.settings: change it there.",  # noqa: E501
         " */",
         "/* clang-format off */",
     ]

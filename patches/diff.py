@@ -81,8 +81,10 @@ def comes_by_insertion(reach: dict[int, int], d: int, k: int) -> bool:
 
 def merge(base: Lines, ours: Lines, theirs: Lines) -> Lines | None:
     """Both sides' changes of base; None where they overlap, or touch so that their order would be a guess."""
-    edits = sorted([(a, b, ours[c:d]) for a, b, c, d in changes(base, ours)]
-                   + [(a, b, theirs[c:d]) for a, b, c, d in changes(base, theirs)])
+    edits = sorted(
+        [(a, b, ours[c:d]) for a, b, c, d in changes(base, ours)]
+        + [(a, b, theirs[c:d]) for a, b, c, d in changes(base, theirs)]
+    )
     for (a, b, _), (c, d, _) in pairwise(edits):
         if c < b or (c == b and (a == b or c == d)):
             return None
@@ -104,13 +106,21 @@ def export_file(name: str, old: bytes | None, new: bytes | None) -> bytes:
             groups.append([change])
     if not groups:
         return b""
-    out = [b"--- " + (b"/dev/null" if old is None else b"a/" + name.encode()) + b"\n",
-           b"+++ " + (b"/dev/null" if new is None else b"b/" + name.encode()) + b"\n"]
+    out = [
+        b"--- " + (b"/dev/null" if old is None else b"a/" + name.encode()) + b"\n",
+        b"+++ " + (b"/dev/null" if new is None else b"b/" + name.encode()) + b"\n",
+    ]
     for group in groups:
         first, last = group[0], group[-1]
         start, end = max(first[0] - CONTEXT, 0), min(last[1] + CONTEXT, len(a))
-        out.append(b"@@ -%s +%s @@%s\n" % (span(start, end), span(start + first[2] - first[0], end + last[3] - last[1]),
-                                           enclosing_function(a, start)))
+        out.append(
+            b"@@ -%s +%s @@%s\n"
+            % (
+                span(start, end),
+                span(start + first[2] - first[0], end + last[3] - last[1]),
+                enclosing_function(a, start),
+            )
+        )
         body, at = [], start
         for p, q, r, s in group:
             body += [b" " + line for line in a[at:p]] + [b"-" + line for line in a[p:q]]

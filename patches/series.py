@@ -54,8 +54,10 @@ class Patch:
     files: list[FileDiff]
 
 
-FILE_LINES = re.compile(rb"--- (?:a/([^\t\n]+)|/dev/null)(?:\t[^\n]*)?\n"
-                        rb"\+\+\+ (?:b/([^\t\n]+)|/dev/null)(?:\t[^\n]*)?\n")
+FILE_LINES = re.compile(
+    rb"--- (?:a/([^\t\n]+)|/dev/null)(?:\t[^\n]*)?\n"
+    rb"\+\+\+ (?:b/([^\t\n]+)|/dev/null)(?:\t[^\n]*)?\n"
+)
 HUNK_LINE = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 GIT_LINES = (b"diff --git ", b"index ", b"new file mode ", b"deleted file mode ")  # read, never written
 
@@ -69,7 +71,7 @@ def parse_patch(name: str, text: bytes) -> Patch:
         if lines[at].startswith(GIT_LINES):
             at += 1
             continue
-        pair = FILE_LINES.fullmatch(b"".join(lines[at:at + 2]))
+        pair = FILE_LINES.fullmatch(b"".join(lines[at : at + 2]))
         if not pair or not any(pair.groups()) or (all(pair.groups()) and pair[1] != pair[2]):
             raise broken(name, at, "expected a pair of lines '--- a/PATH' and '+++ b/PATH'")
         path = (pair[1] or pair[2]).decode(errors="replace")
@@ -146,12 +148,14 @@ def apply_patch(tree: Tree, patch: Patch) -> tuple[Tree, list[str]]:
 
 def find_place(lines: Lines, hunk: Hunk, path: str, first: int, stated: int) -> int:
     size = len(hunk.old)
-    if first <= stated <= len(lines) and lines[stated:stated + size] == hunk.old:
+    if first <= stated <= len(lines) and lines[stated : stated + size] == hunk.old:
         return stated
-    places = [at for at in range(first, len(lines) - size + 1) if lines[at:at + size] == hunk.old] if size else []
+    places = [at for at in range(first, len(lines) - size + 1) if lines[at : at + size] == hunk.old] if size else []
     if len(places) != 1:
-        raise PatchError(f"{hunk.place}: does not apply to {path} at line {stated + 1}: its old lines are "
-                         f"{'at several other places' if places else 'nowhere in the file'}; mend the patch")
+        raise PatchError(
+            f"{hunk.place}: does not apply to {path} at line {stated + 1}: its old lines are "
+            f"{'at several other places' if places else 'nowhere in the file'}; mend the patch"
+        )
     return places[0]
 
 
@@ -188,14 +192,18 @@ def verify_series(pristine: Tree, series: list[Patch]) -> None:
     for patch, old, new in zip(series, trees, trees[1:]):
         for name in (b"Description:", b"Author:", b"Last-Update:"):
             if not re.search(rb"^" + name + rb" *\S", patch.header, re.MULTILINE):
-                raise PatchError(f"{patch.name}: its header has no {name.decode()} field; say what the patch does, who "
-                                 "wrote it and when")
+                raise PatchError(
+                    f"{patch.name}: its header has no {name.decode()} field; say what the patch does, who "
+                    "wrote it and when"
+                )
         if not patch.files:
             raise PatchError(f"{patch.name}: changes nothing; drop it from the series")
         if export_patch(patch.header, old, new) != patch.text:
             moved = next((note for note in notes if note.startswith(f"{patch.name}:")), "other context or order")
-            raise PatchError(f"{patch.name}: is not what its own result exports to ({moved}); write it anew with "
-                             "build.py patch and build.py refresh")
+            raise PatchError(
+                f"{patch.name}: is not what its own result exports to ({moved}); write it anew with "
+                "build.py patch and build.py refresh"
+            )
 
 
 def rebase_series(trees: list[Tree], edited: Tree, target: int, series: list[Patch]) -> list[Tree]:
@@ -216,10 +224,12 @@ def rebase_series(trees: list[Tree], edited: Tree, target: int, series: list[Pat
                 if in_base is not None and in_older is not None and in_newer is not None:
                     merged = merge(split_lines(in_base), split_lines(in_older), split_lines(in_newer))
                 if merged is None:
-                    raise PatchError(f"{path}: the edits meet lines of {series[number].name}, which comes after "
-                                     f"{series[target].name}; refresh them with --patch {series[number].name}")
+                    raise PatchError(
+                        f"{path}: the edits meet lines of {series[number].name}, which comes after "
+                        f"{series[target].name}; refresh them with --patch {series[number].name}"
+                    )
                 content = b"".join(merged)
             if content is not None:
                 tree[path] = content
         after.insert(0, tree)
-    return trees[:target + 1] + after
+    return trees[: target + 1] + after

@@ -28,14 +28,15 @@ class WorkTree:
         return self.folder.exists() and tree_hash(self.read()) != self.written()
 
     def refusal(self) -> BuildError:
-        return BuildError(f"{self.folder}: holds edits that are not in the series; keep them with build.py refresh, or "
-                          "remove the folder yourself")
+        return BuildError(
+            f"{self.folder}: holds edits that are not in the series; keep them with build.py refresh, or "
+            "remove the folder yourself"
+        )
 
     def write(self, tree: Tree) -> None:
         with new_folder(self.folder) as folder:
             write_tree(tree, folder)
         write_atomically(self.stamp, tree_hash(tree).encode())
-
 
 
 def patch(pin: Pin, source: str | None) -> None:
@@ -47,8 +48,10 @@ def patch(pin: Pin, source: str | None) -> None:
         raise work.refusal()
     if tree_hash(trees[-1]) != work.written() or not work.folder.exists():
         work.write(trees[-1])
-    say(f"{pin.title}: patched source in {work.folder.relative_to(ROOT)}; edit it, then build.py refresh "
-        f"{pin.recipe.name}")
+    say(
+        f"{pin.title}: patched source in {work.folder.relative_to(ROOT)}; edit it, then build.py refresh "
+        f"{pin.recipe.name}"
+    )
 
 
 def refresh(pin: Pin, target: str | None) -> None:
@@ -64,26 +67,32 @@ def refresh(pin: Pin, target: str | None) -> None:
     edited = work.read()
     for name in sorted(edited):
         if b"\0" in edited[name] and edited[name] != trees[-1].get(name):
-            raise BuildError(f"{work.folder / name}: holds NUL bytes, as compiled files do, and patches are text; "
-                             "remove it")
+            raise BuildError(
+                f"{work.folder / name}: holds NUL bytes, as compiled files do, and patches are text; remove it"
+            )
     if tree_hash(trees[-1]) != work.written():
         safe = edited == trees[-1] or not work.edited()  # patch would lose no edit
-        remedy = (f"run build.py patch {pin.recipe.name}, then edit and refresh" if safe else
-                  f"go back to that series, or remove the folder and run build.py patch {pin.recipe.name}")
+        remedy = (
+            f"run build.py patch {pin.recipe.name}, then edit and refresh"
+            if safe
+            else f"go back to that series, or remove the folder and run build.py patch {pin.recipe.name}"
+        )
         raise BuildError(f"{work.folder}: was made from another series than the one in {patch_folder(pin)}; {remedy}")
     for name in native_files():
         if f"{pin.recipe.native}/{name}" in edited:
-            raise BuildError(f"{work.folder / pin.recipe.native / name}: no part of the patches, the build copies "
-                             f"{NATIVE / name} in; edit that one and remove this")
+            raise BuildError(
+                f"{work.folder / pin.recipe.native / name}: no part of the patches, the build copies "
+                f"{NATIVE / name} in; edit that one and remove this"
+            )
     after = rebase_series(trees, edited, names.index(target) if target else len(series) - 1, series)
     texts = [export_patch(patch.header, old, new) for patch, old, new in zip(series, after, after[1:])]
     for patch, text in zip(series, texts):
         if text == patch.header and patch.files:
             raise BuildError(f"{patch.name}: would be left without a change; drop it from the series")
     changed = [(patch, text) for patch, text in zip(series, texts) if text != patch.text]
-    write_together({patch_folder(pin) / patch.name: text for patch, text in changed}
-                   | {work.stamp: tree_hash(edited).encode()})
+    write_together(
+        {patch_folder(pin) / patch.name: text for patch, text in changed} | {work.stamp: tree_hash(edited).encode()}
+    )
     for patch, _ in changed:
         say(f"{pin.title}: {patch.name} written")
     say(f"{pin.title}: {len(changed)} of {len(series)} patches changed")
-

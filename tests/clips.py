@@ -8,10 +8,10 @@ import numpy as np
 from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.encoders.hm import HM
 from fprdo_bridge.encoders.job import EncodeJob, Rate
+from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.pictures import load_picture
 from fprdo_bridge.video.raw import write_yuv
-from fprdo_bridge.toolchain import Toolchain
 
 
 def clip(fmt: VideoFormat, count: int) -> list[Frame]:
@@ -22,20 +22,39 @@ def clip(fmt: VideoFormat, count: int) -> list[Frame]:
     for index in range(count):
         planes = []
         for component, (rows, columns) in enumerate(fmt.plane_shapes):
-            samples = rgb[20 + 2 * index:, 150 + 3 * index:, component][:rows, :columns].astype(fmt.dtype)
+            samples = rgb[20 + 2 * index :, 150 + 3 * index :, component][:rows, :columns].astype(fmt.dtype)
             extra = fmt.bit_depth - 8
             planes.append((samples << extra) + rng.integers(0, 1 << extra, samples.shape, dtype=fmt.dtype))
         frames.append(tuple(planes))
     return frames
 
 
-def make_job(folder: Path, fmt: VideoFormat, tools: Toolchain, *, kind: str = "intra", frames: int = 1,
-             codec: Codec = HM, qp: float = 32, rate: str = "qp", **arguments) -> EncodeJob:
+def make_job(
+    folder: Path,
+    fmt: VideoFormat,
+    tools: Toolchain,
+    *,
+    kind: str = "intra",
+    frames: int = 1,
+    codec: Codec = HM,
+    qp: float = 32,
+    rate: str = "qp",
+    **arguments,
+) -> EncodeJob:
     """An encode of `clip` into `folder`/out; `arguments` are fields of the job."""
     write_yuv(folder / "source.yuv", clip(fmt, frames), fmt)
-    return EncodeJob(**{"source": folder / "source.yuv", "fmt": fmt, "frames": frames, "rate": Rate(rate, qp),
-                        "bitstream": folder / "out" / "clip.bin", "recon": folder / "out" / "recon.yuv",
-                        "config": (codec.config_for(kind, fmt, tools),)} | arguments)
+    return EncodeJob(
+        **{
+            "source": folder / "source.yuv",
+            "fmt": fmt,
+            "frames": frames,
+            "rate": Rate(rate, qp),
+            "bitstream": folder / "out" / "clip.bin",
+            "recon": folder / "out" / "recon.yuv",
+            "config": (codec.config_for(kind, fmt, tools),),
+        }
+        | arguments
+    )
 
 
 def logged_command(log: Path) -> list[str]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.encoders.hm import HM
-from fprdo_bridge.encoders.log import EncodeLog
 from fprdo_bridge.encoders.job import EncodeJob
-from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.encoders.log import EncodeLog
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
+from fprdo_bridge.video.formats import VideoFormat
 
 
 def mean1_blocks(rng: np.random.Generator, rows: int, columns: int, n: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def random_map(fmt: VideoFormat, seed: int) -> WeightMap:
     planes = []
     for plane in whole.planes:
         blocks = np.exp(rng.normal(0, 1, [-(-side // 16) for side in plane.shape])).repeat(16, 0).repeat(16, 1)
-        weights = blocks[:plane.shape[0], :plane.shape[1]] * rng.uniform(0.5, 1.5, plane.shape)
+        weights = blocks[: plane.shape[0], : plane.shape[1]] * rng.uniform(0.5, 1.5, plane.shape)
         planes.append((weights / weights.mean()).astype(np.float32))
     shapes = {n: tuple(mean1_blocks(rng, *shape.shape, n) for shape in group) for n, group in whole.shapes.items()}
     return WeightMap(tuple(planes), shapes, whole.plane_gain)
@@ -57,8 +57,9 @@ def run_all(jobs: dict[str, tuple[EncodeJob, Path]], codec: Codec = HM) -> dict[
 
 def same(folder: Path, one: str, other: str) -> bool:
     """Whether bitstreams and reconstructions of two runs are equal."""
-    bitstreams, reconstructions = ([(folder / f"{name}.{suffix}").read_bytes() for name in (one, other)]
-                                   for suffix in ("bin", "yuv"))
+    bitstreams, reconstructions = (
+        [(folder / f"{name}.{suffix}").read_bytes() for name in (one, other)] for suffix in ("bin", "yuv")
+    )
     assert all(bitstreams) and all(reconstructions)
     return bitstreams[0] == bitstreams[1] and reconstructions[0] == reconstructions[1]
 
@@ -69,7 +70,7 @@ def region_map(fmt: VideoFormat, rows: slice, columns: slice, weight: float) -> 
     sub_width, sub_height = fmt.subsampling
     for component, plane in enumerate(whole.planes):
         across, down = (1, 1) if component == 0 else (sub_width, sub_height)
-        plane[rows.start // down:rows.stop // down, columns.start // across:columns.stop // across] *= weight
+        plane[rows.start // down : rows.stop // down, columns.start // across : columns.stop // across] *= weight
         plane /= plane.mean()
     mask = np.zeros(whole.planes[0].shape, bool)
     mask[rows, columns] = True

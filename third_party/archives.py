@@ -23,9 +23,9 @@ from third_party.console import BuildError
 from third_party.trees import Tree
 
 BLOCK = 512
-MOST_NAME = 1024           # characters of a path
-MOST_EXTENDED = 64 << 10   # bytes of one long name, pax header or comment
-XZ_MEMORY = 160 << 20      # xz -9 needs 65 MB to decompress; its headers can ask for 4 GB
+MOST_NAME = 1024  # characters of a path
+MOST_EXTENDED = 64 << 10  # bytes of one long name, pax header or comment
+XZ_MEMORY = 160 << 20  # xz -9 needs 65 MB to decompress; its headers can ask for 4 GB
 
 RECORD_LENGTH = re.compile(rb"([1-9][0-9]{0,5}) ")
 PLAIN, FOLDER, LONG_NAME, PAX, COMMENT = b"0", b"5", b"L", b"x", b"g"
@@ -66,7 +66,7 @@ class XzStream(io.RawIOBase):
                     raise Damaged
             out = self.decoder.decompress(data, len(buffer))
             if out:
-                buffer[:len(out)] = out
+                buffer[: len(out)] = out
                 return len(out)
 
 
@@ -110,8 +110,10 @@ class Reader:
             if kind not in (LONG_NAME, PAX, COMMENT):
                 return self.member(header, kind, size, long_name, fields)
             if size > MOST_EXTENDED:
-                raise BuildError(f"{self.origin}: holds a name or comment of {size} bytes, not the source of an "
-                                 "encoder; give the unchanged release")
+                raise BuildError(
+                    f"{self.origin}: holds a name or comment of {size} bytes, not the source of an "
+                    "encoder; give the unchanged release"
+                )
             data = self.read(size)
             if kind == LONG_NAME:
                 long_name = text(data)
@@ -119,8 +121,9 @@ class Reader:
                 fields = pax_fields(data)
         return None
 
-    def member(self, header: bytes, kind: bytes, size: int, long_name: str | None,
-               fields: dict[bytes, bytes]) -> Member:
+    def member(
+        self, header: bytes, kind: bytes, size: int, long_name: str | None, fields: dict[bytes, bytes]
+    ) -> Member:
         name = text(header[:100])
         if header[257:263] == b"ustar\0" and (prefix := text(header[345:500])):
             name = f"{prefix}/{name}"
@@ -160,9 +163,9 @@ def pax_fields(data: bytes) -> dict[bytes, bytes]:
     while at < len(data):
         length = RECORD_LENGTH.match(data, at)
         end = at + int(length[1]) if length else 0
-        if length is None or end > len(data) or data[end - 1:end] != b"\n":
+        if length is None or end > len(data) or data[end - 1 : end] != b"\n":
             raise Damaged
-        key, _, value = data[length.end():end - 1].partition(b"=")
+        key, _, value = data[length.end() : end - 1].partition(b"=")
         fields[key] = value
         at = end
     return fields
@@ -187,8 +190,9 @@ def read_archive(path: Path) -> Tree:
         if isinstance(error, OSError) and error.errno:  # the file itself cannot be read; bad data has no errno
             raise
         if str(error) == "Memory usage limit exceeded":
-            raise BuildError(f"{path}: takes more than {XZ_MEMORY >> 20} MB of memory to decompress; give the "
-                             "unchanged release") from error
+            raise BuildError(
+                f"{path}: takes more than {XZ_MEMORY >> 20} MB of memory to decompress; give the unchanged release"
+            ) from error
         raise BuildError(f"{path}: not a readable tar archive, or cut short; get it again") from error
     if tops == {"."} and len({name.partition("/")[0] for name in tree}) == 1:  # packed as ./NAME
         tree = {name.partition("/")[2]: data for name, data in tree.items()}

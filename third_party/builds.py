@@ -47,13 +47,12 @@ def find_tools(pin: Pin) -> Tools:
     return Tools(cc, cxx, cmake, generator)
 
 
-
 @dataclass(frozen=True)
 class Build:
     pin: Pin
-    kind: str                  # "patched" or "stock"
-    key: str                   # the hash in the folder's name
-    programs: dict[str, str]   # key in tools.json -> program
+    kind: str  # "patched" or "stock"
+    key: str  # the hash in the folder's name
+    programs: dict[str, str]  # key in tools.json -> program
 
     @property
     def folder(self) -> Path:
@@ -84,7 +83,9 @@ class Build:
 
 
 def native_files() -> Tree:
-    return {path.name: path.read_bytes() for path in sorted(NATIVE.glob("[!_]*")) if path.suffix in (".c", ".h", ".inc")}
+    return {
+        path.name: path.read_bytes() for path in sorted(NATIVE.glob("[!_]*")) if path.suffix in (".c", ".h", ".inc")
+    }
 
 
 def patch_folder(pin: Pin) -> Path:
@@ -95,8 +96,10 @@ def plan_builds(pin: Pin, series: list[Patch]) -> list[Build]:
     recipe, native = pin.recipe, native_files()
     common = (pin.tree_sha256, str(recipe.revision), *recipe.flags, *recipe.machine())
     patches = [part for patch in series for part in (patch.name, patch.text)]
-    return [Build(pin, "stock", digest(*common)[:12], recipe.stock),
-            Build(pin, "patched", digest(*common, *patches, *native.values())[:12], recipe.patched)]
+    return [
+        Build(pin, "stock", digest(*common)[:12], recipe.stock),
+        Build(pin, "patched", digest(*common, *patches, *native.values())[:12], recipe.patched),
+    ]
 
 
 def build_encoder(pin: Pin, source: str | None = None) -> None:
@@ -147,8 +150,11 @@ def write_tools(pin: Pin, builds: list[Build]) -> None:
     path = BUILD / "tools.json"
     known = read_json(path)
     stock, patched = builds
-    entry = {"version": pin.version, "key": patched.key,
-             "config_dir": stock.configurations.relative_to(BUILD).as_posix()}
+    entry = {
+        "version": pin.version,
+        "key": patched.key,
+        "config_dir": stock.configurations.relative_to(BUILD).as_posix(),
+    }
     for build in builds:
         entry |= {key: build.program(name).relative_to(BUILD).as_posix() for key, name in build.programs.items()}
     if known.get(pin.recipe.name) != entry:
@@ -161,4 +167,3 @@ def forget_tools(name: str) -> None:
     known = read_json(path)
     if known.pop(name, None):
         write_atomically(path, (json.dumps(known, indent=2) + "\n").encode())
-

@@ -27,5 +27,9 @@ def find_compilers() -> tuple[str, str]:
 
 
 def accepts(compiler: str, flag: str, language: str) -> bool:
-    return subprocess.run([compiler, "-Werror", flag, "-x", language, "-fsyntax-only", os.devnull],
-                          capture_output=True).returncode == 0
+    return (
+        subprocess.run(
+            [compiler, "-Werror", flag, "-x", language, "-fsyntax-only", os.devnull], capture_output=True
+        ).returncode
+        == 0
+    )

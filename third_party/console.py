@@ -25,7 +25,6 @@ class BuildError(Exception):
         self.detail = detail
 
 
-
 def say(text: str) -> None:
     print(text, flush=True)
 
@@ -58,7 +57,7 @@ class Progress:
         self.shown = self.elapsed
         text = f"{self.label} {state} ({self.elapsed:.0f} s)"
         if self.live:
-            print("\r\x1b[K" + text[:shutil.get_terminal_size().columns - 1], end="", flush=True)
+            print("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1], end="", flush=True)
         else:
             say(text)
 
@@ -73,8 +72,14 @@ def run(command: list[str], log: Path, progress: Progress, folder: Path = ROOT) 
     with open(log, "ab") as out:
         out.write(f"$ {shlex.join(command)}\n".encode())
         out.flush()
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         pipe = process.stdout
         assert pipe is not None
         try:
@@ -96,8 +101,10 @@ def run(command: list[str], log: Path, progress: Progress, folder: Path = ROOT) 
             pipe.close()
     if status != 0:
         tail = log.read_text(errors="replace").splitlines()[-20:]
-        raise BuildError(f"{progress.label}: {Path(command[0]).name} failed with exit status {status}; "
-                         f"the whole log is {log}", "\n".join(tail))
+        raise BuildError(
+            f"{progress.label}: {Path(command[0]).name} failed with exit status {status}; the whole log is {log}",
+            "\n".join(tail),
+        )
 
 
 class Stopped(KeyboardInterrupt):
@@ -106,6 +113,7 @@ class Stopped(KeyboardInterrupt):
 
 def catch_signals() -> None:
     """Let SIGTERM and SIGHUP be cleaned up after as Ctrl-C is; where nohup ignores SIGHUP, it stays ignored."""
+
     def stop(*_: object) -> None:
         raise Stopped
 

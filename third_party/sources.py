@@ -37,19 +37,20 @@ class NoSource(BuildError):
 @dataclass(frozen=True)
 class Recipe:
     """What build.py knows of one encoder."""
+
     name: str
     title: str
-    revision: int                   # part of every build's hash: raise it when `compile` or the flags' meaning changes
-    flags: tuple[str, ...]          # compiler flags, each used only where the compiler knows it
-    native: str                     # folder of the patched tree that takes native_files()
-    patched: dict[str, str]         # key in tools.json -> program built from the patched tree
-    stock: dict[str, str]           # the same from the untouched tree
-    config_dir: str                 # the encoder's own configuration files, below its top folder
-    products: tuple[str, ...]       # top-level folders that a used checkout holds beside the source
+    revision: int  # part of every build's hash: raise it when `compile` or the flags' meaning changes
+    flags: tuple[str, ...]  # compiler flags, each used only where the compiler knows it
+    native: str  # folder of the patched tree that takes native_files()
+    patched: dict[str, str]  # key in tools.json -> program built from the patched tree
+    stock: dict[str, str]  # the same from the untouched tree
+    config_dir: str  # the encoder's own configuration files, below its top folder
+    products: tuple[str, ...]  # top-level folders that a used checkout holds beside the source
     compile: Callable[[Build, Tools, Path, Path, Progress], Path]
     machine: Callable[[], tuple[str, ...]] = tuple  # what else decides the programs on this machine: part of the hash
-    needs: tuple[str, ...] = ()     # programs of this machine that `compile` runs, beside those of find_tools
-    optional: bool = False          # the quickstart and the tests go on without it where source or tools are missing
+    needs: tuple[str, ...] = ()  # programs of this machine that `compile` runs, beside those of find_tools
+    optional: bool = False  # the quickstart and the tests go on without it where source or tools are missing
 
     @property
     def variable(self) -> str:
@@ -60,6 +61,7 @@ class Recipe:
 @dataclass(frozen=True)
 class Pin:
     """One version of one encoder, as third_party/sources.toml pins it."""
+
     recipe: Recipe
     version: str
     tree_sha256: str
@@ -89,8 +91,10 @@ def find_pin(recipe: Recipe, version: str | None = None) -> Pin:
         versions = section["versions"]
         version = version or section["default"]
         if version not in versions:
-            raise BuildError(f"{recipe.title} {version}: third_party/sources.toml has no pin of this version, "
-                             f"only of {', '.join(versions)}")
+            raise BuildError(
+                f"{recipe.title} {version}: third_party/sources.toml has no pin of this version, "
+                f"only of {', '.join(versions)}"
+            )
         return Pin(recipe=recipe, version=version, **versions[version])
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise BuildError(f"{path}: not a valid list of sources ({error!r})") from error
@@ -131,8 +135,10 @@ def obtain_source(pin: Pin, source: str | None = None) -> Tree:
                 continue
             os.replace(archive, pin.cached)
             return tree
-    raise NoSource(f"{pin.title}: no source could be had [{'; '.join(failures)}]; check the network, or get it "
-                   f"yourself and name it: --source DIR|ARCHIVE, or {variable}")
+    raise NoSource(
+        f"{pin.title}: no source could be had [{'; '.join(failures)}]; check the network, or get it "
+        f"yourself and name it: --source DIR|ARCHIVE, or {variable}"
+    )
 
 
 def read_named_source(path: Path, pin: Pin) -> Tree:
@@ -162,11 +168,15 @@ def check_content(tree: Tree, pin: Pin, origin: str) -> None:
         reference = {}
     if tree_hash(reference) == pin.tree_sha256:
         differing = sorted(name for name in reference | tree if reference.get(name) != tree.get(name))
-        words = [f"{name} {'missing' if name not in tree else 'changed' if name in reference else 'added'}"
-                 for name in differing[:3]]
+        words = [
+            f"{name} {'missing' if name not in tree else 'changed' if name in reference else 'added'}"
+            for name in differing[:3]
+        ]
         problem += f"; {', '.join(words)}" + (f" and {len(differing) - 3} more" if len(differing) > 3 else "")
-    raise BuildError(f"{origin}: not the source of {pin.title} that third_party/sources.toml pins ({problem}); "
-                     "give the unchanged release")
+    raise BuildError(
+        f"{origin}: not the source of {pin.title} that third_party/sources.toml pins ({problem}); "
+        "give the unchanged release"
+    )
 
 
 def remote_places(pin: Pin) -> Iterator[tuple[str, str, str | None]]:
@@ -175,15 +185,22 @@ def remote_places(pin: Pin) -> Iterator[tuple[str, str, str | None]]:
         yield "upstream", url, None
     if pin.distribution:
         for mirror in distribution_mirrors():
-            yield ("the distribution's source archive", f"{mirror.rstrip('/')}/{pin.distribution['path']}",
-                   pin.distribution["sha256"])
+            yield (
+                "the distribution's source archive",
+                f"{mirror.rstrip('/')}/{pin.distribution['path']}",
+                pin.distribution["sha256"],
+            )
 
 
 def distribution_mirrors() -> list[str]:
     """The mirrors that apt is configured with; none where there is no apt."""
     try:
-        answer = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE)", "Identifier: Packages"],
-                                capture_output=True, text=True, timeout=30)
+        answer = subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(SITE)", "Identifier: Packages"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return []
     return [site for site in dict.fromkeys(answer.stdout.split()) if site.startswith(("http://", "https://"))]
@@ -241,6 +258,7 @@ def source_at_hand(pin: Pin) -> str:
         except BuildError:
             continue
     upstream = "".join(f" from {url}" for url in pin.upstream[:1])
-    raise NoSource(f"no cached copy, and neither upstream nor the distribution's archive answers; get it yourself"
-                   f"{upstream}, then build.py {pin.recipe.name} --source DIR|ARCHIVE")
-
+    raise NoSource(
+        f"no cached copy, and neither upstream nor the distribution's archive answers; get it yourself"
+        f"{upstream}, then build.py {pin.recipe.name} --source DIR|ARCHIVE"
+    )

@@ -15,8 +15,8 @@ from third_party.console import BuildError
 
 Tree = dict[str, bytes]  # POSIX path below the top folder -> content
 
-MOST_FILES = 20_000      # files and folders; far more than any encoder's source has
-MOST_BYTES = 128 << 20   # ten times the largest of them
+MOST_FILES = 20_000  # files and folders; far more than any encoder's source has
+MOST_BYTES = 128 << 20  # ten times the largest of them
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -66,10 +66,11 @@ def write_tree(tree: Tree, folder: Path) -> None:
         path.write_bytes(data)
 
 
-
 def too_large(origin: Path) -> BuildError:
-    return BuildError(f"{origin}: not the source of an encoder (more than {MOST_FILES} files or {MOST_BYTES >> 20} "
-                      "MB); give the unchanged release")
+    return BuildError(
+        f"{origin}: not the source of an encoder (more than {MOST_FILES} files or {MOST_BYTES >> 20} "
+        "MB); give the unchanged release"
+    )
 
 
 def check_member(origin: Path, name: str, count: int, size: int) -> None:

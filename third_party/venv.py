@@ -18,8 +18,10 @@ VENV = ROOT / ".venv"
 NATIVE = ROOT / "fprdo_bridge" / "native"
 VENV_STAMP = VENV / "fprdo-installed.json"
 PACKAGE_LOG = LOGS / "python-packages.log"
-NO_CUDA = ("on Linux, torch's default wheel brings several GB of CUDA; to take the CPU wheel, set PIP_INDEX_URL to "
-           "PyTorch's index of CPU wheels and PIP_EXTRA_INDEX_URL to your usual one before build.py runs")
+NO_CUDA = (
+    "on Linux, torch's default wheel brings several GB of CUDA; to take the CPU wheel, set PIP_INDEX_URL to "
+    "PyTorch's index of CPU wheels and PIP_EXTRA_INDEX_URL to your usual one before build.py runs"
+)
 
 
 def venv_origin() -> dict[str, str]:
@@ -49,35 +51,57 @@ def make_venv() -> None:
         raise BuildError(f"{sys.executable} cannot make virtual environments (no ensurepip); install python3-venv")
     LOGS.mkdir(parents=True, exist_ok=True)
     with Progress("Python: making .venv") as progress:
-        run([sys.executable, "-m", "venv", *(["--clear"] if VENV_STAMP.exists() else []), str(VENV)], PACKAGE_LOG,
-            progress)
+        run(
+            [sys.executable, "-m", "venv", *(["--clear"] if VENV_STAMP.exists() else []), str(VENV)],
+            PACKAGE_LOG,
+            progress,
+        )
     write_venv_stamp()
 
 
 def pip_install(label: str, arguments: list[str]) -> None:
-    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check",
-               "--progress-bar", "off", "-c", str(ROOT / "constraints.txt"), *arguments]
+    command = [
+        str(VENV / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "off",
+        "-c",
+        str(ROOT / "constraints.txt"),
+        *arguments,
+    ]
     LOGS.mkdir(parents=True, exist_ok=True)
     try:
         with Progress(f"Python: installing {label}") as progress:
             run(command, PACKAGE_LOG, progress)
     except BuildError as error:
-        raise BuildError(f"{error}; check the network, pip's settings and the disk's room, then run it again",
-                         error.detail) from error
+        raise BuildError(
+            f"{error}; check the network, pip's settings and the disk's room, then run it again", error.detail
+        ) from error
 
 
 def package_key() -> str:
     inputs = [ROOT / name for name in ("pyproject.toml", "setup.py", "constraints.txt")]
-    inputs += [path for path in sorted(NATIVE.rglob("*")) if path.suffix in (".c", ".cpp", ".h", ".inc")
-               and not path.name.startswith("_")]  # made from the others
+    inputs += [
+        path
+        for path in sorted(NATIVE.rglob("*"))
+        if path.suffix in (".c", ".cpp", ".h", ".inc") and not path.name.startswith("_")
+    ]  # made from the others
     inputs.append(NATIVE / "build_idse.py")
     return digest(*(path.read_bytes() for path in inputs))
 
 
 def package_installed(extras: tuple[str, ...] = ()) -> bool:
     stamp = read_json(VENV_STAMP)
-    return (venv_is_ours() and stamp.get("key") == package_key()
-            and set(extras) <= set(stamp.get("extras", ())) and (VENV / "bin" / "fprdo").exists())
+    return (
+        venv_is_ours()
+        and stamp.get("key") == package_key()
+        and set(extras) <= set(stamp.get("extras", ()))
+        and (VENV / "bin" / "fprdo").exists()
+    )
 
 
 def install_package(extras: tuple[str, ...] = ()) -> None:
@@ -96,8 +120,8 @@ def install_package(extras: tuple[str, ...] = ()) -> None:
         old.unlink()
     # The build's requirements come first, pinned as the rest; then no second, unpinned set has to be fetched for it.
     pip_install("what builds the package", ["setuptools", "setuptools-scm", "cffi", "pybind11"])
-    pip_install("the package and what it needs",
-                ["--no-build-isolation", "-e", str(ROOT) + (f"[{','.join(extras)}]" if extras else "")])
+    pip_install(
+        "the package and what it needs",
+        ["--no-build-isolation", "-e", str(ROOT) + (f"[{','.join(extras)}]" if extras else "")],
+    )
     write_venv_stamp(extras=extras, key=package_key())
-
-

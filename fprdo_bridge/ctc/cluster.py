@@ -1,5 +1,5 @@
-"""Jobs on a Dask cluster: no file system is shared. Inputs travel to the workers by content, results come back through the
-scheduler into the store of the process that asked for them.
+"""Jobs on a Dask cluster: no file system is shared. Inputs travel to the workers by content, results come back through
+the scheduler into the store of the process that asked for them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from fprdo_bridge import __version__
+from fprdo_bridge.ctc import material
 from fprdo_bridge.ctc.execute import Executor, limit_threads
 from fprdo_bridge.ctc.pool import Answer, Died
 from fprdo_bridge.ctc.store import Store
 from fprdo_bridge.ctc.worker import answer_to
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.ctc import material
 
 _WAIT = 15.0  # seconds for the scheduler and its first worker
 _KEPT = 64  # files that are kept on the cluster

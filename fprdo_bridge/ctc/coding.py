@@ -16,8 +16,7 @@ from fprdo_bridge import encoders
 from fprdo_bridge.bitstream import libav
 from fprdo_bridge.ctc import material
 from fprdo_bridge.ctc.conditions import Clip, EncoderSetting, Variant
-from fprdo_bridge.encoders import Codec, running
-from fprdo_bridge.encoders import DEFAULT
+from fprdo_bridge.encoders import DEFAULT, Codec, running
 from fprdo_bridge.encoders.decoding import decode_own
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
 from fprdo_bridge.errors import FprdoError
@@ -152,8 +151,9 @@ def _job(
 def point(
     setup: Setup, fmt: VideoFormat, frames: int, rate: Fraction, control: str, value: float, title: str
 ) -> tuple[dict[str, Any], list[str]]:
-    """What determines the bitstream of a rate point besides the source and the weights: the encoder's build, its command
-    line without the names of files, and the content of its configuration files. Also lines for the user about it.
+    """What determines the bitstream of a rate point besides the source and the weights: the encoder's build, its
+    command line without the names of files, and the content of its configuration files. Also lines for the user about
+    it.
 
     Raises
     ------

@@ -1,4 +1,5 @@
-"""Test conditions as data: what is coded, how, at which rates, and what judges it. docs/test-conditions.md has the keys.
+"""Test conditions as data: what is coded, how, at which rates, and what judges it. docs/test-conditions.md has the
+keys.
 
 A file is read once and checked whole; nothing here touches a picture, an encoder or a network.
 """
@@ -52,8 +53,9 @@ class Rates:
 class Clip:
     """One clip of a set; what is None is read off the file or its name.
 
-    `annotations` is a file of COCO's format whose images, by number, are the frames that are coded. `rates` are by coding structure, "" for all others; `intra_period` serves random access alone; `config` is read by the
-    encoder after its own configuration file.
+    `annotations` is a file of COCO's format whose images, by number, are the frames that are coded. `rates` are by
+    coding structure, "" for all others; `intra_period` serves random access alone; `config` is read by the encoder
+    after its own configuration file.
     """
 
     name: str

@@ -68,8 +68,8 @@ def count(groups: Iterable[Group], store: Store | None) -> Totals:
 
 @dataclass
 class Outcome:
-    """How a run ended: jobs that ran, jobs that were done before, (title, error) of those that failed, and the number of
-    those that had to be left out because of them."""
+    """How a run ended: jobs that ran, jobs that were done before, (title, error) of those that failed, and the number
+    of those that had to be left out because of them."""
 
     ran: Counter[str] = field(default_factory=Counter)
     before: int = 0

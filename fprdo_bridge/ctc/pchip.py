@@ -1,7 +1,7 @@
 """The mean of a piecewise cubic Hermite interpolant, in plain Python: intervals take hundreds of thousands of them.
 
-The same interpolant as that of scipy and of the package bjontegaard (Fritsch and Butland's slopes), which costs a hundred
-times as much for a curve of six points; a test compares the two.
+The same interpolant as that of scipy and of the package bjontegaard (Fritsch and Butland's slopes), which costs a
+hundred times as much for a curve of six points; a test compares the two.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from fprdo_bridge.ctc.material import Hashes, Item
 from fprdo_bridge.ctc.tasks import Frames, Task, make
 from fprdo_bridge.errors import FprdoError
 
-
 Json = dict[str, Any]
 _KEPT = 4096  # command lines; pictures of one size share them
 _Judge = tuple[Task, TaskSetting, Json, object]  # with its identity, and the truth that it has of an item

@@ -58,7 +58,8 @@ class LocalPool:
         self.memory = max(available_memory() - count * _WORKER_MEMORY, 1 << 28)
 
     def free(self) -> list[str | None]:
-        """One entry for each worker that waits: the source that it had last, None for a worker that is to be started."""
+        """One entry for each worker that waits: the source that it had last, None for a worker that is to be
+        started."""
         there = [worker.source for worker in self._workers if worker.busy is None]
         return there + [None] * (self.count - len(self._workers))
 

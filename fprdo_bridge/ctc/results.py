@@ -1,4 +1,5 @@
-"""What a run left in its store, as numbers: per set, encoder and variant the rates and scores of every item and point."""
+"""What a run left in its store, as numbers: per set, encoder and variant the rates and scores of every item and
+point."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The folder of a comparison, which may hold files of others: what is not ours is neither written over nor removed.
 
-A file `.fprdo-results` marks the folder. Its first line says what it is, each further line is the name of a file of ours
-as JSON text. The marker is locked as long as a comparison works in the folder.
+A file `.fprdo-results` marks the folder. Its first line says what it is, each further line is the name of a file of
+ours as JSON text. The marker is locked as long as a comparison works in the folder.
 """
 
 from __future__ import annotations

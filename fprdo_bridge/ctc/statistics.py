@@ -1,7 +1,8 @@
 """Numbers from rate-score curves: monotone fits, Bjontegaard delta rates, pooled curves, intervals, matched cost.
 
-Conventions that move numbers: rates are compared as logarithms; the mean is taken over the scores that both curves reach;
-a fit merges the points that it makes equal into one at their mean log rate; intervals are percentiles of resampled pictures.
+Conventions that move numbers: rates are compared as logarithms; the mean is taken over the scores that both curves
+reach; a fit merges the points that it makes equal into one at their mean log rate; intervals are percentiles of
+resampled pictures.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ class WeightedPicture:
     def block(
         decision: int, component: int, x: int, y: int, original: np.ndarray, coded: np.ndarray, shift: int = 0
     ) -> object:
-        """The `idse_block *` of two arrays (height, width) of one type: uint8, uint16, int16 or int32; rows may be strided."""
+        """The `idse_block *` of two arrays (height, width) of one type: uint8, uint16, int16 or int32; rows may be
+        strided."""
         height, width = original.shape
         block = _ffi.new(
             "idse_block *",
@@ -132,9 +133,9 @@ class WeightedPicture:
     def coefficient_weights(
         self, component: int, x: int, y: int, size: int, count: int, scale: int, places: Sequence[int] | None = None
     ) -> tuple[np.ndarray, bool]:
-        """Weights (count, count) uint32, 8 fraction bits, of the lowest frequencies of a size x size block, vertical frequency
-        first, and 0 where `places` (u count + v; None: all) leaves a frequency out; whether they are one and the same,
-        which is then the first of them."""
+        """Weights (count, count) uint32, 8 fraction bits, of the lowest frequencies of a size x size block, vertical
+        frequency first, and 0 where `places` (u count + v; None: all) leaves a frequency out; whether they are one and
+        the same, which is then the first of them."""
         weights = np.zeros((count, count), np.uint32)
         wanted = bytes(range(count**2) if places is None else places)
         same = _lib.idse_x264_coefficient_weights(

@@ -28,7 +28,10 @@ void check_shapes(const Weights &weights, const Fixed &out)
 bool is_weight(float value) { return value >= 0 && value <= std::numeric_limits<float>::max(); } // false for a NaN
 
 /* floor() of a number that is not negative, which compilers make one instruction of: from 2^53 on all are whole. */
-double whole(double value) { return value < 9007199254740992.0 ? static_cast<double>(static_cast<std::int64_t>(value)) : value; }
+double whole(double value)
+{
+  return value < 9007199254740992.0 ? static_cast<double>(static_cast<std::int64_t>(value)) : value;
+}
 
 bool quantise_plane(const Weights &weights, Fixed &out)
 {
@@ -52,7 +55,8 @@ bool quantise_blocks(const Weights &weights, py::ssize_t size, Fixed &out)
 {
   check_shapes(weights, out);
   const auto rows = weights.shape(0), columns = weights.shape(1);
-  if (size < 1 || rows % size || columns % size) throw py::value_error("weights: whole blocks of size x size are needed");
+  if (size < 1 || rows % size || columns % size)
+    throw py::value_error("weights: whole blocks of size x size are needed");
   const float   *from = weights.data();
   std::uint16_t *to = out.mutable_data();
 
@@ -80,10 +84,12 @@ bool quantise_blocks(const Weights &weights, py::ssize_t size, Fixed &out)
 PYBIND11_MODULE(_quantise, module)
 {
   module.doc() = "Weights in floating point into fixed point with 8 fraction bits (docs/idse-format.md).";
-  module.def("quantise_plane", &quantise_plane, py::arg("weights"), py::arg("out").noconvert(),
-             "Pixel weights, (h, w) float32, into `out`, (h, w) uint16: rounded half up, at least 1, saturated. False if a "
-             "weight is NaN, infinite or negative.");
-  module.def("quantise_blocks", &quantise_blocks, py::arg("weights"), py::arg("size"), py::arg("out").noconvert(),
-             "The same for transform shapes in blocks of size x size. The running sum of each block is rounded, not each "
-             "weight, so that errors do not add up: mean 1 stays exactly 1.");
+  module.def(
+      "quantise_plane", &quantise_plane, py::arg("weights"), py::arg("out").noconvert(),
+      "Pixel weights, (h, w) float32, into `out`, (h, w) uint16: rounded half up, at least 1, saturated. False if a "
+      "weight is NaN, infinite or negative.");
+  module.def(
+      "quantise_blocks", &quantise_blocks, py::arg("weights"), py::arg("size"), py::arg("out").noconvert(),
+      "The same for transform shapes in blocks of size x size. The running sum of each block is rounded, not each "
+      "weight, so that errors do not add up: mean 1 stays exactly 1.");
 }

@@ -19,7 +19,8 @@ from fprdo_bridge.files import replacing
 
 
 class PointsFile:
-    """points.csv, row by row: one for each encode, with every score. A context that leaves the file whole or not at all."""
+    """points.csv, row by row: one for each encode, with every score. A context that leaves the file whole or not at
+    all."""
 
     _FIXED = ("set", "item", "encoder", "variant", "value", "frames", "fps", "width", "height")
     _COSTS = (
@@ -167,8 +168,8 @@ _MACHINE = ("Dataset", "qp", "bitrate (kbps)", "end_accuracy", "y_psnr", "encode
 
 
 def write_machine(folder: Path, summary: Summary) -> list[Path]:
-    """A CSV per encoder, variant and measure of a task, in the columns of the MPEG conditions for machines; one more column
-    has the monotone curve. Classes follow their clips, with rates weighted by duration."""
+    """A CSV per encoder, variant and measure of a task, in the columns of the MPEG conditions for machines; one more
+    column has the monotone curve. Classes follow their clips, with rates weighted by duration."""
     results, written = summary.results, []
     for encoder, variant in results.runs():
         for title, task, measure in results.measures():

@@ -1,8 +1,8 @@
 """What the engine of test conditions costs: time per job and memory, over many small pictures.
 
-python tests/benchmarks/ctc_overhead.py FOLDER [PICTURES]: writes pictures of 64x64 into FOLDER and runs x264 on them, stock
-and with weights of a network that costs nothing; prints milliseconds per job beside what the jobs themselves took, and the
-largest size of the process that plans and collects.
+python tests/benchmarks/ctc_overhead.py FOLDER [PICTURES]: writes pictures of 64x64 into FOLDER and runs x264 on them,
+stock and with weights of a network that costs nothing; prints milliseconds per job beside what the jobs themselves
+took, and the largest size of the process that plans and collects.
 """
 
 import os
@@ -53,7 +53,7 @@ def main(folder: Path, count: int) -> None:
             for path in store.folder.glob("jobs/*/*/record.json")
         )
         print(
-            f"ran {sum(outcome.ran.values())} jobs, {len(outcome.failed)} failed, in {wall:.1f} s; inside of jobs {inside:.1f} s"
+            f"ran {sum(outcome.ran.values())} jobs, {len(outcome.failed)} failed, in {wall:.1f} s; inside of jobs {inside:.1f} s"  # noqa: E501
         )
         print(f"the engine's own time: {1e3 * cpu / jobs:.2f} ms a job; memory {now.ru_maxrss / 1024:.0f} MiB at most")
 

@@ -6,8 +6,8 @@
 
 Takes the options of `fprdo encode`. Each pair codes the same pictures with the stock encoder, with all weights 1.0 (the
 same decisions: the bridge's own cost) and with the network's weights, one after the other, so that whatever else the
-machine does hits all three alike. Seconds are the encoder's user and system time, of one pass. Ratios are taken within pairs;
-printed are their median and range. The time for the weights themselves is that of the clock.
+machine does hits all three alike. Seconds are the encoder's user and system time, of one pass. Ratios are taken within
+pairs; printed are their median and range. The time for the weights themselves is that of the clock.
 """
 
 import argparse
@@ -24,9 +24,9 @@ from fprdo_bridge import encoders
 from fprdo_bridge.cli import arguments
 from fprdo_bridge.encoders.job import EncodeJob, Rate
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import coded_format
 from fprdo_bridge.importance.idse_file import ones, write_idse
 from fprdo_bridge.importance.weighting import write_weights
+from fprdo_bridge.video.formats import coded_format
 
 
 def cpu_seconds(command: list[str], folder: Path) -> float:
@@ -40,8 +40,9 @@ def cpu_seconds(command: list[str], folder: Path) -> float:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("source", nargs="?", default="skimage:astronaut")
     parser.add_argument("-q", "--qp", type=int, nargs="+", default=[27, 37])
     parser.add_argument("--pairs", type=int, default=9)
@@ -56,7 +57,11 @@ def main() -> None:
     options = parse_arguments()
     codec = encoders.get(options.encoder)
     tools = codec.tools()
-    sequence, settings, idse = arguments.sequence_of(options), arguments.weight_settings_of(options), arguments.idse_options_of(options)
+    sequence, settings, idse = (
+        arguments.sequence_of(options),
+        arguments.weight_settings_of(options),
+        arguments.idse_options_of(options),
+    )
     fmt, count = coded_format(sequence.fmt), -(-sequence.frames // settings.frames_per_map)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -64,24 +69,42 @@ def main() -> None:
         write_idse(unit, [ones(fmt)] * count, fmt, frame_count=sequence.frames, frames_per_map=settings.frames_per_map)
         start = time.perf_counter()
         write_weights(sequence, settings, network)
-        print(f"{sequence.name} {sequence.fmt}, {sequence.frames} frame{'s' if sequence.frames > 1 else ''}: "
-              f"{count} map{'s' if count > 1 else ''} in {time.perf_counter() - start:.1f} s", flush=True)
-        plain = EncodeJob(source=sequence.yuv(folder), fmt=sequence.fmt, frames=sequence.frames,
-                          rate=Rate(options.rate_control, options.qp[0]),
-                          bitstream=folder / "coded.bin", config=(codec.config(options.config, sequence.fmt, tools),),
-                          options=dict(options.option), idse=idse, frame_rate=sequence.frame_rate)
+        print(
+            f"{sequence.name} {sequence.fmt}, {sequence.frames} frame{'s' if sequence.frames > 1 else ''}: "
+            f"{count} map{'s' if count > 1 else ''} in {time.perf_counter() - start:.1f} s",
+            flush=True,
+        )
+        plain = EncodeJob(
+            source=sequence.yuv(folder),
+            fmt=sequence.fmt,
+            frames=sequence.frames,
+            rate=Rate(options.rate_control, options.qp[0]),
+            bitstream=folder / "coded.bin",
+            config=(codec.config(options.config, sequence.fmt, tools),),
+            options=dict(options.option),
+            idse=idse,
+            frame_rate=sequence.frame_rate,
+        )
         for qp in options.qp:
             stock = replace(plain, rate=Rate(options.rate_control, qp))
             weighted = replace(stock, weights=network, options={**codec.weighted_options(idse), **stock.options})
-            commands = {"stock": codec.command(stock, tools.stock_encoder),
-                        "weights 1.0": codec.command(replace(stock, weights=unit), tools.encoder),
-                        "IDSE": codec.command(weighted, tools.encoder)}
-            runs = [{label: cpu_seconds(command, folder) for label, command in commands.items()} for _ in range(options.pairs)]
+            commands = {
+                "stock": codec.command(stock, tools.stock_encoder),
+                "weights 1.0": codec.command(replace(stock, weights=unit), tools.encoder),
+                "IDSE": codec.command(weighted, tools.encoder),
+            }
+            runs = [
+                {label: cpu_seconds(command, folder) for label, command in commands.items()}
+                for _ in range(options.pairs)
+            ]
             seconds = statistics.median(run["stock"] for run in runs)
             print(f"{options.rate_control.upper()} {qp}: stock {seconds:.3f} s", end="")
             for label in ("weights 1.0", "IDSE"):
                 ratios = [run[label] / run["stock"] for run in runs]
-                print(f"; {label} {statistics.median(ratios):.3f} times stock ({min(ratios):.3f} to {max(ratios):.3f})", end="")
+                print(
+                    f"; {label} {statistics.median(ratios):.3f} times stock ({min(ratios):.3f} to {max(ratios):.3f})",
+                    end="",
+                )
             print(flush=True)
 
 

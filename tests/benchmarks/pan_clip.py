@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
 from fprdo_bridge.video.colour import rgb_to_frame
-from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.pictures import load_picture
 
@@ -40,10 +40,16 @@ def view(picture: Tensor, centre: tuple[float, float], scale: float, angle: floa
     rows, columns = picture.shape[2:]
     y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
     cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
-    grid = torch.stack([2 * centre[0] - 1 + 2 * (cosine * x - sine * y) / columns,
-                        2 * centre[1] - 1 + 2 * (sine * x + cosine * y) / rows], -1)
-    return torch.nn.functional.grid_sample(picture, grid[None], mode="bicubic", padding_mode="reflection",
-                                           align_corners=False).clamp(0, 1)
+    grid = torch.stack(
+        [
+            2 * centre[0] - 1 + 2 * (cosine * x - sine * y) / columns,
+            2 * centre[1] - 1 + 2 * (sine * x + cosine * y) / rows,
+        ],
+        -1,
+    )
+    return torch.nn.functional.grid_sample(
+        picture, grid[None], mode="bicubic", padding_mode="reflection", align_corners=False
+    ).clamp(0, 1)
 
 
 def frames(fmt: VideoFormat, count: int) -> Iterator[Frame]:
@@ -58,13 +64,20 @@ def frames(fmt: VideoFormat, count: int) -> Iterator[Frame]:
         behind, front = shots[index // length]
         time = index % length / length
         across = behind.shape[3] / fmt.width  # the width of the photograph is in view at a scale of `across`
-        rgb = view(behind, (0.4 + 0.2 * time, 0.55 - 0.1 * time), across * (0.85 - 0.2 * time), 0.05 * time, fmt.width,
-                   fmt.height)
-        cut = view(front, (0.5, 0.42 - 0.08 * math.sin(6 * time)), 1 - 0.3 * time, 0.3 * math.sin(5 * time), diameter,
-                   diameter)
+        rgb = view(
+            behind,
+            (0.4 + 0.2 * time, 0.55 - 0.1 * time),
+            across * (0.85 - 0.2 * time),
+            0.05 * time,
+            fmt.width,
+            fmt.height,
+        )
+        cut = view(
+            front, (0.5, 0.42 - 0.08 * math.sin(6 * time)), 1 - 0.3 * time, 0.3 * math.sin(5 * time), diameter, diameter
+        )
         left = round((0.05 + 0.6 * time) * (fmt.width - diameter))
         top = round((0.5 + 0.4 * math.sin(4 * time)) * (fmt.height - diameter))
-        place = rgb[:, :, top:top + diameter, left:left + diameter]
+        place = rgb[:, :, top : top + diameter, left : left + diameter]
         place += disc * (cut - place)
         grain = torch.randn((1, 1, fmt.height, fmt.width), generator=noise) * NOISE
         yield rgb_to_frame((rgb + grain).clamp(0, 1), fmt)
@@ -86,7 +99,9 @@ def main() -> None:
     fmt = VideoFormat(*options.size)
     with replacing(options.output) as temporary, open(temporary, "wb") as file:
         file.write(f"YUV4MPEG2 W{fmt.width} H{fmt.height} F{FRAMES_PER_SECOND}:1 Ip A1:1 C420mpeg2\n".encode())
-        file.writelines(b"FRAME\n" + b"".join(plane.tobytes() for plane in frame) for frame in frames(fmt, options.frames))
+        file.writelines(
+            b"FRAME\n" + b"".join(plane.tobytes() for plane in frame) for frame in frames(fmt, options.frames)
+        )
 
 
 if __name__ == "__main__":

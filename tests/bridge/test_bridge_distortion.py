@@ -60,7 +60,8 @@ def test_sse(block, sample, depth, extreme, shift, extra, seed):
 
 @pytest.mark.parametrize("sample", [np.int16, np.int32])
 def test_sse_at_the_limits(sample):
-    """A 64x64 block of the largest weight and the largest difference: 4096 * 65535 * 65535^2 / 256; and of the least."""
+    """A 64x64 block of the largest weight and the largest difference: 4096 * 65535 * 65535^2 / 256; and of the
+    least."""
     fmt = VideoFormat(2048, 1024, "400")
     plane = np.full(fmt.plane_shapes[0], 128, np.uint16)
     plane[64:128, 128:192] = 65535

@@ -54,7 +54,8 @@ class Original:
         decision: int = INTRA,
         original: np.ndarray | None = None,
     ) -> int | None:
-        """Of the block whose rows lie `step` rows of the frame apart; `original` in the place of the one that is known."""
+        """Of the block whose rows lie `step` rows of the frame apart; `original` in the place of the one that is
+        known."""
         rows = slice(y, y + step * height, step)
         array = self.planes[component] if original is None else original
         block = self.weights.block(

@@ -1,5 +1,5 @@
-"""The kernel by macroblocks against NumPy: scaled distortion of unsigned samples, coefficient weights in integers, many pictures
-of one file at once."""
+"""The kernel by macroblocks against NumPy: scaled distortion of unsigned samples, coefficient weights in integers, many
+pictures of one file at once."""
 
 import os
 import subprocess

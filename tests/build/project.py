@@ -27,8 +27,11 @@ class Modules:
 
     def __init__(self, root: Path) -> None:
         def ours() -> dict[str, ModuleType]:
-            return {name: module for name, module in sys.modules.items()
-                    if name.partition(".")[0] in ("patches", "third_party")}
+            return {
+                name: module
+                for name, module in sys.modules.items()
+                if name.partition(".")[0] in ("patches", "third_party")
+            }
 
         others = ours()
         for name in others:
@@ -61,8 +64,9 @@ set_target_properties(fprdo-hm.so PROPERTIES PREFIX "" SUFFIX "" LIBRARY_OUTPUT_
 add_executable(TAppDecoder encoder.cpp)
 add_executable(Unwanted unwanted.cpp)
 """,
-    "encoder.cpp": b"#include <cstdio>\r\n" + b"".join(b"// %d\r\n" % n for n in range(30))
-                   + b'int main()\r\n{\r\n  puts("stock");\r\n}\r\n',
+    "encoder.cpp": b"#include <cstdio>\r\n"
+    + b"".join(b"// %d\r\n" % n for n in range(30))
+    + b'int main()\r\n{\r\n  puts("stock");\r\n}\r\n',
     "unwanted.cpp": b"#error this target is not asked for\n",
     "cfg/toy.cfg": b"QP : 32\n",
 }
@@ -75,21 +79,33 @@ class Project(Modules):
 
     def __init__(self, root: Path, places: tuple[str, ...] = ()) -> None:
         self.root = root
-        for pattern in ("build.py", "pyproject.toml", "setup.py", "constraints.txt", "patches/*.py",
-                        "third_party/*.py"):
+        for pattern in (
+            "build.py",
+            "pyproject.toml",
+            "setup.py",
+            "constraints.txt",
+            "patches/*.py",
+            "third_party/*.py",
+        ):
             for path in ROOT.glob(pattern):
                 copy = root / path.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, copy)
-        shutil.copytree(ROOT / "fprdo_bridge" / "native", root / "fprdo_bridge" / "native",
-                        ignore=shutil.ignore_patterns("*.so", "*.o", "__pycache__"))
+        shutil.copytree(
+            ROOT / "fprdo_bridge" / "native",
+            root / "fprdo_bridge" / "native",
+            ignore=shutil.ignore_patterns("*.so", "*.o", "__pycache__"),
+        )
         super().__init__(root)
         others = [name for name in self.build.RECIPES if name != "hm"]  # their sources are nowhere
-        (root / "third_party" / "sources.toml").write_text("".join(
-            f'[{name}]\ndefault = "0"\n[{name}.versions."0"]\ntree_sha256 = "{"0" * 64}"\nfiles = 1\nupstream = []\n'
-            for name in others) +
-            f'[hm]\ndefault = "18.0"\n[hm.versions."18.0"]\ntree_sha256 = "{self.trees.tree_hash(TOY)}"\n'
-            f'files = {len(TOY)}\nupstream = {json.dumps(places)}\n')
+        (root / "third_party" / "sources.toml").write_text(
+            "".join(
+                f'[{name}]\ndefault = "0"\n[{name}.versions."0"]\ntree_sha256 = "{"0" * 64}"\nfiles = 1\nupstream = []\n'  # noqa: E501
+                for name in others
+            )
+            + f'[hm]\ndefault = "18.0"\n[hm.versions."18.0"]\ntree_sha256 = "{self.trees.tree_hash(TOY)}"\n'
+            f"files = {len(TOY)}\nupstream = {json.dumps(places)}\n"
+        )
         for name in others:
             (root / "patches" / name).mkdir()
             (root / "patches" / name / "series").touch()
@@ -106,8 +122,14 @@ class Project(Modules):
         return {"PATH": os.environ["PATH"], "HOME": str(self.root)} | changed
 
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "build.py", *words], cwd=self.root, capture_output=True, text=True,
-                              env=self.environment(**environment), stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            [sys.executable, "build.py", *words],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+        )
 
     def fails(self, *words: str, **environment: str) -> str:
         """The one line of error with which build.py must end, leaving nothing half-written."""

@@ -53,13 +53,20 @@ def test_streams_in_a_row_are_one_archive(project, tmp_path):
 @pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.7])
 def test_truncated_archive_is_refused(project, tmp_path, part):
     cut, whole = tmp_path / "cut.tar.gz", project.archive.read_bytes()
-    cut.write_bytes(whole[:int(part * len(whole))])
+    cut.write_bytes(whole[: int(part * len(whole))])
     assert "not a readable tar archive, or cut short" in project.fails("fetch", "--source", str(cut))
     assert project.cached() == []
 
 
-@pytest.mark.parametrize("name, kind", [("toy/../../escape", tarfile.REGTYPE), ("/etc/absolute", tarfile.REGTYPE),
-                                        ("toy/link", tarfile.SYMTYPE), ("toy/hard", tarfile.LNKTYPE)])
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("toy/../../escape", tarfile.REGTYPE),
+        ("/etc/absolute", tarfile.REGTYPE),
+        ("toy/link", tarfile.SYMTYPE),
+        ("toy/hard", tarfile.LNKTYPE),
+    ],
+)
 def test_archive_that_reaches_out_is_refused(project, tmp_path, name, kind):
     bad = tmp_path / "bad.tar"
     with tarfile.open(bad, "w") as archive:
@@ -90,6 +97,7 @@ def long_headers(kind: bytes) -> Callable[[], Iterator[bytes]]:
         yield header(kind, 420 << 20)
         yield from zeros(420 << 20)
         yield header(tarfile.REGTYPE, 0)
+
     return archive
 
 
@@ -145,20 +153,23 @@ PLAIN_FOLDER = header(tarfile.DIRTYPE, 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("archive, why", [
-    (long_headers(tarfile.GNUTYPE_LONGNAME), "holds a name or comment of 440401920 bytes"),
-    (long_headers(tarfile.GNUTYPE_LONGLINK), "holds 'toy/file', not a plain file"),
-    (long_headers(b"x"), "holds a name or comment of 440401920 bytes"),
-    (long_headers(b"g"), "holds a name or comment of 440401920 bytes"),
-    (many_long_names, "(more than 20000 files or 128 MB)"),
-    (large_file, "(more than 20000 files or 128 MB)"),
-    (large_files, "(more than 20000 files or 128 MB)"),
-    (many_folders, "(more than 20000 files or 128 MB)"),
-    (many_files, "(more than 20000 files or 128 MB)"),
-    (sparse_file, "holds 'toy/file', not a plain file"),
-    (pax_sparse_file, "holds 'toy/file', not a plain file"),
-    (empty_forever, "does not hold one top folder"),
-])
+@pytest.mark.parametrize(
+    "archive, why",
+    [
+        (long_headers(tarfile.GNUTYPE_LONGNAME), "holds a name or comment of 440401920 bytes"),
+        (long_headers(tarfile.GNUTYPE_LONGLINK), "holds 'toy/file', not a plain file"),
+        (long_headers(b"x"), "holds a name or comment of 440401920 bytes"),
+        (long_headers(b"g"), "holds a name or comment of 440401920 bytes"),
+        (many_long_names, "(more than 20000 files or 128 MB)"),
+        (large_file, "(more than 20000 files or 128 MB)"),
+        (large_files, "(more than 20000 files or 128 MB)"),
+        (many_folders, "(more than 20000 files or 128 MB)"),
+        (many_files, "(more than 20000 files or 128 MB)"),
+        (sparse_file, "holds 'toy/file', not a plain file"),
+        (pax_sparse_file, "holds 'toy/file', not a plain file"),
+        (empty_forever, "does not hold one top folder"),
+    ],
+)
 def test_what_an_archive_claims_takes_no_memory(project, tmp_path, archive, why):
     """Each of them is a few MB at most on disk."""
     path = tmp_path / "bomb.tar.gz"
@@ -175,15 +186,20 @@ def test_an_xz_archive_cannot_ask_for_memory(project, tmp_path):
     size = (packed[12] + 1) * 4  # of the block's header, which ends with its checksum
     assert packed[14:16] == b"\x21\x01"  # LZMA2, one byte of settings
     packed[16] = 40
-    packed[12 + size - 4:12 + size] = struct.pack("<I", zlib.crc32(packed[12:12 + size - 4]))
+    packed[12 + size - 4 : 12 + size] = struct.pack("<I", zlib.crc32(packed[12 : 12 + size - 4]))
     (tmp_path / "bomb.tar.xz").write_bytes(packed)
     assert "takes more than 160 MB of memory to decompress" in fails_in_little_memory(project, tmp_path / "bomb.tar.xz")
 
 
 def fails_in_little_memory(project: Project, path: Path) -> str:
-    done = subprocess.run([sys.executable, "build.py", "fetch", "--source", str(path)], cwd=project.root,
-                          capture_output=True, text=True, env=project.environment(),
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)))
+    done = subprocess.run(
+        [sys.executable, "build.py", "fetch", "--source", str(path)],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        env=project.environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+    )
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr[-2000:]
     assert done.stderr.startswith(f"build.py: error: {path}: ")
     return done.stderr
@@ -199,14 +215,20 @@ def test_the_largest_source_that_is_read_fits_the_memory_of_these_tests(project,
     assert "not the source of HM 18.0" in fails_in_little_memory(project, tmp_path / "large.tar.gz")
 
 
-@pytest.mark.parametrize("place, bytes_there", [
-    (0, b"other"),                           # the checksum of the header
-    (124, b"\xff" * 12), (124, b"\x80" + bytes(10) + b"\1"), (124, b"-0000000001\0"), (124, b"0_000000001\0"),
-])
+@pytest.mark.parametrize(
+    "place, bytes_there",
+    [
+        (0, b"other"),  # the checksum of the header
+        (124, b"\xff" * 12),
+        (124, b"\x80" + bytes(10) + b"\1"),
+        (124, b"-0000000001\0"),
+        (124, b"0_000000001\0"),
+    ],
+)
 def test_a_damaged_header_is_refused(project, tmp_path, place, bytes_there):
     """tarfile takes a size below zero for a way back in the archive."""
     first = bytearray(header(tarfile.REGTYPE, 1))
-    first[place:place + len(bytes_there)] = bytes_there
+    first[place : place + len(bytes_there)] = bytes_there
     if place:
         first[148:156] = b"%06o\0 " % (sum(first[:148]) + 8 * ord(" ") + sum(first[156:]))
     (tmp_path / "bad.tar").write_bytes(bytes(first) + bytes(2048))
@@ -214,10 +236,22 @@ def test_a_damaged_header_is_refused(project, tmp_path, place, bytes_there):
         project.archives.read_archive(tmp_path / "bad.tar")
 
 
-@pytest.mark.parametrize("fields", [b"8 path=x\n", b"11 path=x\n", b"99999 path=x\n", b"path=x\n", b"11 path=xyz",
-                                    b"1" * 60_000, b"0 a=b\n", b"12 size=1e3\n"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"8 path=x\n",
+        b"11 path=x\n",
+        b"99999 path=x\n",
+        b"path=x\n",
+        b"11 path=xyz",
+        b"1" * 60_000,
+        b"0 a=b\n",
+        b"12 size=1e3\n",
+    ],
+)
 def test_a_damaged_pax_header_is_refused(project, tmp_path, fields):
-    (tmp_path / "bad.tar").write_bytes(header(b"x", len(fields)) + fields + bytes(-len(fields) % 512)
-                                       + header(tarfile.REGTYPE, 0) + bytes(1024))
+    (tmp_path / "bad.tar").write_bytes(
+        header(b"x", len(fields)) + fields + bytes(-len(fields) % 512) + header(tarfile.REGTYPE, 0) + bytes(1024)
+    )
     with pytest.raises(project.console.BuildError, match="bad.tar: not a readable tar archive, or cut short"):
         project.archives.read_archive(tmp_path / "bad.tar")

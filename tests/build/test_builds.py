@@ -110,6 +110,7 @@ def test_removed_source_or_configurations_of_a_build_are_made_again(fetched):
 
 def test_interrupted_build_of_a_moved_checkout_begins_anew(fetched, tmp_path, monkeypatch):
     """cmake refuses a build folder that lies elsewhere than where it was configured."""
+
     def full(*_: object) -> None:
         raise OSError("no room")
 
@@ -126,9 +127,14 @@ def test_interrupted_build_of_a_moved_checkout_begins_anew(fetched, tmp_path, mo
 
 def test_leftovers_of_a_killed_build_are_swept(fetched):
     third_party = fetched.root / "third_party"
-    left = [third_party / "cache" / ".fetch-x" / "toy.tar.gz", third_party / "patched" / ".hm-18.0.x" / "new" / "cfg",
-            third_party / "patched" / ".hm-18.0.sha256.1.tmp", third_party / "build" / ".tools.json.1.tmp",
-            third_party / "build" / "hm-18.0-x" / ".src.x" / "new" / "cfg", fetched.patches / ".0001-first.patch.1.tmp"]
+    left = [
+        third_party / "cache" / ".fetch-x" / "toy.tar.gz",
+        third_party / "patched" / ".hm-18.0.x" / "new" / "cfg",
+        third_party / "patched" / ".hm-18.0.sha256.1.tmp",
+        third_party / "build" / ".tools.json.1.tmp",
+        third_party / "build" / "hm-18.0-x" / ".src.x" / "new" / "cfg",
+        fetched.patches / ".0001-first.patch.1.tmp",
+    ]
     other = fetched.patches / ".mine"
     for path in [*left, other]:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,8 +163,14 @@ def test_failed_compile_shows_the_end_of_its_log_and_goes_on_once_mended(fetched
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_build_is_no_build_and_is_taken_up_again(fetched, stop):
-    process = subprocess.Popen([sys.executable, "build.py", "hm"], cwd=fetched.root, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, env=fetched.environment(TOY_SLEEP="60"))
+    process = subprocess.Popen(
+        [sys.executable, "build.py", "hm"],
+        cwd=fetched.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=fetched.environment(TOY_SLEEP="60"),
+    )
     assert process.stdout.readline().startswith("HM 18.0 stock: compiling")
     time.sleep(0.5)
     started = time.monotonic()
@@ -172,8 +184,13 @@ def test_stopped_build_is_no_build_and_is_taken_up_again(fetched, stop):
 
 
 def test_a_second_build_waits_for_the_first(fetched):
-    first = subprocess.Popen([sys.executable, "build.py", "hm"], cwd=fetched.root, stdout=subprocess.PIPE, text=True,
-                             env=fetched.environment(TOY_SLEEP="2"))
+    first = subprocess.Popen(
+        [sys.executable, "build.py", "hm"],
+        cwd=fetched.root,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=fetched.environment(TOY_SLEEP="2"),
+    )
     assert first.stdout.readline().startswith("HM 18.0 stock: compiling")
     second = fetched.run("hm")
     assert second.returncode == 0, second.stderr
@@ -194,7 +211,7 @@ def test_flags_are_used_only_where_the_compiler_knows_them(fetched, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "3", "{", "\"text\""])
+@pytest.mark.parametrize("text", ["[]", "null", "3", "{", '"text"'])
 def test_damaged_notes_are_made_again(project, text):
     note = project.root / "note.json"
     note.write_text(text)

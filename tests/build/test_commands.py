@@ -17,8 +17,11 @@ def called(project, monkeypatch) -> list[tuple[str, ...]]:
     done: list[tuple[str, ...]] = []
     monkeypatch.setattr(project.build, "install_package", lambda extras=(): done.append(("install", *extras)))
     monkeypatch.setattr(project.build, "build_all", lambda: done.append(("build",)))
-    monkeypatch.setattr(project.build, "call", lambda command: done.append(tuple(
-        word.removeprefix(f"{project.root}/.venv/bin/") for word in command)) or 0)
+    monkeypatch.setattr(
+        project.build,
+        "call",
+        lambda command: done.append(tuple(word.removeprefix(f"{project.root}/.venv/bin/") for word in command)) or 0,
+    )
     return done
 
 
@@ -29,8 +32,10 @@ def test_tests_get_the_arguments_of_pytest(project, called):
 
 def test_fast_tests_need_no_encoder(project, called):
     assert project.build.main(["test", "--fast", "-x"]) == 0
-    assert called == [("install", "test"),
-                      ("python", "-m", "pytest", "-m", "fast", "--hypothesis-profile=fast", "-n", "auto", "-x")]
+    assert called == [
+        ("install", "test"),
+        ("python", "-m", "pytest", "-m", "fast", "--hypothesis-profile=fast", "-n", "auto", "-x"),
+    ]
 
 
 def test_documentation_has_packages_of_its_own(project, called, capsys):
@@ -59,16 +64,22 @@ def test_an_old_python_is_told_in_one_line(project):
     program = "import runpy, sys; sys.version_info = (3, 10, 9); runpy.run_path('build.py', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", program], cwd=project.root, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == ("build.py: error: Python 3.11 or newer is needed (tomllib), this is 3.10; "
-                           "run build.py with a newer python3\n")
+    assert done.stderr == (
+        "build.py: error: Python 3.11 or newer is needed (tomllib), this is 3.10; run build.py with a newer python3\n"
+    )
     ast.parse((ROOT / "build.py").read_text(), feature_version=(3, 8))
 
 
 def test_build_needs_the_standard_library_only():
     for path in [ROOT / "build.py", *(ROOT / "third_party").glob("*.py"), *(ROOT / "patches").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
-            names = ([alias.name for alias in node.names] if isinstance(node, ast.Import)
-                     else [node.module] if isinstance(node, ast.ImportFrom) else [])
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
             for name in names:
                 assert name.partition(".")[0] in {*sys.stdlib_module_names, "patches", "third_party"}, (path, name)
 
@@ -78,8 +89,11 @@ def test_every_package_that_is_installed_is_pinned():
         return re.sub(r"[-_.]+", "-", name).lower()
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    lists = [project["build-system"]["requires"], project["project"]["dependencies"],
-             *project["project"]["optional-dependencies"].values()]
+    lists = [
+        project["build-system"]["requires"],
+        project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"].values(),
+    ]
     wanted = {normal(re.match(r"[A-Za-z0-9_.-]+", requirement)[0]) for one in lists for requirement in one}
     pins = re.findall(r"^([A-Za-z0-9_.-]+)==\S+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert wanted <= {normal(name) for name in pins}
@@ -105,8 +119,10 @@ def test_version_is_that_of_the_installed_package():
 
 def test_version_without_an_installed_package():
     """As in a checkout that is read from where it lies."""
-    program = ("import importlib.metadata, sys\nsys.path.insert(0, sys.argv[1])\n"
-               "def version(name): raise importlib.metadata.PackageNotFoundError(name)\n"
-               "importlib.metadata.version = version\nimport fprdo_bridge\nprint(fprdo_bridge.__version__)")
+    program = (
+        "import importlib.metadata, sys\nsys.path.insert(0, sys.argv[1])\n"
+        "def version(name): raise importlib.metadata.PackageNotFoundError(name)\n"
+        "importlib.metadata.version = version\nimport fprdo_bridge\nprint(fprdo_bridge.__version__)"
+    )
     done = subprocess.run([sys.executable, "-c", program, str(ROOT)], capture_output=True, text=True, check=True)
     assert done.stdout == "0+unknown\n"

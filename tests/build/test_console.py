@@ -30,15 +30,22 @@ console.call([sys.executable, "child.py", sys.argv[1]])
 def start_child(project: Project, seconds: str, hangup: signal.Handlers = signal.SIG_DFL) -> subprocess.Popen:
     """A program run by build.py's `call`, in a session of its own, that takes `seconds` to clean up."""
     (project.root / "child.py").write_text(CHILD)
-    process = subprocess.Popen([sys.executable, "-c", PARENT, seconds], cwd=project.root, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup))  # the tests may ignore it
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT, seconds],
+        cwd=project.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup),
+    )  # the tests may ignore it
     assert process.stdout.readline() == "at work\n"
     return process
 
 
-@pytest.mark.parametrize("stop, everywhere", [(signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGHUP, True),
-                                              (signal.SIGINT, True)])
+@pytest.mark.parametrize(
+    "stop, everywhere", [(signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGHUP, True), (signal.SIGINT, True)]
+)
 def test_stopped_demo_cleans_up(project, stop, everywhere):
     """`everywhere`: as a terminal does it, to every process; or else to build.py alone."""
     process = start_child(project, "0.6")

@@ -52,11 +52,15 @@ def test_doctor_says_what_is_missing(fetched):
 def test_doctor_looks_at_the_named_source_and_names_upstream(tmp_path):
     project = Project(tmp_path / "project", ("http://127.0.0.1:9/toy.tar.gz",))
     none = project.run("doctor", PATH="")
-    assert re.search(r"^MISSING +HM 18.0 source .* yourself from http://127.0.0.1:9/toy.tar.gz, then build.py hm --so",
-                     none.stdout, re.MULTILINE)
+    assert re.search(
+        r"^MISSING +HM 18.0 source .* yourself from http://127.0.0.1:9/toy.tar.gz, then build.py hm --so",
+        none.stdout,
+        re.MULTILINE,
+    )
     named = project.run("doctor", FPRDO_HM_SOURCE=str(project.archive))
-    assert re.search(r"^ok +HM 18.0 source +\S+toy.tar.gz \(FPRDO_HM_SOURCE\), content verified$", named.stdout,
-                     re.MULTILINE)
+    assert re.search(
+        r"^ok +HM 18.0 source +\S+toy.tar.gz \(FPRDO_HM_SOURCE\), content verified$", named.stdout, re.MULTILINE
+    )
     wrong = project.run("doctor", FPRDO_HM_SOURCE=str(project.patches))
     assert wrong.returncode == 1
     assert re.search(r"^MISSING +HM 18.0 source +\S+patches/hm: not the source of HM 18.0", wrong.stdout, re.MULTILINE)

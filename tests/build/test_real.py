@@ -33,8 +33,9 @@ def test_second_build_of_hm_does_nothing():
 
     before = state()
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "build.py", "hm"], cwd=ROOT, capture_output=True, text=True,
-                          env={"PATH": ""})  # nothing that could compile or fetch is at hand
+    done = subprocess.run(
+        [sys.executable, "build.py", "hm"], cwd=ROOT, capture_output=True, text=True, env={"PATH": ""}
+    )  # nothing that could compile or fetch is at hand
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 5
     assert state() == before

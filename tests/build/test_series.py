@@ -15,8 +15,9 @@ from patches.diff import changes, export_file
 from patches.series import Patch, PatchError, apply_patch, export_patch, parse_patch, rebase_series
 
 LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"{\n", b"\n", b"a\r\n", b"}\n", b"\xe9\n"]), max_size=25)
-CONTENT = st.builds(lambda lines, cut: b"".join(lines).removesuffix(b"\n") if cut else b"".join(lines), LINES,
-                    st.booleans())
+CONTENT = st.builds(
+    lambda lines, cut: b"".join(lines).removesuffix(b"\n") if cut else b"".join(lines), LINES, st.booleans()
+)
 TREES = st.dictionaries(st.sampled_from(["a.txt", "dir/b.cpp", "dir/c.h"]), CONTENT.filter(bool))
 
 
@@ -32,7 +33,7 @@ def longest_common(a: list[bytes], b: list[bytes]) -> int:
 def test_changes_turn_old_into_new_and_are_fewest(old, new):
     made, at, edits = [], 0, 0
     for a, b, c, d in changes(old, new):
-        assert (at < a or at == 0) and old[at:a] == new[len(made):c]
+        assert (at < a or at == 0) and old[at:a] == new[len(made) : c]
         made += old[at:a] + new[c:d]
         at, edits = b, edits + (b - a) + (d - c)
     assert made + old[at:] == new
@@ -56,7 +57,7 @@ def test_bounded_changes_turn_old_into_new(old, new, most):
         patched.setattr(diff, "MOST_EDITS", most)
         made, at = [], 0
         for a, b, c, d in changes(old, new):
-            assert (at < a or at == 0) and old[at:a] == new[len(made):c] and (a < b or c < d)
+            assert (at < a or at == 0) and old[at:a] == new[len(made) : c] and (a < b or c < d)
             made += old[at:a] + new[c:d]
             at = b
         assert made + old[at:] == new
@@ -103,7 +104,7 @@ def test_refresh_ends_in_the_edited_tree_or_refuses(trees, edited, data):
     except PatchError:
         assert target < len(series) - 1  # the last patch takes any edit
         return
-    assert len(after) == len(trees) and after[:target + 1] == trees[:target + 1] and after[-1] == edited
+    assert len(after) == len(trees) and after[: target + 1] == trees[: target + 1] and after[-1] == edited
     if edited == trees[-1]:
         assert after == trees
 
@@ -122,26 +123,32 @@ def test_moved_hunk_is_applied_and_noted():
     assert notes == ["p.patch:7: applied +2 lines away in f"]
 
 
-@pytest.mark.parametrize("content, why", [
-    (TEXT.replace(b"line 20\n", b"line 20 \n"), "nowhere in the file"),     # fuzz would take these
-    (TEXT.replace(b"line 21\n", b""), "nowhere in the file"),
-    (TEXT.replace(b"\n", b"\r\n"), "nowhere in the file"),
-    (b"x\n" + TEXT + TEXT, "at several other places"),
-])
+@pytest.mark.parametrize(
+    "content, why",
+    [
+        (TEXT.replace(b"line 20\n", b"line 20 \n"), "nowhere in the file"),  # fuzz would take these
+        (TEXT.replace(b"line 21\n", b""), "nowhere in the file"),
+        (TEXT.replace(b"\n", b"\r\n"), "nowhere in the file"),
+        (b"x\n" + TEXT + TEXT, "at several other places"),
+    ],
+)
 def test_inexact_or_ambiguous_context_is_refused(content, why):
     with pytest.raises(PatchError, match=f"p.patch:7: does not apply to f at line 20: its old lines are {why}"):
         apply_patch({"f": content}, edit())
 
 
-@pytest.mark.parametrize("text, why", [
-    (b"--- a/f\n+++ b/g\n@@ -1 +1 @@\n-a\n+b\n", "expected a pair of lines"),
-    (b"--- a/../f\n+++ b/../f\n@@ -1 +1 @@\n-a\n+b\n", "points out of the tree"),
-    (b"--- a/f\n+++ b/f\n", "no hunk follows"),
-    (b"--- a/f\n+++ b/f\n@@ -1,2 +1 @@\n-a\n+b\n", "does not hold the 2 old and 1 new lines"),
-    (b"--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n+c\n", "expected a pair of lines"),
-    (b"--- a/f\n+++ b/f\n@@ -x +1 @@\n-a\n+b\n", "expected '@@"),
-    (b"--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n-- \n2.39\n", "expected a pair of lines"),
-])
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        (b"--- a/f\n+++ b/g\n@@ -1 +1 @@\n-a\n+b\n", "expected a pair of lines"),
+        (b"--- a/../f\n+++ b/../f\n@@ -1 +1 @@\n-a\n+b\n", "points out of the tree"),
+        (b"--- a/f\n+++ b/f\n", "no hunk follows"),
+        (b"--- a/f\n+++ b/f\n@@ -1,2 +1 @@\n-a\n+b\n", "does not hold the 2 old and 1 new lines"),
+        (b"--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n+c\n", "expected a pair of lines"),
+        (b"--- a/f\n+++ b/f\n@@ -x +1 @@\n-a\n+b\n", "expected '@@"),
+        (b"--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n-- \n2.39\n", "expected a pair of lines"),
+    ],
+)
 def test_malformed_patches_are_refused(text, why):
     with pytest.raises(PatchError, match=rf"^p.patch:\d+: .*{re.escape(why)}"):
         parse_patch("p.patch", HEADER + text)

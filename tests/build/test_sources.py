@@ -33,12 +33,15 @@ def test_source_that_is_not_the_pinned_one_is_refused(fetched, tmp_path):
     assert fetched.pin().cached.read_bytes() == before
 
 
-@pytest.mark.parametrize("make, why", [
-    (lambda folder: os.mkfifo(folder / "pipe"), "pipe: neither a file nor a folder"),
-    (lambda folder: (folder / os.fsdecode(b"caf\xe9.h")).touch(), r"a file named b'cfg/caf\xe9.h', not printable"),
-    (lambda folder: (folder / "link").symlink_to("toy.cfg"), "link: a link"),
-    (lambda folder: [(folder / "huge").touch(), os.truncate(folder / "huge", 1 << 31)], "20000 files or 128 MB"),
-])
+@pytest.mark.parametrize(
+    "make, why",
+    [
+        (lambda folder: os.mkfifo(folder / "pipe"), "pipe: neither a file nor a folder"),
+        (lambda folder: (folder / os.fsdecode(b"caf\xe9.h")).touch(), r"a file named b'cfg/caf\xe9.h', not printable"),
+        (lambda folder: (folder / "link").symlink_to("toy.cfg"), "link: a link"),
+        (lambda folder: [(folder / "huge").touch(), os.truncate(folder / "huge", 1 << 31)], "20000 files or 128 MB"),
+    ],
+)
 def test_folder_that_is_no_source_is_refused_before_it_is_read(project, tmp_path, make, why):
     source = tmp_path / "source"
     project.trees.write_tree(TOY, source)
@@ -71,8 +74,13 @@ def test_empty_values_are_refused(fetched, word):
 
 @pytest.mark.parametrize("options", [["-I"], ["-P"]])
 def test_isolated_interpreter_finds_the_series(fetched, options):
-    done = subprocess.run([sys.executable, *options, "build.py", "verify"], cwd=fetched.root, capture_output=True,
-                          text=True, env=fetched.environment())
+    done = subprocess.run(
+        [sys.executable, *options, "build.py", "verify"],
+        cwd=fetched.root,
+        capture_output=True,
+        text=True,
+        env=fetched.environment(),
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -81,7 +89,8 @@ def test_damaged_cache_is_dropped_and_fetched_again(fetched, server):
     server.pages["/toy.tar.gz"] = (200, fetched.archive.read_bytes(), None)
     text = (fetched.root / "third_party" / "sources.toml").read_text()
     (fetched.root / "third_party" / "sources.toml").write_text(
-        text.replace("upstream = []", f'upstream = ["{server.url}/toy.tar.gz"]'))
+        text.replace("upstream = []", f'upstream = ["{server.url}/toy.tar.gz"]')
+    )
     done = fetched.run("fetch")
     assert done.returncode == 0 and "dropped from the cache" in done.stdout, done.stderr
     assert fetched.pin().cached.read_bytes() == fetched.archive.read_bytes()
@@ -117,11 +126,14 @@ def test_wrong_checksum_is_refused(tmp_path, server):
     assert project.cached() == []
 
 
-@pytest.mark.parametrize("page, why", [
-    (lambda body: (200, body, len(body) + 1), r"broke off after \d+ of \d+ bytes"),
-    (lambda body: (200, b"<html>moved</html>", None), "not a readable tar archive"),
-    (lambda body: (503, b"", None), "answers 503"),
-])
+@pytest.mark.parametrize(
+    "page, why",
+    [
+        (lambda body: (200, body, len(body) + 1), r"broke off after \d+ of \d+ bytes"),
+        (lambda body: (200, b"<html>moved</html>", None), "not a readable tar archive"),
+        (lambda body: (503, b"", None), "answers 503"),
+    ],
+)
 def test_bad_answers_of_upstream(tmp_path, server, page, why):
     project = Project(tmp_path / "project", (f"{server.url}/toy.tar.gz",))
     server.pages["/toy.tar.gz"] = page(project.archive.read_bytes())
@@ -163,7 +175,21 @@ def test_no_network(tmp_path):
 
 def test_full_disk_leaves_nothing(project):
     """A file size limit of one block stands for the full disk: the write fails in the same place."""
-    done = subprocess.run(["sh", "-c", 'ulimit -f 0; exec "$@" >/dev/null', "sh", sys.executable, "build.py", "fetch",
-                           "--source", str(project.archive)], cwd=project.root, capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'ulimit -f 0; exec "$@" >/dev/null',
+            "sh",
+            sys.executable,
+            "build.py",
+            "fetch",
+            "--source",
+            str(project.archive),
+        ],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and done.stderr.startswith("build.py: error: ")
     assert project.cached() == []

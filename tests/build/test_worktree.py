@@ -18,28 +18,33 @@ def replaced(name: str, old: bytes, new: bytes):
         text = (folder / name).read_bytes()
         assert old in text
         (folder / name).write_bytes(text.replace(old, new))
+
     return damage
 
 
-@pytest.mark.parametrize("damage, why", [
-    (replaced("series", b"0002", b"0001-first.patch\n0002"), "lists 0001-first.patch 2 times"),
-    (replaced("series", b"0002", b"# 0002"), "0002-second.patch: not listed in the series"),
-    (lambda folder: (folder / FIRST_PATCH).unlink(), "lists 0001-first.patch, which is not beside it"),
-    (lambda folder: (folder / FIRST_PATCH).write_bytes(HEADER), "0001-first.patch: changes nothing"),
-    (lambda folder: (folder / "series").write_text(f"{SECOND_PATCH}\n{FIRST_PATCH}\n"), "applied +1 lines away"),
-    (replaced("series", b"the toy's", b"the toy\xb4s"), "series: byte 10 is not UTF-8"),
-    (replaced("series", b"0002", b"  # 0002"), "0002-second.patch: not listed in the series"),
-    (replaced(FIRST_PATCH, b"Author", b"By"), "no Author: field"),
-    (replaced(FIRST_PATCH, b"-  puts", b"- puts"), "does not apply to encoder.cpp"),
-    (replaced(FIRST_PATCH, b"@@ -33,3 +33,3 @@", b"@@ -31,3 +31,3 @@"), "applied +2 lines away"),
-    (replaced(SECOND_PATCH, b" // 5\r\n", b"-// 5\r\n+// 5\r\n"), "is not what its own result exports to"),
-])
+@pytest.mark.parametrize(
+    "damage, why",
+    [
+        (replaced("series", b"0002", b"0001-first.patch\n0002"), "lists 0001-first.patch 2 times"),
+        (replaced("series", b"0002", b"# 0002"), "0002-second.patch: not listed in the series"),
+        (lambda folder: (folder / FIRST_PATCH).unlink(), "lists 0001-first.patch, which is not beside it"),
+        (lambda folder: (folder / FIRST_PATCH).write_bytes(HEADER), "0001-first.patch: changes nothing"),
+        (lambda folder: (folder / "series").write_text(f"{SECOND_PATCH}\n{FIRST_PATCH}\n"), "applied +1 lines away"),
+        (replaced("series", b"the toy's", b"the toy\xb4s"), "series: byte 10 is not UTF-8"),
+        (replaced("series", b"0002", b"  # 0002"), "0002-second.patch: not listed in the series"),
+        (replaced(FIRST_PATCH, b"Author", b"By"), "no Author: field"),
+        (replaced(FIRST_PATCH, b"-  puts", b"- puts"), "does not apply to encoder.cpp"),
+        (replaced(FIRST_PATCH, b"@@ -33,3 +33,3 @@", b"@@ -31,3 +31,3 @@"), "applied +2 lines away"),
+        (replaced(SECOND_PATCH, b" // 5\r\n", b"-// 5\r\n+// 5\r\n"), "is not what its own result exports to"),
+    ],
+)
 def test_verify_refuses_a_damaged_series(fetched, damage, why):
     damage(fetched.patches)
     assert why in fetched.fails("verify", "hm")
 
 
 # Editing and refreshing
+
 
 def test_refresh_without_edits_changes_no_byte(fetched):
     before = fetched.patch_texts()

@@ -325,7 +325,8 @@ def test_version_and_help(fprdo):
 
 
 def test_a_plug_in_of_the_current_folder(here, x264_tools):
-    """The installed program finds it as python -m does, for weights and for judges; it hides nothing that is installed."""
+    """The installed program finds it as python -m does, for weights and for judges; it hides nothing that is
+    installed."""
     (here / "net.py").write_text(
         "import torch\ndef make(): return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())\n"
     )

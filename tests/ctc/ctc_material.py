@@ -103,8 +103,8 @@ def picky():
 
 
 class Squares(torch.nn.Module):
-    """Finds saturated red (category 1) and green (category 2) squares: connected areas of a colour, as sure as the colour is
-    pure."""
+    """Finds saturated red (category 1) and green (category 2) squares: connected areas of a colour, as sure as the
+    colour is pure."""
 
     def forward(self, ctc_material: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         from skimage.measure import label, regionprops

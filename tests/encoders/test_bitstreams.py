@@ -185,7 +185,7 @@ def test_every_legal_form_keeps_a_decoder(tmp_path, monkeypatch, capsys, encoded
     if name == "hm":
         assert (
             said
-            == f"Decoded by {'libavcodec' if 'libavcodec' in words else 'HM'}, which verified the hash of every picture."
+            == f"Decoded by {'libavcodec' if 'libavcodec' in words else 'HM'}, which verified the hash of every picture."  # noqa: E501
         )
     else:
         assert said == (

@@ -140,7 +140,7 @@ def test_other_kinds_of_files_are_refused(here, capsys, tools, name):
     assert run("-o", name) == 2
     said = capsys.readouterr().err
     assert said == (
-        f"fprdo: error: {name}: a bitstream is not written as {Path(name).suffix}; use .mp4 or .mkv, or another suffix, "
+        f"fprdo: error: {name}: a bitstream is not written as {Path(name).suffix}; use .mp4 or .mkv, or another suffix, "  # noqa: E501
         "such as .bin, for a plain byte stream\n"
     )
     assert sorted(os.listdir()) == before

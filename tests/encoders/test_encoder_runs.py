@@ -1,5 +1,6 @@
-"""What every encoder of the registry owes: decoders that give its reconstruction, a log that is true, a command that repeats
-the encode, weights that are used or refused, and one line about what goes wrong, after which nothing is left."""
+"""What every encoder of the registry owes: decoders that give its reconstruction, a log that is true, a command that
+repeats the encode, weights that are used or refused, and one line about what goes wrong, after which nothing is
+left."""
 
 import json
 import os

@@ -32,7 +32,8 @@ while words:
         settings |= dict(map(str.strip, line.split("=")) for line in lines if "=" in line)
     else:
         name, value = word.removeprefix("--").split("=", 1)
-        if name not in ("in", "out", "recon", "size", "frames", "rate", "qp", "period", "between", "references", "start"):
+        if name not in ("in", "out", "recon", "size", "frames", "rate", "qp", "period", "between", "references",
+        "start"):
             sys.exit(f"error: no option {{name}}")
         settings[name] = value
 width, height = map(int, settings["size"].split("x"))

@@ -1,7 +1,7 @@
 """Damaged weight files under AddressSanitizer and UBSan: the encoders' loader and Python's reader say the same of each.
 
-Checksums are made right after most changes, so that what lies behind them is reached. The cases follow from fixed seeds. A
-longer run, for FPRDO_FUZZ_SECONDS from the seed FPRDO_FUZZ_SEED on:
+Checksums are made right after most changes, so that what lies behind them is reached. The cases follow from fixed
+seeds. A longer run, for FPRDO_FUZZ_SECONDS from the seed FPRDO_FUZZ_SEED on:
 
     FPRDO_FUZZ_SECONDS=3600 FPRDO_FUZZ_SEED=1 .venv/bin/python -m pytest tests/fuzz/test_loader.py
 
@@ -187,7 +187,7 @@ def run_batch(program: str, bases: list[bytes], seeds: range, folder: Path) -> C
             width, height, frames = file.layout.width, file.layout.height, file.frame_count
             chroma = ("400", "420", "422", "444").index(file.layout.chroma)
         cut = rng.randrange(path.stat().st_size + 1) if rng.random() < 0.2 else -1
-        line = f"{width} {height} {chroma} {min(frames, 2**31 - 1)} {rng.randrange(3)} {rng.choice((1.0, 0.5))} {cut} {path}"
+        line = f"{width} {height} {chroma} {min(frames, 2**31 - 1)} {rng.randrange(3)} {rng.choice((1.0, 0.5))} {cut} {path}"  # noqa: E501
         cases.append((seed, path, file, message, cut, line))
     run = subprocess.run(
         [program], input="\n".join(case[-1] for case in cases) + "\n", capture_output=True, text=True, errors="replace"

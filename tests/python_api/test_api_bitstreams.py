@@ -205,7 +205,8 @@ def test_two_at_once(objects, names):
 
 
 def test_seconds_of_the_encoder(encoder):
-    """User and system time of the encoder, in a worker or not: without Python's, and without what passes while it waits."""
+    """User and system time of the encoder, in a worker or not: without Python's, and without what passes while it
+    waits."""
     fmt = VideoFormat(144, 112)
     frames = clip(fmt, 2)
 

@@ -65,7 +65,8 @@ class Measure:
     key : in a record, or in what the reducer returns
     title : in tables, after the task's own
     distance : smaller is better; BD-rates take -10 log10 of it
-    pool : "picture": a BD-rate per picture or clip, then the mean; "set": one curve of the whole set. What conditions say
+    pool : "picture": a BD-rate per picture or clip, then the mean; "set": one curve of the whole set. What conditions
+    say
         goes before it.
     judge : a task's, whose curves are made monotone first; False for measures of the picture such as PSNR
     digits : decimals in tables
@@ -82,8 +83,8 @@ class Measure:
 class Task:
     """A judge.
 
-    `arguments` of the conditions come to `__init__` as a schema.Table; reading a key that is missing or wrong raises with
-    the key's name. Nothing is loaded before `identity` or `prepare`.
+    `arguments` of the conditions come to `__init__` as a schema.Table; reading a key that is missing or wrong raises
+    with the key's name. Nothing is loaded before `identity` or `prepare`.
     """
 
     name: ClassVar[str]  # in conditions
@@ -102,7 +103,8 @@ class Task:
         return self.name
 
     def identity(self) -> dict[str, object]:
-        """All that determines a score besides the pictures, as JSON; FprdoError if a package or a network is missing."""
+        """All that determines a score besides the pictures, as JSON; FprdoError if a package or a network is
+        missing."""
         return {}
 
     def check(self, original: Frames) -> None:
@@ -121,8 +123,8 @@ class Task:
         raise NotImplementedError
 
     def score_original(self, prepared: Any, original: Frames) -> Record:
-        """The record of an original, which `reducer` gets where `needs_original` says so: its score, and what else of it a
-        set needs."""
+        """The record of an original, which `reducer` gets where `needs_original` says so: its score, and what else of
+        it a set needs."""
         return self.score(prepared, original)
 
     def reducer(self, records: Sequence[Record], originals: Sequence[Record]) -> Reducer:

@@ -20,11 +20,11 @@ _BORDER = 32
 class Classes(Task):
     """Kullback-Leibler divergence of the class distribution, and agreement of the classes.
 
-    kl: sum p log(p / q) in nats, p of the original, q of the decoded picture, mean over the frames. top1: share of frames
-    whose first class is the original's first; top5: whose first five hold it.
+    kl: sum p log(p / q) in nats, p of the original, q of the decoded picture, mean over the frames. top1: share of
+    frames whose first class is the original's first; top5: whose first five hold it.
 
-    Arguments: `network`, one of SIDES or `module:callable` that returns a torch module, RGB (n, 3, side, side) float32 in
-    [0, 1] -> logits (n, classes); `side`, for such a module.
+    Arguments: `network`, one of SIDES or `module:callable` that returns a torch module, RGB (n, 3, side, side) float32
+    in [0, 1] -> logits (n, classes); `side`, for such a module.
     """
 
     name = "classes"

@@ -36,9 +36,9 @@ def _homographies(height: int, width: int) -> list[np.ndarray]:
 class Correspondence(Task):
     """Three measures over three warps of the first frame's luma.
 
-    inliers: right matches (within 3 samples) as a share of all matches. found: right matches as a share of those that the
-    original itself gives. pose: error of the homography that the matches give (RANSAC, fixed seed), as the mean distance
-    of the picture's corners in percent of its diagonal, at most 100; BD-rates take -10 log10 of it.
+    inliers: right matches (within 3 samples) as a share of all matches. found: right matches as a share of those that
+    the original itself gives. pose: error of the homography that the matches give (RANSAC, fixed seed), as the mean
+    distance of the picture's corners in percent of its diagonal, at most 100; BD-rates take -10 log10 of it.
     """
 
     name = "correspondence"

@@ -1,7 +1,8 @@
 """Object detection and instance segmentation: COCO's average precision, by pycocotools.
 
-Truth is what the annotations say, or, where there are none, what the network finds on the original picture with a score of
-at least `threshold` (arXiv 2205.06519 finds that BD-rates of the two differ by less than 0.7 points at middle rates).
+Truth is what the annotations say, or, where there are none, what the network finds on the original picture with a score
+of at least `threshold` (arXiv 2205.06519 finds that BD-rates of the two differ by less than 0.7 points at middle
+rates).
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class Detection(Task):
     """COCO AP (IoU 0.50 to 0.95) and AP50 of the boxes, in per cent.
 
     Arguments: `network`, "torchvision:NAME" with its default weights, or `module:callable` that returns a module like
-    torchvision's detectors: it takes a list of RGB (3, height, width) float32 in [0, 1] and returns for each a dict with
-    boxes (n, 4) as x1, y1, x2, y2, labels (n), scores (n) and, for segmentation, masks (n, 1, height, width); labels are
-    category numbers of the annotations. `truth`: "boxes" or "original"; without it, boxes where there are annotations.
-    `threshold`: of the truth from original pictures.
+    torchvision's detectors: it takes a list of RGB (3, height, width) float32 in [0, 1] and returns for each a dict
+    with boxes (n, 4) as x1, y1, x2, y2, labels (n), scores (n) and, for segmentation, masks (n, 1, height, width);
+    labels are category numbers of the annotations. `truth`: "boxes" or "original"; without it, boxes where there are
+    annotations. `threshold`: of the truth from original pictures.
     """
 
     name = "detection"

@@ -19,8 +19,9 @@ _SMALLEST = 161
 class PictureQuality(Task):
     """PSNR, SSIM and MS-SSIM; every run has it.
 
-    SSIM and MS-SSIM: luma, Gaussian window of 11 samples and deviation 1.5, range 255 times the depth's step, mean over the
-    frames. MS-SSIM needs 161 samples a side. BD-rates take -10 log10(1 - value), which is what `ssim` and `ms_ssim` hold.
+    SSIM and MS-SSIM: luma, Gaussian window of 11 samples and deviation 1.5, range 255 times the depth's step, mean over
+    the frames. MS-SSIM needs 161 samples a side. BD-rates take -10 log10(1 - value), which is what `ssim` and `ms_ssim`
+    hold.
     """
 
     name = "picture"

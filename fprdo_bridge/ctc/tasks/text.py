@@ -22,9 +22,9 @@ Line = tuple[list[list[float]], str]
 class Text(Task):
     """Detection F-score and character accuracy over lines of text, pooled over a set.
 
-    A line of the decoded page belongs to the line of the original with which it shares at least half of their union, best
-    pairs first. fscore: harmonic mean of precision and recall. characters: 1 minus the edit distance of all lines of the
-    original to what was read there, by their length; a line that was not found counts whole.
+    A line of the decoded page belongs to the line of the original with which it shares at least half of their union,
+    best pairs first. fscore: harmonic mean of precision and recall. characters: 1 minus the edit distance of all lines
+    of the original to what was read there, by their length; a line that was not found counts whole.
     """
 
     name = "text"

@@ -22,8 +22,8 @@ Boxes = list[tuple[int, list[float]]]
 class Tracking(Task):
     """MOTA by py-motmetrics, in per cent, pooled over a set: 100 (1 - (misses + false positives + switches) / objects).
 
-    Arguments: `tracker`, `module:callable` that returns a new tracker at each call: a callable that gets the frames of a
-    clip one by one, RGB (height, width, 3) uint8, and returns its tracks there as (number, x, y, width, height).
+    Arguments: `tracker`, `module:callable` that returns a new tracker at each call: a callable that gets the frames of
+    a clip one by one, RGB (height, width, 3) uint8, and returns its tracks there as (number, x, y, width, height).
     """
 
     name = "tracking"

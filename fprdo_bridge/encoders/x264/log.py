@@ -4,9 +4,9 @@ import re
 
 from fprdo_bridge.encoders.log import EncodeLog, PictureLog, parse_notes, parse_summary
 
-# x264 [debug]: frame=   1 QP=33.44 NAL=2 Slice:P Poc:8   I:54   P:470  SKIP:356  size=2853 bytes PSNR Y:34.45 U:40.91 V:39.81
-# Pictures in coding order. Poc counts fields from the last IDR picture on. The size is all of the access unit's,
-# parameter sets and SEI messages included.
+# x264 [debug]: frame=   1 QP=33.44 NAL=2 Slice:P Poc:8   I:54   P:470  SKIP:356  size=2853 bytes PSNR Y:34.45 U:40.91
+# V:39.81 Pictures in coding order. Poc counts fields from the last IDR picture on. The size is all of the access
+# unit's, parameter sets and SEI messages included.
 _ENCODED = re.compile(
     r"^x264 \[debug\]: frame= *\d+ QP=(?P<qp>-?[\d.]+) NAL=\d+ Slice:(?P<type>[IPB]) Poc:(?P<poc>-?\d+) .*"
     r" size=(?P<bytes>\d+) bytes(?: PSNR Y: *(?P<y>\S+) U: *(?P<u>\S+) V: *(?P<v>\S+))?",
