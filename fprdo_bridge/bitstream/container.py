@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 from av.bitstream import BitStreamFilterContext
 
+from fprdo_bridge.bitstream.libav import readable, supports
 from fprdo_bridge.bitstream.nal_units import Standard
 from fprdo_bridge.bitstream.probe import standard_of
 from fprdo_bridge.errors import FprdoError
@@ -47,19 +48,24 @@ def container_of(path: Path) -> str | None:
     return _FORMATS.get(path.suffix.lower())
 
 
-def check_suffix(path: Path) -> None:
-    """Refuse a bitstream whose suffix promises a kind of file that is not written here.
+def check_suffix(path: Path, standard: Standard, fmt: VideoFormat) -> None:
+    """Refuse a bitstream whose suffix promises a kind of file that is not written here, or not with this format.
 
     Raises
     ------
     FprdoError
-        It is that of another container, of a picture or of samples.
+        It is that of another container, of a picture or of samples; libavcodec, which packs it, does not know `fmt`.
     """
     suffix = path.suffix.lower()
     if suffix in _OTHERS or suffix in WRITTEN or suffix in (".yuv", ".y4m"):
         raise FprdoError(
             f"{path}: a bitstream is not written as {path.suffix}; use {' or '.join(_FORMATS)}, or another "
             "suffix, such as .bin, for a plain byte stream"
+        )
+    if container_of(path) and not supports(fmt, standard):
+        raise FprdoError(
+            f"{path}: {standard.title} of {fmt.bit_depth} bits is not packed into {path.suffix}; use another suffix, such "
+            "as .bin, for a plain byte stream"
         )
 
 
@@ -68,7 +74,7 @@ def mux(bitstream: Path, path: Path, fmt: VideoFormat, frame_rate: Fraction, ord
 
     Parameters
     ----------
-    fmt : what it holds
+    fmt : of its pictures
     order : for each picture in coding order a number by which pictures of one coded sequence are shown
 
     Raises
@@ -78,10 +84,11 @@ def mux(bitstream: Path, path: Path, fmt: VideoFormat, frame_rate: Fraction, ord
     """
     standard = standard_of(bitstream)
     shown = _display_order(order)
+    rate = {"framerate": str(frame_rate)}
     delay = max(position - place for position, place in enumerate(shown))  # pictures that wait for earlier ones
     try:
         with (
-            av.open(str(bitstream), format=standard.value, options={"framerate": str(frame_rate)}) as source,
+            av.open(readable(bitstream, standard, fmt), "r", format=standard.value, options=rate) as source,
             av.open(str(path), "w", format=_FORMATS[path.suffix.lower()], options=_options(path, frame_rate)) as target,
         ):
             stream = source.streams.video[0]
@@ -91,14 +98,14 @@ def mux(bitstream: Path, path: Path, fmt: VideoFormat, frame_rate: Fraction, ord
             track.time_base = 1 / frame_rate
             packets = [packet for packet in source.demux(stream) if packet.size]
             if len(packets) != len(shown):
-                raise FprdoError(f"{bitstream}: has {len(packets)} pictures where {len(shown)} were coded")
+                raise FprdoError(f"{path.name}: has {len(packets)} pictures where {len(shown)} were coded")
             for position, packet in enumerate(packets):
                 packet.stream = track
                 packet.time_base = 1 / frame_rate
                 packet.pts, packet.dts, packet.duration = shown[position], position - delay, 1
                 target.mux(packet)
     except av.error.FFmpegError as error:
-        raise FprdoError(f"{path}: the bitstream cannot be packed into it ({error.strerror})") from error
+        raise FprdoError(f"{path.name}: the bitstream cannot be packed into it ({error.strerror})") from error
 
 
 def _options(path: Path, frame_rate: Fraction) -> dict[str, str]:

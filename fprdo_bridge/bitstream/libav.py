@@ -57,7 +57,7 @@ def decode_libav(bitstream: Path, fmt: VideoFormat) -> Iterator[Frame]:
 def _frames(bitstream: Path, standard: Standard, fmt: VideoFormat) -> Iterator[Frame]:
     coded = coded_format(fmt)
     try:
-        with av.open(_readable(bitstream, standard, fmt), "r", format=standard.value) as container:
+        with av.open(readable(bitstream, standard, fmt), "r", format=standard.value) as container:
             stream = container.streams.video[0]
             # Check the pictures' hashes, and raise where libavcodec would conceal an error.
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
@@ -70,7 +70,8 @@ def _frames(bitstream: Path, standard: Standard, fmt: VideoFormat) -> Iterator[F
         ) from error
 
 
-def _readable(bitstream: Path, standard: Standard, fmt: VideoFormat) -> str | BytesIO:
+def readable(bitstream: Path, standard: Standard, fmt: VideoFormat) -> str | BytesIO:
+    """What libav opens: the file, or a copy of it that libavcodec takes (monochrome.py)."""
     if standard is Standard.AVC and fmt.chroma == "400" and fmt.bit_depth > 8:
         with suppress(EOFError, ValueError):
             return BytesIO(with_equal_depths(read_bitstream(bitstream)))

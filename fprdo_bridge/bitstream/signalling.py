@@ -17,8 +17,7 @@ from fprdo_bridge.bitstream.nal_units import Standard, nal_units
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
 
-# nal_unit_type of the parameter sets that hold timing: HEVC's VPS and SPS (H.265 table 7-1), AVC's SPS (H.264 table
-# 7-1).
+# nal_unit_type of the parameter sets that hold timing: VPS and SPS (H.265 table 7-1), SPS (H.264 table 7-1).
 _PARAMETER_SETS = {Standard.HEVC: (32, 33), Standard.AVC: (7,)}
 _START_CODE = b"\0\0\0\1"
 

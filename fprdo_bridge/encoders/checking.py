@@ -8,6 +8,7 @@ from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import same_file
+from fprdo_bridge.video.output import check_output
 from fprdo_bridge.video.raw import count_frames
 
 LOG_MARK = "# fprdo "  # how our logs begin
@@ -42,6 +43,9 @@ def check(codec: Codec, job: EncodeJob, stock: bool = False) -> None:
     available = count_frames(job.source, fmt)
     if available < job.frames:
         raise FprdoError(f"{job.title}: has {available} frames, {job.frames} asked for")
+    check_suffix(job.bitstream, codec.standard, codec.decoded_format(job))
+    if job.recon:
+        check_output(job.recon, job.frames, codec.decoded_format(job))
     _check_outputs(job)
 
 
@@ -58,7 +62,6 @@ def _check_rate(codec: Codec, job: EncodeJob) -> None:
 
 
 def _check_outputs(job: EncodeJob) -> None:
-    check_suffix(job.bitstream)
     outputs = [path for path in (job.bitstream, job.log, job.recon) if path]
     inputs = [path for path in (job.source, job.weight_file, *job.config) if path]
     for index, path in enumerate(outputs):

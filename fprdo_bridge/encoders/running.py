@@ -25,7 +25,7 @@ from fprdo_bridge.files import folder_for, replacing, workspace
 from fprdo_bridge.processes import child
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, coded_format, crop_frame, pad_frame
-from fprdo_bridge.video.output import check_output, is_raw, write_frames
+from fprdo_bridge.video.output import is_raw, write_frames
 from fprdo_bridge.video.raw import read_yuv, write_yuv
 
 # Lines that an encoder prints in any case: settings, progress, rules.
@@ -120,8 +120,6 @@ def encode(
     check(codec, job, stock)
     program = tools.stock_encoder if stock else tools.encoder
     coded, decoded = coded_format(job.fmt), codec.decoded_format(job)
-    if job.recon:
-        check_output(job.recon, job.frames)
     if job.fmt.bit_depth > 8:  # an encoder misreads samples above the bit depth
         for _ in read_yuv(job.source, job.fmt, count=job.frames):
             pass

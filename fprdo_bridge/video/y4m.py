@@ -25,7 +25,7 @@ _CHROMA = {
     "mono": ("400", "left"),
 }
 _SITING_WORDS = {"center": "jpeg", "left": "mpeg2", "topleft": "paldv"}
-_DEPTHS = (8, 9, 10, 12, 14, 16)
+DEPTHS = (8, 9, 10, 12, 14, 16)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def write_y4m(path: str | os.PathLike[str], frames: Iterable[Frame], fmt: VideoF
     FprdoError
         No frame came, a frame is not of format `fmt`, the file has no word for the format, or it cannot be written.
     """
-    if fmt.bit_depth not in _DEPTHS:
+    if fmt.bit_depth not in DEPTHS:
         raise FprdoError(f"{path}: .y4m has no word for {fmt.bit_depth} bits; write a .yuv file")
     rate = Fraction(rate)
     depth = str(fmt.bit_depth) if fmt.bit_depth > 8 else ""

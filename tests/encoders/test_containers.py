@@ -13,11 +13,13 @@ from PIL import Image
 from fprdo_bridge import cli, encoders
 from fprdo_bridge.bitstream import container
 from fprdo_bridge.bitstream.nal_units import nal_units
+from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.encoders.hm import HM
 from fprdo_bridge.encoders.jm import JM
 from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.encoders.x264 import X264
+from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video import y4m
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import load_picture
@@ -92,6 +94,29 @@ def test_packing_codes_nothing_again(tmp_path, tools_of, codec: Codec):
         ]
         slices.append(kinds)
     assert len(slices[0]) == 2 and slices[0] == slices[1] == slices[2]
+
+
+@pytest.mark.parametrize(
+    "codec, chroma, depth",
+    [(HM, "422", 10), (HM, "400", 10), (HM, "444", 12), (JM, "400", 10), (JM, "444", 14), (X264, "400", 10)],
+    ids=str,
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_formats(tmp_path, tools_of, capsys, codec: Codec, chroma: str, depth: int, suffix: str):
+    fmt = VideoFormat(64, 64, chroma, depth)
+    job = make_job(tmp_path, fmt, tools_of[codec.name], codec=codec, frames=2, bitstream=tmp_path / f"clip{suffix}")
+    encode(codec, job, tools_of[codec.name])
+    assert cli.main(["decode", str(job.bitstream), "-o", str(tmp_path / "d.yuv")]) == 0, capsys.readouterr().err
+    assert (tmp_path / "d.yuv").read_bytes() == job.recon.read_bytes()
+
+
+def test_formats_that_are_not_packed(tmp_path, tools_of):
+    for codec in (HM, JM):
+        job = make_job(
+            tmp_path, VideoFormat(64, 64, bit_depth=11), tools_of[codec.name], codec=codec, bitstream=tmp_path / "o.mp4"
+        )
+        with pytest.raises(FprdoError, match=r"o\.mp4: \w+ of 11 bits is not packed into \.mp4; use another suffix"):
+            check(codec, job)
 
 
 @pytest.mark.parametrize(
