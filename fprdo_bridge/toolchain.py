@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from fprdo_bridge.errors import FprdoError
 
@@ -48,16 +49,19 @@ def find(name: str, title: str = "") -> Toolchain:
     if not isinstance(entries, dict) or name not in entries:
         raise FprdoError(f"{title} is not built ({listing} has no entry {name!r}): {remedy}")
     entry = entries[name]
-    values: dict[str, str | Path] = {}
+    values: dict[str, Any] = {}
     for field in fields(Toolchain):
         value = entry.get(field.name) if isinstance(entry, dict) else None
         if value is None and field.default is None:
             continue
         if not isinstance(value, str):
             raise FprdoError(f"{listing}: entry {name!r} has no {field.name!r}: {remedy}")
-        values[field.name] = listing.parent / value if field.type is not str else value
-        if field.type is not str and not values[field.name].exists():
-            raise FprdoError(f"{title} is not complete ({field.name} {values[field.name]} is missing): {remedy}")
+        if field.type is str:
+            values[field.name] = value
+            continue
+        path = values[field.name] = listing.parent / value
+        if not path.exists():
+            raise FprdoError(f"{title} is not complete ({field.name} {path} is missing): {remedy}")
     return Toolchain(**values)
 
 

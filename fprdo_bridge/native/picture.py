@@ -32,7 +32,7 @@ def default_settings() -> dict[str, float]:
 
 def lambda_scale(qp_offset: int) -> int:
     """What lambda is multiplied by for a QP offset of -12 to 12, times 65536."""
-    return _lib.idse_x264_lambda_scale(qp_offset)
+    return int(_lib.idse_x264_lambda_scale(qp_offset))
 
 
 class WeightedPicture:
@@ -156,7 +156,7 @@ class WeightedPicture:
 
     def mean(self, component: int, x: int, y: int, width: int, height: int) -> float:
         """Mean weight of the visible part of a block."""
-        return _lib.idse_mean(self._picture, component, x, y, width, height)
+        return float(_lib.idse_mean(self._picture, component, x, y, width, height))
 
     def tu_weights(
         self, component: int, x: int, y: int, size: int, order: int = FREQUENCIES
@@ -168,7 +168,7 @@ class WeightedPicture:
 
     def qp_offset(self, x: int, y: int, width: int, height: int) -> int:
         """QP offset of the quantisation group whose luma block this is."""
-        return _lib.idse_qp_offset(self._picture, x, y, width, height)
+        return int(_lib.idse_qp_offset(self._picture, x, y, width, height))
 
     def counters(self) -> dict[str, int]:
         """Calls so far, by their names in idse.h."""
