@@ -18,7 +18,7 @@ from PIL import Image
 from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.ctc import compare as engine
 from fprdo_bridge.ctc.metrics import psnr
-from fprdo_bridge.ctc.points import MODES, CompareSettings, Point, bd_rates
+from fprdo_bridge.ctc.points import MODES, Comparison, CompareSettings, Point, bd_rates
 from fprdo_bridge.ctc.results_folder import ResultsFolder
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
@@ -58,7 +58,7 @@ def folder(finished, tmp_path) -> Path:
 
 def compare(sources: list[Source], settings: CompareSettings, tools, path: Path, say=lambda line: None) -> list[Point]:
     with ResultsFolder(path) as folder:
-        return engine.compare(sources, settings, tools, folder, say=say)
+        return list(engine.compare(sources, settings, tools, folder, say=say).points)
 
 
 def stamps(folder: Path, pattern: str = "bitstreams/*.bin") -> dict[str, int]:
@@ -123,13 +123,13 @@ def test_tables_and_curves(finished, tmp_path):
     ((name, rates),) = bd_rates(points, JUDGE).items()
     features, luma = (rate.percent for rate in rates)
     assert name == "face" and -60 < features < 60 and -60 < luma < 60 and features != luma
-    data = json.loads(tables.to_json(points, SETTINGS))
+    data = json.loads(tables.to_json(Comparison(tuple(points))))
     assert len(data["points"]) == 8 and data["points"][0]["bits"] == points[0].bits
     rates = {"features": features, "psnr_y": luma}
     mean = rates | {"pictures": {"features": 1, "psnr_y": 1}}
     assert data["bd_rate_percent"][JUDGE] == {"face": rates, "mean": mean}
     assert data["bd_rate_mean_percent"][JUDGE] == mean
-    table = tables.format_bd_rates(points, (JUDGE,)).splitlines()
+    table = tables.format_bd_rates(Comparison(tuple(points))).splitlines()
     assert table[1].split() == ["face", f"{features:.2f}", f"{luma:.2f}"]
     assert table[2].split() == ["mean", f"{features:.2f}", f"{luma:.2f}"] and len(table) == 3
     lines = tables.format_points(points, JUDGE).splitlines()
@@ -179,7 +179,9 @@ def test_one_bad_picture_among_many(finished, tmp_path, spoil, reason):
     assert rates["bad"][0].percent is None and reason in rates["bad"][0].reason
     assert rates["bad"][1].percent is None and rates["bad"][1].reason
 
-    data = json.loads(tables.to_json(points, SETTINGS), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    data = json.loads(
+        tables.to_json(Comparison(tuple(points))), parse_constant=lambda word: pytest.fail(f"{word} is no JSON")
+    )
     features = rates["one"][0].percent
     assert len(data["points"]) == 24
     table = data["bd_rate_percent"][JUDGE]
@@ -190,7 +192,7 @@ def test_one_bad_picture_among_many(finished, tmp_path, spoil, reason):
         "psnr_y": 2,
     }
 
-    lines = tables.format_bd_rates(points, (JUDGE,)).splitlines()
+    lines = tables.format_bd_rates(Comparison(tuple(points))).splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["one", "bad", "two", "mean"]
     assert lines[2].split() == ["bad", "n/a", "n/a"] and lines[4].split()[1] == f"{features:.2f}"
     assert lines[5].split() == ["over", "pictures", "2", "of", "3", "2", "of", "3"]
@@ -204,12 +206,45 @@ def test_one_bad_picture_among_many(finished, tmp_path, spoil, reason):
     )
     tables.format_points(points, JUDGE)
     curves.draw_curves(tmp_path / "c.png", points, JUDGE)
-    assert tables.comparable(points, (JUDGE,)) and not tables.comparable(bad, (JUDGE,))
+    assert Comparison(tuple(points)).is_comparable and not Comparison(tuple(bad)).is_comparable
+
+
+def test_a_picture_that_was_left_out(finished):
+    """It has a line, a reason and null."""
+    found = Comparison(tuple(finished[1]), {"dot": "too small"})
+    lines = tables.format_bd_rates(found).splitlines()
+    assert [line.split() for line in lines[2:5:2]] == [
+        ["dot", "n/a", "n/a"],
+        ["over", "pictures", *2 * ["1", "of", "2"]],
+    ]
+    assert lines[5:] == ["n/a: dot: too small"]
+    table = json.loads(tables.to_json(found))["bd_rate_percent"][JUDGE]
+    assert table["dot"]["reasons"] == {"features": "too small", "psnr_y": "too small"}
+    assert table["mean"]["features"] == table["face"]["features"]
+
+
+def test_a_picture_that_the_network_cannot_do_with(tmp_path, sequence, x264_tools, monkeypatch):
+    """It is left out with the reason, wherever it stands; if none is left, that is the error."""
+    (tmp_path / "large.py").write_text(
+        "import torch\ndef make(): return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 70))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    save_picture(tmp_path / "dot.png", load_picture("skimage:astronaut")[:40, :40])
+    dot = open_source(str(tmp_path / "dot.png"))
+    settings = CompareSettings(encoder="x264", weights=WeightSettings("large:make:0", probes=1))
+    for sources in ([dot, sequence], [sequence, dot]):
+        with ResultsFolder(tmp_path / sources[0].name) as folder:
+            found = engine.compare(sources, settings, x264_tools, folder)
+        assert [point.sequence for point in found.points] == ["face"] * 8
+        assert list(found.left_out) == ["dot"] and "Kernel size" in found.left_out["dot"]
+        tables.write_csv(tmp_path / "results.csv", found.points)
+    with pytest.raises(FprdoError, match="Kernel size"), ResultsFolder(tmp_path / "none") as folder:
+        engine.compare([dot], settings, x264_tools, folder)
 
 
 def test_a_picture_that_is_called_mean(finished):
     points = [*renamed(finished[1], "mean", bits=1000), *renamed(finished[1], "one")]
-    data = json.loads(tables.to_json(points, SETTINGS))
+    data = json.loads(tables.to_json(Comparison(tuple(points))))
     assert data["bd_rate_percent"][JUDGE]["mean"]["features"] is None
     assert data["bd_rate_mean_percent"][JUDGE]["pictures"] == {"features": 1, "psnr_y": 1}
 
@@ -251,7 +286,7 @@ def test_several_pictures_and_judges(tmp_path, sequence, tools, finished):
         (p.bits, pytest.approx(p.distance[JUDGE], rel=1e-5)) for p in finished[1]
     ]
     for judge in settings.judges:
-        table = json.loads(tables.to_json(points, settings))["bd_rate_percent"][judge]
+        table = json.loads(tables.to_json(Comparison(tuple(points))))["bd_rate_percent"][judge]
         assert table["mean"]["features"] == pytest.approx((table["face"]["features"] + table["arm"]["features"]) / 2)
 
 

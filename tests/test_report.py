@@ -12,7 +12,7 @@ import pytest
 from matplotlib import mathtext, texmanager
 from PIL import Image
 
-from fprdo_bridge.ctc.points import CompareSettings, Point
+from fprdo_bridge.ctc.points import Comparison, Point
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.report import curves, heatmap, tables
@@ -109,12 +109,12 @@ def test_the_test_for_markup_can_fail(tmp_path, no_renderer):
 @pytest.mark.parametrize("name", NAMES)
 def test_names_in_tables(tmp_path, name):
     """No control character, one line per row; a program reads the names back exactly from JSON."""
-    judges, rows = (JUDGE,), points(name)
-    for text, lines in ((tables.format_points(rows, JUDGE), 6), (tables.format_bd_rates(rows, judges), 3)):
+    rows = points(name)
+    for text, lines in ((tables.format_points(rows, JUDGE), 6), (tables.format_bd_rates(Comparison(tuple(rows))), 3)):
         assert len(text.split("\n")) == lines
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", text)
         assert name in text or printable(name) != name
-    text = tables.to_json(rows, CompareSettings(measure=judges))
+    text = tables.to_json(Comparison(tuple(rows)))
     assert text.isascii() and json.loads(text)["points"][0]["sequence"] == name
     tables.write_csv(tmp_path / "r.csv", rows)
     with open(tmp_path / "r.csv", newline="", encoding="utf-8") as file:
@@ -126,7 +126,7 @@ def test_printable():
 
 
 def test_the_width_of_a_table_follows_the_names():
-    lines = tables.format_bd_rates([*points("n" * 40), *points("m")], (JUDGE,)).split("\n")
+    lines = tables.format_bd_rates(Comparison((*points("n" * 40), *points("m")))).split("\n")
     assert len({len(line) for line in lines}) == 1
     lines = tables.format_points([*points("n" * 40), *points("m")], JUDGE).split("\n")
     assert len({len(line) for line in lines}) == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fprdo_bridge import encoders
 from fprdo_bridge.cli import console
@@ -21,6 +23,10 @@ from fprdo_bridge.cli.arguments import (
 from fprdo_bridge.cli.values import assignment, count_or_all, rate_value
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.text import printable
+
+if TYPE_CHECKING:
+    from fprdo_bridge.ctc.points import Comparison
+    from fprdo_bridge.video.source import Source
 
 HELP = "SSE against IDSE: rate, PSNR, feature distance, BD-rate"
 USAGE = "fprdo compare source ... -o DIR [-q QP QP QP QP ...] [options]"
@@ -86,9 +92,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compare; results are printed as soon as they are there, and drawings come last."""
     from fprdo_bridge.ctc.compare import compare
-    from fprdo_bridge.ctc.points import CompareSettings, Point, bd_rates
+    from fprdo_bridge.ctc.points import CompareSettings, Point
     from fprdo_bridge.ctc.results_folder import ResultsFolder
-    from fprdo_bridge.report import curves, heatmap, tables
+    from fprdo_bridge.report import curves, tables
+    from fprdo_bridge.report.heatmap import draw_weight_file
 
     settings = CompareSettings(
         qps=tuple(options.qp),
@@ -104,39 +111,51 @@ def run(options: argparse.Namespace) -> None:
     tools = encoders.get(options.encoder).tools()
     sources = [open_named(name, options) for name in options.source]
     judge = settings.judges[0]
-    plots = curves.curve_files(min(options.curves, len(sources)))
-    maps = {f"map-{source.name}.png": source for source in sources[: options.maps]}
-    reports = ["results.csv", *plots, *maps]
+    plotted, mapped = sources[: options.curves], sources[: options.maps]
+    reports = ["results.csv", *curves.curve_files(len(plotted)), *map(_map_name, mapped)]
     keep_inputs([options.output / name for name in reports], options.source)
 
-    def complete(points: list[Point]) -> None:
+    def complete(points: Sequence[Point]) -> None:
         if not options.json:
             console.result(f"{tables.format_points(points, judge)}\n")
 
     with ResultsFolder(options.output) as folder:
-        points = compare(sources, settings, tools, folder, reports=reports, say=console.say, complete=complete)
-        tables.write_csv(folder.path / "results.csv", points)
+        found = compare(sources, settings, tools, folder, reports=reports, say=console.say, complete=complete)
+        tables.write_csv(folder.path / "results.csv", found.points)
         if options.json:
-            console.result(tables.to_json(points, settings))
+            console.result(tables.to_json(found))
         else:
-            console.result(f"{tables.format_bd_rates(points, settings.judges)}\n\n{tables.checked(points)}")
+            console.result(f"{tables.format_bd_rates(found)}\n\n{tables.checked(found.points)}")
         # Drawings of an earlier comparison of these pictures would contradict the tables.
-        folder.discard({name for name in folder.ours() if name.startswith("rd-curves")} - set(plots))
-        folder.discard({f"map-{source.name}.png" for source in sources} - set(maps))
-        for page, name in enumerate(plots):
-            shown = sources[page * curves.PANELS : min((page + 1) * curves.PANELS, options.curves)]
-            names = {source.name for source in shown}
-            curves.draw_curves(folder.path / name, [point for point in points if point.sequence in names], judge)
-        for name, source in maps.items():
-            heatmap.draw_weight_file(
-                folder.path / "weights" / f"{source.name}.idse", settings.idse, source, folder.path / name
-            )
+        folder.discard(name for name in folder.ours() if name.startswith("rd-curves"))
+        folder.discard(map(_map_name, sources))
+        plots = _draw_curves(folder.path, [source for source in plotted if source.name not in found.left_out], found)
+        maps = [source for source in mapped if source.name not in found.left_out]
+        for source in maps:
+            weights = folder.path / "weights" / f"{source.name}.idse"
+            draw_weight_file(weights, settings.idse, source, folder.path / _map_name(source))
     if not options.json:
         drawn = ", ".join(["results.csv", *plots, *(["map-*.png"] if maps else [])])
         console.result(f"{printable(str(options.output))}/: {drawn}, bitstreams/, weights/")
     for what, number in (("curves", options.curves), ("maps", options.maps)):
         if number < len(sources):
             console.say(f"{what} of {number} of {len(sources)} pictures drawn; --{what} all draws all")
-    if not tables.comparable(points, settings.judges):
-        rate, _ = next(iter(bd_rates(points, judge).values()))
-        raise FprdoError(f"no picture has a BD-rate; the first one, {sources[0].name}: {rate.reason}")
+    if not found.is_comparable:
+        name, (rate, _) = next(iter(found.bd_rates(judge).items()))
+        raise FprdoError(f"no picture has a BD-rate; the first one, {name}: {rate.reason}")
+
+
+def _map_name(source: Source) -> str:
+    return f"map-{source.name}.png"
+
+
+def _draw_curves(folder: Path, sources: Sequence[Source], found: Comparison) -> list[str]:
+    """Write the figures of some sources, a few in each; returns their names."""
+    from fprdo_bridge.report import curves
+
+    files = curves.curve_files(len(sources))
+    for page, name in enumerate(files):
+        names = {source.name for source in sources[page * curves.PANELS : (page + 1) * curves.PANELS]}
+        points = [point for point in found.points if point.sequence in names]
+        curves.draw_curves(folder / name, points, found.judges[0])
+    return files

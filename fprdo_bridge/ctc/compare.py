@@ -8,14 +8,14 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 
 from fprdo_bridge import __version__, encoders
 from fprdo_bridge.ctc import metrics
-from fprdo_bridge.ctc.points import MODES, CompareSettings, Point
+from fprdo_bridge.ctc.points import MODES, Comparison, CompareSettings, Point
 from fprdo_bridge.ctc.results_folder import ResultsFolder
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.decoding import check_reconstruction
@@ -41,12 +41,12 @@ def compare(
     *,
     reports: Iterable[str] = (),
     say: Callable[[str], None] = lambda line: None,
-    complete: Callable[[list[Point]], None] = lambda points: None,
-) -> list[Point]:
-    """Run what is not yet in `folder`; returns all points, by source, mode and QP.
+    complete: Callable[[Sequence[Point]], None] = lambda points: None,
+) -> Comparison:
+    """Run what is not yet in `folder`.
 
     Leaves in `folder`: points/ (a file per finished point: the resume), bitstreams/ with the encoders' logs, weights/.
-    A point whose inputs changed in any way is done again.
+    A point whose inputs changed in any way is done again. A source for which the network gives no weights is left out.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def compare(
     ------
     FprdoError
         Bad input; an encode fails; a stock decoder does not give the encoder's reconstruction; a file that is not of a
-        comparison is in the way. Points already finished stay.
+        comparison is in the way; no source has weights. Points already finished stay.
     """
     named: dict[str, str] = {}
     for source in sources:
@@ -72,56 +72,113 @@ def compare(
         named[key] = source.origin
     run = _Run(settings, tools, folder)
     kinds = [(mode, qp) for mode in MODES for qp in sorted(set(settings.qps))]
-    plan = [(source, *kind) for source in sources for kind in kinds]
     for source in sources:
         run.check(source)
     folder.claim([*reports, *(name for source in sources for name in run.outputs(source))])
-    points = {(task[0].name, *task[1:]): point for task in plan if (point := run.finished(*task))}
-    if points:
-        say(f"{len(points)} of {len(plan)} points are there already")
-    some = run.job(sources[0], MODES[0], settings.qps[0], run.work)
-    for line in run.codec.remarks(some):
+    progress = _Progress(sources, kinds, say, complete)
+    progress.take_up(run.finished)
+    for line in run.codec.remarks(run.job(sources[0], *kinds[0], run.work)):
         say(line)
-    waiting = list(sources)
     futures: set[Future[Point]] = set()
-
-    def pass_on() -> None:
-        while waiting:
-            keys = [(waiting[0].name, *kind) for kind in kinds]
-            if not all(key in points for key in keys):
-                return
-            complete([points[key] for key in keys])
-            waiting.pop(0)
 
     def collect() -> None:
         done, _ = wait(futures, return_when=FIRST_COMPLETED)
         futures.difference_update(done)
-        for point in sorted(
-            (future.result() for future in done), key=lambda point: (point.sequence, point.mode, point.qp)
-        ):
-            points[point.sequence, point.mode, point.qp] = point
-            say(f"[{len(points):{len(str(len(plan)))}}/{len(plan)}] {_progress_line(point, settings)}")
+        for point in sorted((one.result() for one in done), key=lambda point: (point.sequence, point.mode, point.qp)):
+            progress.add(point, _progress_line(point, settings))
         while run.notes:
             say(run.notes.pop(0))
-        pass_on()
 
     with ThreadPoolExecutor(run.workers) as pool:
         try:
             for source in sources:
                 while len(futures) > 2 * run.workers:  # a few in stock; results shall not wait for all weights
                     collect()
-                run.weigh(source, say)
-                futures |= {
-                    pool.submit(run.measure, source, *kind) for kind in kinds if (source.name, *kind) not in points
-                }
-                pass_on()
+                try:
+                    run.weigh(source, say)
+                except FprdoError as error:  # the network cannot do with this picture, which may be too small for it
+                    progress.leave_out(source, str(error))
+                    continue
+                futures |= {pool.submit(run.measure, source, *kind) for kind in progress.missing(source)}
             while futures:
                 collect()
         except BaseException:
             run.stopping.set()
             pool.shutdown(cancel_futures=True)
             raise
-    return [points[source.name, mode, qp] for source, mode, qp in plan]
+    return progress.comparison()
+
+
+class _Progress:
+    """The points that are there, in the order of sources, modes and QPs, and what is said about them."""
+
+    def __init__(
+        self,
+        sources: list[Source],
+        kinds: list[tuple[str, float]],
+        say: Callable[[str], None],
+        complete: Callable[[Sequence[Point]], None],
+    ):
+        self._sources, self._kinds, self._say, self._complete = sources, kinds, say, complete
+        self._points: dict[tuple[str, str, float], Point] = {}
+        self._left_out: dict[str, str] = {}
+        self._waiting = [source.name for source in sources]  # whose points are not passed on yet
+
+    def take_up(self, finished: Callable[[Source, str, float], Point | None]) -> None:
+        """Add what an earlier run has measured."""
+        for source in self._sources:
+            for kind in self._kinds:
+                point = finished(source, *kind)
+                if point:
+                    self._points[source.name, *kind] = point
+        if self._points:
+            self._say(f"{len(self._points)} of {self._total} points are there already")
+        self._pass_on()
+
+    def add(self, point: Point, line: str) -> None:
+        """Add a point, and say a line about it."""
+        self._points[point.sequence, point.mode, point.qp] = point
+        self._say(f"[{len(self._points):{len(str(self._total))}}/{self._total}] {line}")
+        self._pass_on()
+
+    def leave_out(self, source: Source, reason: str) -> None:
+        """Go on without a source."""
+        self._left_out[source.name] = reason
+        self._points = {key: point for key, point in self._points.items() if key[0] != source.name}
+        if len(self._sources) > 1:
+            self._say(f"{source.name} is left out: {reason}")
+        self._pass_on()
+
+    def missing(self, source: Source) -> list[tuple[str, float]]:
+        """Mode and QP of the points that a source lacks."""
+        return [kind for kind in self._kinds if (source.name, *kind) not in self._points]
+
+    def comparison(self) -> Comparison:
+        """Everything; FprdoError if all sources were left out."""
+        if len(self._left_out) == len(self._sources):
+            raise FprdoError(next(iter(self._left_out.values())))
+        return Comparison(
+            tuple(
+                self._points[source.name, *kind]
+                for source in self._sources
+                if source.name not in self._left_out
+                for kind in self._kinds
+            ),
+            self._left_out,
+        )
+
+    @property
+    def _total(self) -> int:
+        return (len(self._sources) - len(self._left_out)) * len(self._kinds)
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            name = self._waiting[0]
+            if name not in self._left_out:
+                if not all((name, *kind) in self._points for kind in self._kinds):
+                    return
+                self._complete([self._points[name, *kind] for kind in self._kinds])
+            self._waiting.pop(0)
 
 
 class _Run:

@@ -155,6 +155,38 @@ class BdRate:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Attributes
+    ----------
+    points : by source, mode and QP
+    left_out : name of a source that has no points -> why
+    """
+
+    points: tuple[Point, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def bd_rates(self, judge: str) -> dict[str, tuple[BdRate, BdRate]]:
+        """`bd_rates` of the points, and of the sources that were left out the reason."""
+        return bd_rates(self.points, judge) | {
+            name: (BdRate(None, reason), BdRate(None, reason)) for name, reason in self.left_out.items()
+        }
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The extractors that measured."""
+        return tuple(self.points[0].distance)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether any source has a BD-rate."""
+        return any(
+            rate.percent is not None for judge in self.judges for pair in self.bd_rates(judge).values() for rate in pair
+        )
+
+
 def bd_rates(points: Iterable[Point], judge: str) -> dict[str, tuple[BdRate, BdRate]]:
     """Per source the BD-rates at equal feature quality and at equal luma PSNR."""
     points = list(points)

@@ -6,16 +6,17 @@ import csv
 import io
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fprdo_bridge.ctc.points import MODES, BdRate, CompareSettings, Point, bd_rates, mean_rate
+from fprdo_bridge.ctc.points import MODES, BdRate, Comparison, Point, mean_rate
 from fprdo_bridge.files import replacing
 from fprdo_bridge.text import printable
 
 _COLUMNS = ("sequence", "encoder", "mode", "qp", "frames", "bits", "bits_per_sample", "psnr_y", "psnr_cb", "psnr_cr")
 
 
-def write_csv(path: Path, points: list[Point]) -> None:
+def write_csv(path: Path, points: Sequence[Point]) -> None:
     """One row per encode: source, encoder, mode, QP, bits, bits per luma sample, PSNR per plane, distances, seconds.
 
     A distance that could not be measured is an empty cell. Control characters of names are escaped (text.printable).
@@ -55,7 +56,7 @@ def write_csv(path: Path, points: list[Point]) -> None:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
-def format_points(points: list[Point], judge: str) -> str:
+def format_points(points: Sequence[Point], judge: str) -> str:
     """A table with one line per source and QP: bits, luma PSNR and feature quality of both modes."""
     width = max(14, *(len(printable(p.sequence)) for p in points))
     lines = [
@@ -72,72 +73,59 @@ def format_points(points: list[Point], judge: str) -> str:
     return "\n".join(lines)
 
 
-def format_bd_rates(points: list[Point], judges: tuple[str, ...]) -> str:
+def format_bd_rates(found: Comparison) -> str:
     """A table of BD-rates in per cent, negative is fewer bits: a line per source, their mean, and why one has none."""
-    columns = _columns(points, judges)
-    names = list(dict.fromkeys(point.sequence for point in points))
+    columns = _columns(found)
+    names = list(next(iter(columns.values())))
     width = max(22, *(len(printable(name)) for name in names))
-    lines = [
-        f"{f'{points[0].encoder} BD-rate, %':{width}}" + "".join(f"{title:>{len(title) + 3}}" for title in columns)
-    ]
+    lines = [_line(f"{found.points[0].encoder} BD-rate, %", width, {title: title for title in columns})]
     for name in names:
-        lines.append(
-            f"{printable(name):{width}}"
-            + "".join(f"{_percent(column[name].percent):>{len(title) + 3}}" for title, column in columns.items())
-        )
+        cells = {title: _percent(column[name].percent) for title, column in columns.items()}
+        lines.append(_line(printable(name), width, cells))
     means = {title: mean_rate(column.values()) for title, column in columns.items()}
-    lines.append(
-        f"{'mean':{width}}" + "".join(f"{_percent(mean):>{len(title) + 3}}" for title, (mean, _) in means.items())
-    )
+    lines.append(_line("mean", width, {title: _percent(mean) for title, (mean, _) in means.items()}))
     if any(count < len(names) for _, count in means.values()):
-        counts = (f"{count} of {len(names)}" for _, count in means.values())
-        lines.append(
-            f"{'  over pictures':{width}}"
-            + "".join(f"{count:>{len(title) + 3}}" for title, count in zip(means, counts))
-        )
-    lines += [
-        f"n/a: {printable(name)}, {title}: {printable(column[name].reason)}"
-        for name in names
-        for title, column in columns.items()
-        if column[name].percent is None
-    ]
+        counts = {title: f"{count} of {len(names)}" for title, (_, count) in means.items()}
+        lines.append(_line("  over pictures", width, counts))
+    for name in names:
+        if name in found.left_out:
+            lines.append(f"n/a: {printable(name)}: {printable(found.left_out[name])}")
+            continue
+        lines += [
+            f"n/a: {printable(name)}, {title}: {printable(column[name].reason)}"
+            for title, column in columns.items()
+            if column[name].percent is None
+        ]
     return "\n".join(lines)
 
 
-def comparable(points: list[Point], judges: tuple[str, ...]) -> bool:
-    """Whether there is a BD-rate at all."""
-    return any(mean_rate(column.values())[1] for column in _columns(points, judges).values())
-
-
-def to_json(points: list[Point], settings: CompareSettings) -> str:
+def to_json(found: Comparison) -> str:
     """All points and BD-rates, for programs.
 
     Where a BD-rate is null, "reasons" says why. "pictures" of a mean says over how many pictures it was taken. The
     means stand beside the pictures under "mean", unless a picture is called that, and always in "bd_rate_mean_percent".
     JSON has no infinity: the PSNR of identical planes is null.
     """
-    pictures = []
-    for point in points:
-        pictures.append(
-            vars(point)
-            | {
-                "psnr": [value if math.isfinite(value) else None for value in point.psnr],
-                "distance": {judge: value if math.isfinite(value) else None for judge, value in point.distance.items()},
-            }
-        )
+    pictures = [
+        point.record()
+        | {
+            "psnr": [value if math.isfinite(value) else None for value in point.psnr],
+            "distance": {judge: value if math.isfinite(value) else None for judge, value in point.distance.items()},
+        }
+        for point in found.points
+    ]
     rates: dict[str, dict[str, dict[str, object]]] = {}
     means: dict[str, dict[str, object]] = {}
-    for judge in settings.judges:
-        table = bd_rates(points, judge)
+    for judge in found.judges:
+        table = found.bd_rates(judge)
         (features, over), (psnr, psnr_over) = (mean_rate(pair[index] for pair in table.values()) for index in (0, 1))
         means[judge] = {"features": features, "psnr_y": psnr, "pictures": {"features": over, "psnr_y": psnr_over}}
         rates[judge] = {"mean": means[judge]} | {name: _rates(*pair) for name, pair in table.items()}
-    return json.dumps(
-        {"points": pictures, "bd_rate_percent": rates, "bd_rate_mean_percent": means}, indent=1, allow_nan=False
-    )
+    document = {"points": pictures, "bd_rate_percent": rates, "bd_rate_mean_percent": means}
+    return json.dumps(document, indent=1, allow_nan=False)
 
 
-def checked(points: list[Point]) -> str:
+def checked(points: Sequence[Point]) -> str:
     """One line per set of decoders that gave the encoder's reconstruction, for the bitstreams that any decoded."""
     groups: dict[tuple[str, ...], int] = {}
     for point in points:
@@ -153,14 +141,19 @@ def checked(points: list[Point]) -> str:
     return "\n".join(lines)
 
 
-def _columns(points: list[Point], judges: tuple[str, ...]) -> dict[str, dict[str, BdRate]]:
+def _columns(found: Comparison) -> dict[str, dict[str, BdRate]]:
     """BD-rates by title and source: one column per judge, and one for the luma PSNR."""
-    tables = {judge: bd_rates(points, judge) for judge in judges}
+    tables = {judge: found.bd_rates(judge) for judge in found.judges}
     columns = {
         f"features {printable(judge)}": {name: pair[0] for name, pair in table.items()}
         for judge, table in tables.items()
     }
-    return columns | {"PSNR Y": {name: pair[1] for name, pair in tables[judges[0]].items()}}
+    return columns | {"PSNR Y": {name: pair[1] for name, pair in tables[found.judges[0]].items()}}
+
+
+def _line(first: str, width: int, cells: Mapping[str, str]) -> str:
+    """A line of a table whose columns are as wide as their titles."""
+    return f"{first:{width}}" + "".join(f"{cell:>{len(title) + 3}}" for title, cell in cells.items())
 
 
 def _rates(features: BdRate, psnr: BdRate) -> dict[str, object]:
