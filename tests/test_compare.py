@@ -18,7 +18,7 @@ from PIL import Image
 from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.ctc import compare as engine
 from fprdo_bridge.ctc.metrics import psnr
-from fprdo_bridge.ctc.points import MODES, Comparison, CompareSettings, Point, bd_rates
+from fprdo_bridge.ctc.points import MODES, CompareSettings, Comparison, Point, bd_rates
 from fprdo_bridge.ctc.results_folder import ResultsFolder
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fprdo_bridge import __version__, encoders
 from fprdo_bridge.ctc import metrics
-from fprdo_bridge.ctc.points import MODES, Comparison, CompareSettings, Point
+from fprdo_bridge.ctc.points import MODES, CompareSettings, Comparison, Point
 from fprdo_bridge.ctc.results_folder import ResultsFolder
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.decoding import check_reconstruction

@@ -324,6 +324,9 @@ def command_line(number: int) -> list[str]:
         else:
             words[where] = words[where][: random_.randrange(len(words[where]) + 1)] + random_.choice(WORDS)
         words = words or [""]
+    for where, word in enumerate(words):  # a pipe as an output waits for its reader, as with every program
+        if word.startswith("pipe") and where and words[where - 1] in ("-o", "--output", "--recon"):
+            words[where] = "out"
     return words
 
 
