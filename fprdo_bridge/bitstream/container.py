@@ -64,8 +64,8 @@ def check_suffix(path: Path, standard: Standard, fmt: VideoFormat) -> None:
         )
     if container_of(path) and not supports(fmt, standard):
         raise FprdoError(
-            f"{path}: {standard.title} of {fmt.bit_depth} bits is not packed into {path.suffix}; use another suffix, such "
-            "as .bin, for a plain byte stream"
+            f"{path}: {standard.title} of {fmt.bit_depth} bits is not packed into {path.suffix}; use another suffix, "
+            "such as .bin, for a plain byte stream"
         )
 
 
