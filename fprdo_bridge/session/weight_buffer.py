@@ -26,7 +26,7 @@ class WeightBuffer:
 
     Attributes
     ----------
-    planes : uint16 (h, w) per component, writable: pixel weights, 256 is 1.0, of mean 256
+    planes : uint16 (h, w) per component, writable: pixel weights from 1 on, 256 is 1.0, of mean 256
     shapes : block size N -> uint16 per component, writable, each block of mean 256; laid out as in `WeightMap`
 
     Raises

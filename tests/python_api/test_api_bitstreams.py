@@ -121,7 +121,7 @@ def test_buffer_changed_while_in_use(encoder, tmp_path):
     def change():
         while not done.is_set():
             for array in (*buffer.planes, *(shape for group in buffer.shapes.values() for shape in group)):
-                array[:] = rng.integers(0, 65536, array.shape)
+                array[:] = rng.integers(1, 65536, array.shape)
 
     thread = threading.Thread(target=change)
     thread.start()

@@ -355,6 +355,12 @@ def test_weights_that_are_none():
         refused("", lambda: encode(weights=WeightMap(planes, shapes, gain), transform_sizes=()))
 
 
+def test_a_buffer_with_a_weight_of_nothing():
+    buffer = WeightBuffer(FMT, ())
+    buffer.planes[0][3, 4] = 0
+    refused("provider: a pixel weight of picture 0 is 0", encode, weights=buffer)
+
+
 def test_weights_in_memory_of_any_kind():
     w = WEIGHTS
     expected = encode(weights=w, transform_sizes=()).bitstream
