@@ -24,6 +24,7 @@ from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
 from fprdo_bridge.importance.weighting import WeightSettings, weights_key, write_weights
+from fprdo_bridge.processes import Group
 from fprdo_bridge.progress import percentage
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, deepened
@@ -103,7 +104,7 @@ def compare(
             while futures:
                 collect()
         except BaseException:
-            run.stopping.set()
+            run.stop()
             pool.shutdown(cancel_futures=True)
             raise
     return progress.comparison()
@@ -194,6 +195,7 @@ class _Run:
         }
         self.network = threading.Lock()  # one use at a time: memory, and torch has its own threads
         self.stopping = threading.Event()
+        self.programs = Group()
         self.noted: set[str] = set()  # what the encoder said, and
         self.notes: list[str] = []  # what of it is still to be passed on
         self.sources: dict[str, Path] = {}
@@ -301,10 +303,11 @@ class _Run:
         work = self.work / _stem(source, mode, qp)
         work.mkdir()
         job = self.job(source, mode, qp, work)
-        result = encode(self.codec, job, self.tools, stock=mode == "sse", progress=lambda picture: self._go_on())
+        with self.programs.joined():
+            result = encode(self.codec, job, self.tools, stock=mode == "sse")
+            decoders = check_reconstruction(self.codec, self.tools, job, work)
         self.notes += [note for note in dict.fromkeys(result.log.notes) if note not in self.noted]
         self.noted |= set(result.log.notes)
-        decoders = check_reconstruction(self.codec, self.tools, job, work)
         recon = work / _RECON
         distance, unmeasured = self._distances(source, recon, result.fmt)
         point = Point(
@@ -335,6 +338,11 @@ class _Run:
             temporary.write_text(json.dumps(entry, indent=1), encoding="ascii")
         shutil.rmtree(work)
         return point
+
+    def stop(self) -> None:
+        """End what is running; the threads notice."""
+        self.stopping.set()
+        self.programs.end()
 
     def _go_on(self) -> None:
         if self.stopping.is_set():

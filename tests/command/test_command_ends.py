@@ -248,18 +248,36 @@ def test_interrupted_weights_go_on(tmp_path, number):
         assert file.raw_map(0)[0][0].tobytes() in before[0]
 
 
-def test_interrupt_stops_the_encoder(tmp_path):
-    """At once, and no encoder goes on by itself in the background; left alone this one takes 20 s or more."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "encode clip_320x320.yuv -o w.bin -q 1 --plain --config lowdelay",
+        "compare clip_320x320.yuv -o cmp -q 1 2 3 4 --config lowdelay --probes 1 --frames-per-map 9 "
+        "--extractor net:make:0",
+    ],
+)
+def test_interrupt_stops_the_encoders(tmp_path, words, number):
+    """At once, and none goes on by itself in the background; left alone these take 20 s or more."""
     fmt = VideoFormat(320, 320)
     write_yuv(tmp_path / "clip_320x320.yuv", clip(fmt, 9), fmt)
-    words = "encode clip_320x320.yuv -o w.bin -q 1 --plain --config lowdelay"
+    (tmp_path / "net.py").write_text("import torch\ndef make(): return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))\n")
     process = subprocess.Popen([*PROGRAM, *words.split()], cwd=tmp_path, text=True, stderr=subprocess.PIPE)
-    process.stderr.readline()
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert children
-    process.send_signal(signal.SIGINT)
+
+    def children() -> list[str]:
+        lists = Path(f"/proc/{process.pid}/task").glob("*/children")
+        return [child for one in lists for child in one.read_text().split()]
+
+    while not children() and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    running = children()
+    assert running
+    process.send_signal(number)
     deadline = time.monotonic() + 10
-    process.communicate(timeout=60)
-    while any(Path(f"/proc/{child}").exists() for child in children):
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and err.splitlines()[-1] == "fprdo: stopped; run it again to go on"
+    while any(Path(f"/proc/{child}").exists() for child in running):
         time.sleep(0.05)
     assert time.monotonic() < deadline
+    assert not list(tmp_path.glob("**/.fprdo-????????"))

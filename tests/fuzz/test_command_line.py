@@ -340,6 +340,7 @@ def outputs(words: list[str], folder: Path) -> list[Path]:
     ]
     defaults = [Path(os.path.abspath(name)) for name in ("a.idse", "b.idse", "c_16x16.idse", "c.idse", "mine.idse")]
     named = [path for path in given + joined if path != folder and path not in folder.parents]
+    named += [Path(os.path.realpath(path)) for path in named]  # links are written through
     logs = [path.with_name(f"{path.name}.log") for path in named if path.name]
     return [*named, *logs, *(path.with_name(f"map-{path.stem}.png") for path in named), *defaults]
 
