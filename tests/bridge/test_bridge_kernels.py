@@ -128,6 +128,7 @@ def test_kernels_in_c(tmp_path, machine):
     assert (result.returncode, result.stdout) == (0, "0 of 20000 differ\n")
 
 
+@pytest.mark.slow
 def test_kernel_and_format_tests_under_sanitizers(tmp_path):
     """The bridge compiled with AddressSanitizer and UBSan in a copy of the package, and the tests that exercise it."""
     flags = sanitizer_flags(tmp_path)

@@ -54,7 +54,7 @@ def test_every_check_runs_and_one_that_fails_fails_all(project, called, monkeypa
 
     monkeypatch.setattr(project.build, "call", call)
     assert project.build.main(["check"]) == int(bool(failing))
-    assert sorted(ran) == ["lint-imports", "mypy", "ruff"] and called == [("install", "check")]
+    assert ran == ["ruff", "ruff", "clang-format", "lint-imports", "mypy"] and called == [("install", "check")]
     last = capsys.readouterr().out.splitlines()[-1]
     assert all(name in last for name in failing) and last.endswith("failed" if failing else "all passed")
 

@@ -383,6 +383,7 @@ def check(number: int, folder: Path, capsys: pytest.CaptureFixture[str]) -> bool
     return not changed
 
 
+@pytest.mark.slow
 def test_command_lines(playground, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "path", list(sys.path))
     signal.signal(signal.SIGALRM, hangs)
