@@ -248,7 +248,6 @@ def test_a_run_that_ignores_weights_is_an_error(tmp_path, codec: Codec, tools_of
         (dict(weights=Path("gone.idse")), "gone.idse: no such file"),
         (dict(options={"-q 3": "1"}), "encoder option '-q 3'"),
         (dict(options={"": "1"}), "encoder option ''"),
-        (dict(options={"a\0b": "1"}), "encoder option"),
         (dict(options={"NoSuchOption": "1"}), "(?i)NoSuchOption"),
     ],
 )
@@ -269,6 +268,8 @@ def test_jobs_that_make_no_sense(tmp_path, codec: Codec, tools_of):
         (dict(rate=32), r"rate 32: give a Rate"),
         (dict(options={"SAO": True}), "SAO=True"),
         (dict(options=["SAO"]), "give a mapping"),
+        (dict(options={"a\0b": "1"}), "give its name"),
+        (dict(options={"SAO": "1\n"}), "no command line can hold it"),
     ):
         with pytest.raises(FprdoError, match=message):
             replace(job, **change)
