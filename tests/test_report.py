@@ -15,7 +15,7 @@ from PIL import Image
 from fprdo_bridge.ctc.points import Comparison, Point
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.report import curves, heatmap, tables
+from fprdo_bridge.report import ctc_sheet, curves, heatmap, tables
 from fprdo_bridge.report.figures import figure
 from fprdo_bridge.text import printable
 from fprdo_bridge.video.formats import VideoFormat
@@ -150,3 +150,14 @@ def test_figures_of_unknown_types(tmp_path):
     assert not list(tmp_path.iterdir())
     heatmap.draw_map(tmp_path / "a", planes(), FMT, IdseOptions(), None, "m")
     assert Path(tmp_path / "a").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_names_in_a_workbook(tmp_path):
+    """A name is no formula, and control characters do not end the run."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    ctc_sheet._fill(book.active, [["=1+1", "\x1b[31m", 3.5, None], [], ["", "+cmd"]])
+    book.save(tmp_path / "a.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "a.xlsx").active
+    assert [cell.value for cell in sheet[1]] == ["=1+1", "\\x1b[31m", 3.5, None]
+    assert sheet["A1"].data_type == "s" and sheet["B3"].value == "+cmd"

@@ -21,7 +21,7 @@ from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.encoders.log import EncodeLog, PictureLog
 from fprdo_bridge.encoders.structures import config_text
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.files import folder_for, replacing, workspace
+from fprdo_bridge.files import folder_for, is_stream, replacing, workspace
 from fprdo_bridge.processes import child
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, coded_format, crop_frame, pad_frame
@@ -124,10 +124,13 @@ def encode(
         for _ in read_yuv(job.source, job.fmt, count=job.frames):
             pass
     with ExitStack() as stack:
-        # The bitstream is put in place last: where it stands, the job's other outputs do.
-        bitstream = stack.enter_context(replacing(job.bitstream))
-        log_file = stack.enter_context(replacing(job.log)) if job.log else None
-        recon = stack.enter_context(replacing(job.recon)) if job.recon else None
+        # The bitstream is put in place last: where it stands, the job's other outputs do. Devices and pipes come before
+        # all files, as writing into them may fail.
+        outputs = sorted(filter(None, (job.bitstream, job.log, job.recon)), key=is_stream)
+        within = {path: stack.enter_context(replacing(path)) for path in outputs}
+        bitstream = within[job.bitstream]
+        log_file = within[job.log] if job.log else None
+        recon = within[job.recon] if job.recon else None
         work = stack.enter_context(workspace(folder_for(job.bitstream)))
         run = replace(job, bitstream=bitstream, recon=recon, config=_clean_configs(job.config, work))
         if container_of(job.bitstream):

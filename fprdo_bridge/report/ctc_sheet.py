@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from fprdo_bridge.ctc.results import SetResults
 from fprdo_bridge.ctc.summary import Cell, Summary
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
+from fprdo_bridge.text import printable
 
 _PLANES = (("psnr_y", "Y"), ("psnr_cb", "U"), ("psnr_cr", "V"), ("psnr_yuv", "YUV 6:1:1"))
 _POINT = ("kbps", "Y psnr", "U psnr", "V psnr", "YUV psnr", "enc T", "dec T")
@@ -33,14 +34,21 @@ def write_sheet(path: Path, summary: Summary, variant: str, anchor: str) -> None
     sheet = book.active
     sheet.title = "Summary"
     encoders = [encoder for encoder, name in summary.results.runs() if name == variant]
-    for row in _summary(summary, encoders, variant, anchor):
-        sheet.append(row)
+    _fill(sheet, _summary(summary, encoders, variant, anchor))
     for number, encoder in enumerate(encoders, 1):
-        own = book.create_sheet(f"{number} {encoder}"[:31].translate({ord(char): "-" for char in "[]:*?/\\"}))
-        for row in _points(summary, encoder, variant, anchor):
-            own.append(row)
+        title = printable(f"{number} {encoder}")[:31].translate({ord(char): "-" for char in "[]:*?/\\"})
+        _fill(book.create_sheet(title), _points(summary, encoder, variant, anchor))
     with replacing(path) as temporary:
         book.save(temporary)
+
+
+def _fill(sheet: Any, rows: Iterable[list[Any]]) -> None:
+    """Write rows; text is text, though it may begin with = or hold control characters."""
+    for number, row in enumerate(rows, 1):
+        for column, value in enumerate(row, 1):
+            cell = sheet.cell(number, column, printable(value) if isinstance(value, str) else value)
+            if isinstance(value, str):
+                cell.data_type = "s"
 
 
 def _summary(summary: Summary, encoders: list[str], variant: str, anchor: str) -> Iterator[list[Any]]:

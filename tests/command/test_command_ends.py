@@ -204,6 +204,13 @@ def test_nobody_reads_standard_output(here, words, says):
     )
 
 
+@pytest.mark.parametrize("outputs", ["-o /dev/full --recon w.yuv", "-o w.bin --recon /dev/full"])
+def test_no_output_stands_where_another_failed(fprdo, here, outputs):
+    said = fprdo("encode", "even.png", "-q", 40, "--plain", *outputs.split())
+    assert said.status == 2 and "fprdo: error: /dev/full: cannot be written (No space left on device)" in said.err
+    assert not list(here.glob("w.*"))
+
+
 def test_a_full_disk_behind_standard_error_does_not_end_a_run(here, x264_tools):
     """A comparison says much there."""
     words = ["compare", "even.png", "-o", "cmp", "--probes", "1", "--encoder", "x264", "--maps", "0", "--curves", "0"]
