@@ -159,5 +159,5 @@ def test_names_in_a_workbook(tmp_path):
     ctc_sheet._fill(book.active, [["=1+1", "\x1b[31m", 3.5, None], [], ["", "+cmd"]])
     book.save(tmp_path / "a.xlsx")
     sheet = openpyxl.load_workbook(tmp_path / "a.xlsx").active
-    assert [cell.value for cell in sheet[1]] == ["=1+1", "\\x1b[31m", 3.5, None]
+    assert [cell.value for cell in sheet[1]] == ["=1+1", "\\x1b[31m", 3.5]
     assert sheet["A1"].data_type == "s" and sheet["B3"].value == "+cmd"
