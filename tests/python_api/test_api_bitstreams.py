@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import provided
 import pytest
+from built import optional_tools
 from clips import clip
-from conftest import optional_tools
 from oracles import random_map
 
 from fprdo_bridge import Encoder, compiled
