@@ -126,11 +126,12 @@ def encode(
     with ExitStack() as stack:
         # The bitstream is put in place last: where it stands, the job's other outputs do. Devices and pipes come before
         # all files, as writing into them may fail.
-        outputs = sorted(filter(None, (job.bitstream, job.log, job.recon)), key=is_stream)
-        within = {path: stack.enter_context(replacing(path)) for path in outputs}
-        bitstream = within[job.bitstream]
-        log_file = within[job.log] if job.log else None
-        recon = within[job.recon] if job.recon else None
+        outputs = {"bitstream": job.bitstream, "log": job.log, "recon": job.recon}  # two may be one device
+        within: dict[str, Path] = {}
+        for role, path in sorted(outputs.items(), key=lambda output: output[1] is not None and is_stream(output[1])):
+            if path:
+                within[role] = stack.enter_context(replacing(path))
+        bitstream, log_file, recon = within["bitstream"], within.get("log"), within.get("recon")
         work = stack.enter_context(workspace(folder_for(job.bitstream)))
         run = replace(job, bitstream=bitstream, recon=recon, config=_clean_configs(job.config, work))
         if container_of(job.bitstream):
