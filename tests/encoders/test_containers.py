@@ -99,7 +99,7 @@ def test_packing_codes_nothing_again(tmp_path, tools_of, codec: Codec):
 @pytest.mark.parametrize(
     "codec, chroma, depth",
     [(HM, "422", 10), (HM, "400", 10), (HM, "444", 12), (JM, "400", 10), (JM, "444", 14), (X264, "400", 10)],
-    ids=str,
+    ids=lambda value: value.name if isinstance(value, Codec) else str(value),
 )
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_formats(tmp_path, tools_of, capsys, codec: Codec, chroma: str, depth: int, suffix: str):
