@@ -226,8 +226,8 @@ class Encoder:
         answers.close()
         if answers.error is not None:
             raise answers.error
-        assert answers.encoder_seconds is not None
-        return result, answers.encoder_seconds
+        seconds = answers.encoder_seconds
+        return result, result.cpu_seconds if seconds is None else seconds  # None: the thread was too late
 
 
 def _checked_decisions(decisions: object) -> int:
