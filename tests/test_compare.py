@@ -19,7 +19,7 @@ from fprdo_bridge.bitstream.libav import decode_libav
 from fprdo_bridge.ctc import compare as engine
 from fprdo_bridge.ctc.metrics import psnr
 from fprdo_bridge.ctc.points import MODES, CompareSettings, Comparison, Point, bd_rates
-from fprdo_bridge.ctc.results_folder import ResultsFolder
+from fprdo_bridge.ctc.results_folder import MARKER, ResultsFolder
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.extractors import feature_distance
@@ -409,6 +409,23 @@ def test_a_killed_run_goes_on(tmp_path, sequence, tools, finished):
     ]
     assert {"results.csv", "rd-curves.png", "map-face.png"} < {path.name for path in folder.iterdir()}
     assert not (folder / ".work").exists()
+
+
+def test_results_of_the_version_without_a_marker_are_taken_up(folder, finished, sequence, tools):
+    """Its points count; what is done again takes its log along."""
+    (folder / MARKER).unlink()
+    (folder / ".lock").touch()
+    for log in folder.glob("bitstreams/*.bin.log"):
+        log.rename(log.with_name(log.name.replace(".bin.log", ".log")))
+    (folder / "points" / "face-sse-qp27.json").unlink()
+    before = stamps(folder)
+    lines = []
+    points = compare([sequence], SETTINGS, tools, folder, lines.append)
+    assert same_but_for_time(points) == same_but_for_time(finished[1])
+    assert lines[0] == "7 of 8 points are there already" and redone(before, stamps(folder)) == {"face-sse-qp27.bin"}
+    assert (folder / MARKER).exists() and not (folder / ".lock").exists()
+    logs = {path.name for path in folder.glob("bitstreams/*.log")}
+    assert "face-sse-qp27.bin.log" in logs and "face-sse-qp27.log" not in logs and len(logs) == 8
 
 
 def test_two_runs_in_one_folder(folder, sequence, tools):

@@ -134,6 +134,7 @@ def old(tmp_path) -> Path:
         "points/a-sse-qp27.json": json.dumps(point),
         "bitstreams/a-sse-qp27.bin": "b",
         "bitstreams/a-sse-qp27.log": "log",
+        "bitstreams/a-idse-qp32.bin": "b",
         "weights/a.idse": "w",
         "weights/a.key": "1" * 64,
         "results.csv": "sequence,encoder,mode,qp,frames\n",
@@ -153,6 +154,7 @@ def test_results_without_a_marker_are_taken_up(old):
     after = contents(old)
     gone = {".lock", ".work", ".work/a.yuv", ".work/a-idse-qp32", ".work/a-idse-qp32/recon.yuv"}
     assert set(before) - set(after) == gone and set(after) - set(before) == {MARKER}
+    assert claim(old, ["bitstreams/a-idse-qp32.bin"])  # without a record
     assert claim(old, ["rd-curves.png"]) >= {*NAMES, "weights/a.key", "rd-curves.png"}
 
 

@@ -186,7 +186,8 @@ class _Run:
     """The parts of a comparison that every point shares."""
 
     def __init__(self, settings: CompareSettings, tools: Toolchain, folder: ResultsFolder):
-        self.settings, self.tools, self.folder, self.work = settings, tools, folder.path, folder.workspace()
+        self.settings, self.tools = settings, tools
+        self.results, self.folder, self.work = folder, folder.path, folder.workspace()
         self.workers = os.cpu_count() or 1
         self.codec = encoders.get(settings.encoder)
         self.extractors = {
@@ -334,6 +335,9 @@ class _Run:
         kept.mkdir(exist_ok=True)
         for file in filter(None, (result.log_file, result.bitstream)):
             os.replace(file, kept / file.name)
+        self.results.discard(
+            [f"bitstreams/{work.name}.log"]
+        )  # of the replaced bitstream, as an earlier version named it
         with replacing(record) as temporary:
             temporary.write_text(json.dumps(entry, indent=1), encoding="ascii")
         shutil.rmtree(work)

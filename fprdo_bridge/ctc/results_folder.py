@@ -26,7 +26,7 @@ _FIRST = '{"fprdo": "results of a comparison", "version": 1}'
 _VERSION = re.compile(r'\{"fprdo": "results of a comparison", "version": ([0-9]+)\}')
 
 # What the version without a marker left: working folders of points, the beginning of its table, a mark in its pictures.
-_POINT = re.compile(r".+-(?:sse|idse)-qp-?[0-9]+")
+_POINT = re.compile(r"(.+)-(?:sse|idse)-qp-?[0-9]+(?:\.json|\.bin|\.log|\.bin\.log)?")
 _TABLE = b"sequence,encoder,mode,qp,"
 _DRAWN = b"Software\0Matplotlib"
 
@@ -210,12 +210,15 @@ def _files_without_marker(folder: Path) -> set[str]:
             stem = f"{entry['sequence']}-{entry['mode']}-qp{entry['qp']}"
             if path.stem == stem and entry["key"]:
                 sequences.add(entry["sequence"])
-                names |= {f"points/{stem}.json", *(f"bitstreams/{stem}{end}" for end in (".bin", ".log", ".bin.log"))}
     for path in (folder / "weights").glob("*.key"):
         with suppress(OSError, ValueError):
             if re.fullmatch("[0-9a-f]{64}", path.read_text(encoding="ascii")):
                 sequences.add(path.stem)
                 names |= {f"weights/{path.name}", f"weights/{path.stem}.idse"}
+    for path in (*(folder / "points").glob("*"), *(folder / "bitstreams").glob("*")):
+        point = _POINT.fullmatch(path.name)  # a run that was killed leaves a bitstream without its record
+        if point and point[1] in sequences:
+            names.add(f"{path.parent.name}/{path.name}")
     for name in ("results.csv", "rd-curves.png", *(f"map-{sequence}.png" for sequence in sequences)):
         with suppress(OSError), open(folder / name, "rb") as file:
             begin = file.read(1000)
