@@ -292,7 +292,9 @@ def test_grey_of_more_than_8_bits(tmp_path, tools_of, monkeypatch, capsys, codec
     job = make_job(tmp_path, fmt, tools_of[codec.name], codec=codec, kind="lowdelay", frames=2)
     encode(codec, job, tools_of[codec.name])
     assert probe(job.bitstream).fmt == fmt
-    if jm == "without-jm":
+    if jm == "with-jm":
+        assert tools_of["jm"]  # skipped where JM is not built: then nobody agrees with libavcodec
+    else:
         monkeypatch.setenv("FPRDO_TOOLS", str(tmp_path / "nowhere.json"))
     assert cli.main(["decode", str(job.bitstream), "-o", str(tmp_path / "d.yuv")]) == 0, capsys.readouterr().err
     assert (tmp_path / "d.yuv").read_bytes() == job.recon.read_bytes()
