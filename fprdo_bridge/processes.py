@@ -4,50 +4,9 @@ import fcntl
 import os
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-
-_thread = threading.local()  # group: whose children a thread starts
-
-
-class Group:
-    """The children of some threads, which another thread can end, all of them at once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._children: set[subprocess.Popen[Any]] = set()
-        self._ended = False
-
-    @contextmanager
-    def joined(self) -> Iterator[None]:
-        """What this thread starts inside the block belongs to the group."""
-        before = getattr(_thread, "group", None)
-        _thread.group = self
-        try:
-            yield
-        finally:
-            _thread.group = before
-
-    def end(self) -> None:
-        """Kill the children that there are, and those to come."""
-        with self._lock:
-            self._ended = True
-            for process in self._children:
-                process.kill()
-
-    @contextmanager
-    def _holding(self, process: subprocess.Popen[Any]) -> Iterator[None]:
-        with self._lock:
-            self._children.add(process)
-            if self._ended:
-                process.kill()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._children.discard(process)
 
 
 @contextmanager
@@ -82,9 +41,7 @@ def child(arguments: Sequence[str], descriptors: Sequence[int] = (), **options: 
                 fcntl.fcntl(reading, fcntl.F_SETOWN, process.pid)
                 fcntl.fcntl(reading, fcntl.F_SETSIG, signal.SIGKILL)
                 fcntl.fcntl(reading, fcntl.F_SETFL, fcntl.fcntl(reading, fcntl.F_GETFL) | os.O_ASYNC)
-            group: Group = getattr(_thread, "group", None) or Group()
-            with group._holding(process):
-                yield process
+            yield process
         finally:
             if process.returncode is None:
                 process.kill()

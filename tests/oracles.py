@@ -1,18 +1,25 @@
-"""What the tests of every patched encoder share: weight files of a purpose, and runs of the bare encoder."""
+"""What the tests of every patched encoder share: weight files of a purpose, runs of the bare encoder, and what its
+bitstreams decode to."""
 
 import subprocess
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from fprdo_bridge.bitstream import libav
+from fprdo_bridge.ctc.metrics import psnr
 from fprdo_bridge.encoders.codec import Codec
+from fprdo_bridge.encoders.decoding import decode_own
 from fprdo_bridge.encoders.hm import HM
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.encoders.log import EncodeLog
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
-from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.toolchain import Toolchain
+from fprdo_bridge.video.formats import Frame, VideoFormat, first_difference
+from fprdo_bridge.video.raw import read_yuv
 
 
 def mean1_blocks(rng: np.random.Generator, rows: int, columns: int, n: int) -> np.ndarray:
@@ -75,3 +82,27 @@ def region_map(fmt: VideoFormat, rows: slice, columns: slice, weight: float) -> 
     mask = np.zeros(whole.planes[0].shape, bool)
     mask[rows, columns] = True
     return whole, mask
+
+
+def sequence_psnr(pairs: Iterable[tuple[Frame, Frame]], fmt: VideoFormat) -> tuple[float, ...]:
+    """PSNR of each plane, averaged over (reference, picture) pairs as HM does."""
+    return tuple(np.mean([psnr(reference, picture, fmt) for reference, picture in pairs], axis=0))
+
+
+def check_reconstruction(codec: Codec, tools: Toolchain, job: EncodeJob, folder: Path) -> tuple[str, ...]:
+    """Titles of the decoders that know the format, each having given the encoder's reconstruction, sample by sample.
+
+    `job` is a finished one, whose bitstream is a byte stream and whose `recon` is raw YUV; `folder` is for what the
+    decoders write.
+    """
+    fmt = codec.decoded_format(job)
+    given: dict[str, Iterator[Frame]] = {}
+    if codec.decoder:
+        decode_own(codec, tools, job.bitstream, folder / "decoded.yuv", fmt)
+        given[codec.title] = read_yuv(folder / "decoded.yuv", fmt)
+    if libav.supports(fmt, codec.standard):
+        given[libav.TITLE] = libav.decode_libav(job.bitstream, fmt)
+    for title, frames in given.items():
+        difference = first_difference(frames, read_yuv(job.recon, fmt))
+        assert not difference, f"{job.bitstream}: {title} decodes something else ({difference})"
+    return tuple(given)

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -58,7 +59,7 @@ def folder(finished, tmp_path) -> Path:
 
 def compare(sources: list[Source], settings: CompareSettings, tools, path: Path, say=lambda line: None) -> list[Point]:
     with ResultsFolder(path) as folder:
-        return list(engine.compare(sources, settings, tools, folder, say=say).points)
+        return list(engine.compare(sources, settings, folder, say=say).points)
 
 
 def stamps(folder: Path, pattern: str = "bitstreams/*.bin") -> dict[str, int]:
@@ -71,6 +72,19 @@ def redone(before: dict[str, int], after: dict[str, int]) -> set[str]:
 
 def names(modes=MODES, qps=(27, 32, 37, 42)) -> set[str]:
     return {f"face-{mode}-qp{qp}.bin" for mode in modes for qp in qps}
+
+
+def find_job(folder: Path, kind: str) -> Path:
+    """The folder of a job of a kind."""
+    records = sorted(folder.glob("store/jobs/*/*/record.json"))
+    return next(path.parent for path in records if json.loads(path.read_text())["kind"] == kind)
+
+
+def other_tools(folder: Path, monkeypatch, tools, **changes: str) -> None:
+    """Have FPRDO_TOOLS name HM with some programs replaced."""
+    entry = {name: str(value) for name, value in vars(tools).items() if value is not None} | changes
+    (folder / "tools.json").write_text(json.dumps({"hm": entry}))
+    monkeypatch.setenv("FPRDO_TOOLS", str(folder / "tools.json"))
 
 
 def same_but_for_time(points: list[Point]) -> list[Point]:
@@ -226,7 +240,8 @@ def test_a_picture_that_was_left_out(finished):
 def test_a_picture_that_the_network_cannot_do_with(tmp_path, sequence, x264_tools, monkeypatch):
     """It is left out with the reason, wherever it stands; if none is left, that is the error."""
     (tmp_path / "large.py").write_text(
-        "import torch\ndef make(): return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 70))\n"
+        "import torch\ndef make():\n    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 70))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     save_picture(tmp_path / "dot.png", load_picture("skimage:astronaut")[:40, :40])
@@ -234,12 +249,23 @@ def test_a_picture_that_the_network_cannot_do_with(tmp_path, sequence, x264_tool
     settings = CompareSettings(encoder="x264", weights=WeightSettings("large:make:0", probes=1))
     for sources in ([dot, sequence], [sequence, dot]):
         with ResultsFolder(tmp_path / sources[0].name) as folder:
-            found = engine.compare(sources, settings, x264_tools, folder)
+            found = engine.compare(sources, settings, folder)
         assert [point.sequence for point in found.points] == ["face"] * 8
         assert list(found.left_out) == ["dot"] and "Kernel size" in found.left_out["dot"]
         tables.write_csv(tmp_path / "results.csv", found.points)
     with pytest.raises(FprdoError, match="Kernel size"), ResultsFolder(tmp_path / "none") as folder:
-        engine.compare([dot], settings, x264_tools, folder)
+        engine.compare([dot], settings, folder)
+
+
+def test_a_network_that_is_another_each_time(tmp_path, sequence, x264_tools, monkeypatch):
+    """Jobs are named after the network, so its weights may not be drawn anew in each process."""
+    (tmp_path / "other.py").write_text(
+        "import torch\ndef make():\n    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = CompareSettings(encoder="x264", weights=WeightSettings("other:make:0", probes=1))
+    with pytest.raises(FprdoError, match="drawn at random, set the seed"), ResultsFolder(tmp_path / "out") as folder:
+        engine.compare([sequence], settings, folder)
 
 
 def test_a_picture_that_is_called_mean(finished):
@@ -314,21 +340,30 @@ def test_a_second_run_does_nothing(folder, finished, sequence, tools):
     assert lines == ["8 of 8 points are there already"]
 
 
-@pytest.mark.parametrize("missing", ["points/face-idse-qp37.json", "bitstreams/face-idse-qp37.bin"])
-def test_what_is_missing_is_done_alone(folder, finished, sequence, tools, missing):
+def test_a_missing_bitstream_comes_back(folder, finished, sequence, tools):
     before = stamps(folder)
-    (folder / missing).unlink()
-    points = compare([sequence], SETTINGS, tools, folder)
-    assert same_but_for_time(points) == same_but_for_time(finished[1])
+    (folder / "bitstreams" / "face-idse-qp37.bin").unlink()
+    assert compare([sequence], SETTINGS, tools, folder) == finished[1]
     assert redone(before, stamps(folder)) == {"face-idse-qp37.bin"}
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"key": "other"}', '{"key": 3, "bits": "many"}'])
-def test_a_damaged_point_is_done_again(folder, finished, sequence, tools, damage):
-    before = stamps(folder)
-    (folder / "points" / "face-sse-qp27.json").write_text(damage)
+@pytest.mark.parametrize("kind", ["encode", "decode", "score", "map"])
+def test_a_job_that_is_missing_is_done_alone(folder, finished, sequence, tools, kind):
+    before, jobs = stamps(folder), set(folder.glob("store/jobs/*/*"))
+    gone = find_job(folder, kind)
+    shutil.rmtree(gone)
+    points = compare([sequence], SETTINGS, tools, folder)
+    assert same_but_for_time(points) == same_but_for_time(finished[1])
+    assert redone(before, stamps(folder)) == set()  # the same bits again
+    assert gone.is_dir() and set(folder.glob("store/jobs/*/*")) == jobs
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"key": "other"}', '{"result": 3, "provenance": {}}'])
+def test_a_damaged_job_is_done_again(folder, finished, sequence, tools, damage):
+    record = find_job(folder, "encode") / "record.json"
+    record.write_text(damage)
     assert same_but_for_time(compare([sequence], SETTINGS, tools, folder)) == same_but_for_time(finished[1])
-    assert redone(before, stamps(folder)) == {"face-sse-qp27.bin"}
+    assert json.loads(record.read_text())["kind"] == "encode"
 
 
 @pytest.mark.parametrize(
@@ -376,10 +411,18 @@ def test_another_meaning_of_the_same_samples_redoes_everything(tmp_path, tools):
     assert bits[0]["sse"] == bits[1]["sse"] and bits[0]["idse"] != bits[1]["idse"]
 
 
-def test_another_build_redoes_everything(folder, sequence, tools):
-    before = stamps(folder)
-    compare([sequence], SETTINGS, replace(tools, key="another"), folder)
-    assert redone(before, stamps(folder)) == names()
+def test_another_build_redoes_everything(folder, sequence, tools, tmp_path, monkeypatch):
+    """Jobs are named after the build tree: the bits are the same, and so the files."""
+    programs = {}
+    for name in ("encoder", "stock_encoder"):
+        (tmp_path / f"another-{name}").mkdir()
+        (tmp_path / f"another-{name}" / "bin").symlink_to(getattr(tools, name).parent)
+        programs[name] = str(tmp_path / f"another-{name}" / "bin" / getattr(tools, name).name)
+    other_tools(tmp_path, monkeypatch, tools, **programs)
+    before, jobs = stamps(folder), set(folder.glob("store/jobs/*/*"))
+    compare([sequence], SETTINGS, tools, folder)
+    assert redone(before, stamps(folder)) == set()
+    assert len(set(folder.glob("store/jobs/*/*")) - jobs) == 8 * 4  # encode, decode and two scores of each point
 
 
 COMMAND = [sys.executable, "-m", "fprdo_bridge.cli", "compare", "face.png", "-o", "out", "--probes", "2"]
@@ -396,41 +439,57 @@ def test_a_killed_run_goes_on(tmp_path, sequence, tools, finished):
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     folder = tmp_path / "out"
-    done = {path.stem for path in folder.glob("points/*.json")}
-    assert 2 <= len(done) < 8
+    assert 2 <= len(stamps(folder)) < 8
     before = stamps(folder)
     run = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert f"{len(done)} of 8 points are there already" in run.stderr
-    assert redone(before, stamps(folder)) == names() - {f"{name}.bin" for name in done}
-    points = [json.loads((folder / "points" / name.replace(".bin", ".json")).read_text()) for name in sorted(names())]
-    assert [point["bits"] for point in points] == [
-        point.bits for point in sorted(finished[1], key=lambda p: f"face-{p.mode}-qp{p.qp}")
-    ]
+    there = re.search(r"(\d) of 8 points are there already", run.stderr)
+    assert there and 2 <= int(there[1]) < 8
+    assert redone(before, stamps(folder)) == names() - set(before)
+    with open(folder / "results.csv", newline="") as file:
+        assert [int(row["bits"]) for row in csv.DictReader(file)] == [point.bits for point in finished[1]]
     assert {"results.csv", "rd-curves.png", "map-face.png"} < {path.name for path in folder.iterdir()}
-    assert not (folder / ".work").exists()
+    assert not (folder / ".work").exists() and not list((folder / "store" / "tmp").iterdir())
 
 
-def test_results_of_the_version_without_a_marker_are_taken_up(folder, finished, sequence, tools):
-    """Its points count; what is done again takes its log along."""
-    (folder / MARKER).unlink()
-    (folder / ".lock").touch()
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_folder_of_an_earlier_version_is_taken_up(folder, finished, sequence, tools, marked):
+    """All is measured anew, since each record was of its version. What is replaced takes its log along."""
+    shutil.rmtree(folder / "store")
+    old = {"sequence": "face", "mode": "sse", "qp": 27, "key": "0"}
+    (folder / "points").mkdir()
+    (folder / "points" / "face-sse-qp27.json").write_text(json.dumps(old))
+    (folder / "weights" / "face.key").write_text(64 * "0")
     for log in folder.glob("bitstreams/*.bin.log"):
         log.rename(log.with_name(log.name.replace(".bin.log", ".log")))
-    (folder / "points" / "face-sse-qp27.json").unlink()
-    before = stamps(folder)
+    if marked:
+        logs = [f"bitstreams/{name.replace('.bin', '.log')}" for name in names()]
+        with open(folder / MARKER, "a") as marker:
+            for name in ["points/face-sse-qp27.json", "weights/face.key", *logs]:
+                marker.write(json.dumps(name) + "\n")
+    else:
+        (folder / MARKER).unlink()
+        (folder / ".lock").touch()
     lines = []
     points = compare([sequence], SETTINGS, tools, folder, lines.append)
     assert same_but_for_time(points) == same_but_for_time(finished[1])
-    assert lines[0] == "7 of 8 points are there already" and redone(before, stamps(folder)) == {"face-sse-qp27.bin"}
-    assert (folder / MARKER).exists() and not (folder / ".lock").exists()
-    logs = {path.name for path in folder.glob("bitstreams/*.log")}
-    assert "face-sse-qp27.bin.log" in logs and "face-sse-qp27.log" not in logs and len(logs) == 8
+    assert "weights of face: 2 probes through efficientnet_lite0" in lines and lines[-1].startswith("[8/8]")
+    assert (folder / MARKER).exists() and not (folder / ".lock").exists() and not (folder / "points").exists()
+    assert {path.name for path in folder.glob("weights/*")} == {"face.idse"}
+    assert {path.name for path in folder.glob("bitstreams/*.log")} == {f"{name}.log" for name in names()}
+
+
+def test_records_of_somebody_else_stay(tmp_path, folder, sequence, tools):
+    """points/ is the user's where no mark names what is in it."""
+    (folder / "points").mkdir()
+    (folder / "points" / "mine.json").write_text("mine")
+    compare([sequence], SETTINGS, tools, folder)
+    assert (folder / "points" / "mine.json").read_text() == "mine"
 
 
 def test_two_runs_in_one_folder(folder, sequence, tools):
     """The second is refused, the first does not notice."""
-    (folder / "points" / "face-sse-qp27.json").unlink()
+    shutil.rmtree(find_job(folder, "encode"))
     refused = []
 
     def meanwhile(line: str) -> None:
@@ -458,7 +517,7 @@ def test_the_picture_of_a_map_follows_its_settings(tmp_path, sequence):
 # ---- mistakes --------------------------------------------------------------------------------------------------------
 
 
-def test_a_decoder_that_disagrees_stops_the_run(tmp_path, sequence, tools):
+def test_a_decoder_that_disagrees(tmp_path, sequence, tools, monkeypatch):
     """A decoder that writes another picture than the encoder did, and says that all is well."""
     script = tmp_path / "decoder"
     script.write_text(f"""#!/bin/sh
@@ -467,17 +526,17 @@ while [ "$1" != -o ]; do shift; done
 printf '\\377' | dd of="$2" bs=1 seek=100 conv=notrunc 2>/dev/null
 """)
     script.chmod(0o755)
-    message = r"face-\w+-qp\d+.bin: HM decodes something else .*picture 0, Y, row 1, column 20"
-    with pytest.raises(FprdoError, match=message):
-        compare([sequence], SETTINGS, replace(tools, stock_decoder=script), tmp_path / "out")
-    assert not list((tmp_path / "out").glob("points/*")) and not list((tmp_path / "out").glob("bitstreams/*"))
+    other_tools(tmp_path, monkeypatch, tools, stock_decoder=str(script))
+    with pytest.raises(FprdoError, match=r"face hm \w+ qp \d+: HM decodes something else than the"):
+        compare([sequence], SETTINGS, tools, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("bitstreams/*"))
 
 
 def test_a_failed_encode_keeps_the_points_that_are_done(folder, finished, sequence, tools):
     settings = replace(SETTINGS, idse_options={"NoSuchOption": "1"})
     with pytest.raises(FprdoError, match="Unknown option `NoSuchOption'"):
         compare([sequence], settings, tools, folder)
-    assert len(list(folder.glob("points/*.json"))) == 8 and not (folder / ".work").exists()
+    assert len(stamps(folder)) == 8 and not (folder / ".work").exists()
     before = stamps(folder)
     assert compare([sequence], SETTINGS, tools, folder) == finished[1]
     assert redone(before, stamps(folder)) == set()

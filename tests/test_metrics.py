@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fprdo_bridge.ctc.metrics import bd_rate, feature_quality_db, mse, psnr, sequence_psnr
+from fprdo_bridge.ctc.metrics import bd_rate, feature_quality_db, mse, psnr
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
 
@@ -31,14 +31,6 @@ def test_psnr(bit_depth, peak):
     assert y == float("inf")
     assert cb == pytest.approx(20 * np.log10(peak))
     assert cr == pytest.approx(20 * np.log10(peak) - 20)
-
-
-def test_sequence_psnr_is_the_mean_over_pictures():
-    fmt = VideoFormat(4, 4, "400")
-    (mean,) = sequence_psnr([(flat(fmt, 0), flat(fmt, 1)), (flat(fmt, 0), flat(fmt, 10))], fmt)
-    assert mean == pytest.approx(20 * np.log10(255) - 10)
-    with pytest.raises(FprdoError, match="at least one"):
-        sequence_psnr([], fmt)
 
 
 def test_psnr_of_another_format_is_refused():

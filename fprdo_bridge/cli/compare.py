@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
         encoder=options.encoder,
         rate=options.rate_control,
     )
-    tools = encoders.get(options.encoder).tools()
+    encoders.get(options.encoder).tools()
     sources = [open_named(name, options) for name in options.source]
     judge = settings.judges[0]
     plotted, mapped = sources[: options.curves], sources[: options.maps]
@@ -120,7 +120,7 @@ def run(options: argparse.Namespace) -> None:
             console.result(f"{tables.format_points(points, judge)}\n")
 
     with ResultsFolder(options.output) as folder:
-        found = compare(sources, settings, tools, folder, reports=reports, say=console.say, complete=complete)
+        found = compare(sources, settings, folder, reports=reports, say=console.say, complete=complete)
         tables.write_csv(folder.path / "results.csv", found.points)
         if options.json:
             console.result(tables.to_json(found))
@@ -136,7 +136,7 @@ def run(options: argparse.Namespace) -> None:
             draw_weight_file(weights, settings.idse, source, folder.path / _map_name(source))
     if not options.json:
         drawn = ", ".join(["results.csv", *plots, *(["map-*.png"] if maps else [])])
-        console.result(f"{printable(str(options.output))}/: {drawn}, bitstreams/, weights/")
+        console.result(f"{printable(str(options.output))}/: {drawn}, bitstreams/, weights/, store/")
     for what, number in (("curves", options.curves), ("maps", options.maps)):
         if number < len(sources):
             console.say(f"{what} of {number} of {len(sources)} pictures drawn; --{what} all draws all")

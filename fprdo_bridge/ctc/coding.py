@@ -17,6 +17,7 @@ from fprdo_bridge.bitstream import libav
 from fprdo_bridge.ctc import material
 from fprdo_bridge.ctc.conditions import Clip, EncoderSetting, Variant
 from fprdo_bridge.encoders import DEFAULT, Codec, running
+from fprdo_bridge.encoders.checking import check_settings
 from fprdo_bridge.encoders.decoding import decode_own
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
 from fprdo_bridge.errors import FprdoError
@@ -24,8 +25,6 @@ from fprdo_bridge.importance.weighting import WeightSettings, write_weights
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.raw import count_frames, read_yuv
 from fprdo_bridge.video.source import Source
-
-_HIGHEST = 51  # QP of HEVC and AVC; conditions made for VVC go to 63
 
 
 @dataclass(frozen=True)
@@ -192,23 +191,15 @@ def _file(data: Path, name: str, own: Path) -> Path:
 
 def _check(codec: Codec, job: EncodeJob, setup: Setup) -> None:
     """What encoders.checking looks at, but for the source. Raises FprdoError."""
-    rate, title = job.rate, job.title
-    if job.fmt.bit_depth > codec.max_bit_depth:
-        raise FprdoError(f"{title}: {codec.title} codes up to {codec.max_bit_depth} bits, not {job.fmt.bit_depth}")
-    if rate.kind not in codec.rates:
-        raise FprdoError(f"{title}: {codec.title} knows {', '.join(codec.rates)}, not {rate.kind}")
     adaptive = any(setup.options.get(name, "0") != "0" for name in codec.adaptive_qp(1))
-    if adaptive and rate.kind == "qp" and not codec.adaptive_at_constant_qp:
-        raise FprdoError(f"{title}: {codec.title} has no adaptive quantisation at constant QP; give rate points as crf")
+    if adaptive and job.rate.kind == "qp" and not codec.adaptive_at_constant_qp:
+        raise FprdoError(
+            f"{job.title}: {codec.title} has no adaptive quantisation at constant QP; give rate points as crf"
+        )
     try:
-        codec.check_options(job)
-        codec.check(job)
-        depth = codec.coded_bit_depth(job)
+        check_settings(codec, job)
     except FprdoError as error:
-        raise FprdoError(str(error) if str(error).startswith(title) else f"{title}: {error}") from None
-    lowest = -6 * (depth - 8)  # -QpBdOffsetY, H.265 clause 7.4.3.2.1 and H.264 clause 7.4.2.1.1
-    if rate.kind != "abr" and not lowest <= rate.value <= _HIGHEST:
-        raise FprdoError(f"{title}: {rate} is not one of {codec.title}'s, {lowest} to {_HIGHEST} for {depth} bits")
+        raise FprdoError(str(error) if str(error).startswith(job.title) else f"{job.title}: {error}") from None
 
 
 def cost(encoder: str, fmt: VideoFormat, frames: int) -> tuple[float, int]:
@@ -286,7 +277,7 @@ def encode(
         8 * job.bitstream.stat().st_size,
         recon,
         material.format_json(result.fmt),
-        result.log.seconds or 0.0,
+        round(result.cpu_seconds, 3),
         result.peak_memory,
         shlex.join(result.command),
         idse.qp_offset_mean if idse else 0.0,
@@ -323,7 +314,9 @@ def decoders(encoder: str) -> list[str]:
     return [*([codec.title] if codec.decoder else []), f"{libav.TITLE} {version}"]
 
 
-def verify(encoder: str, bitstream: Path, fmt: VideoFormat, expected: str, folder: Path) -> dict[str, float]:
+def verify(
+    encoder: str, bitstream: Path, fmt: VideoFormat, expected: str, folder: Path, title: str
+) -> dict[str, float]:
     """Decode with every stock decoder; returns seconds by decoder.
 
     Raises
@@ -337,22 +330,21 @@ def verify(encoder: str, bitstream: Path, fmt: VideoFormat, expected: str, folde
         started = time.perf_counter()
         decode_own(codec, codec.tools(), bitstream, folder / "decoded.yuv", fmt)
         seconds[codec.title] = time.perf_counter() - started
-        _compare(codec.title, bitstream, read_yuv(folder / "decoded.yuv", fmt), expected)
+        _compare(codec.title, title, read_yuv(folder / "decoded.yuv", fmt), expected)
         (folder / "decoded.yuv").unlink()
     if libav.supports(fmt, codec.standard):
         started = time.perf_counter()
-        _compare(libav.TITLE, bitstream, libav.decode_libav(bitstream, fmt), expected)
+        _compare(libav.TITLE, title, libav.decode_libav(bitstream, fmt), expected)
         seconds[libav.TITLE] = time.perf_counter() - started
     if not seconds:
-        raise FprdoError(f"{bitstream}: no stock decoder reads {fmt}; use another bit depth or chroma format")
+        raise FprdoError(f"{title}: no stock decoder reads {fmt}; use another bit depth or chroma format")
     return seconds
 
 
-def _compare(name: str, bitstream: Path, frames: Iterable[Frame], expected: str) -> None:
+def _compare(name: str, title: str, frames: Iterable[Frame], expected: str) -> None:
     if frames_hash(frames) != expected:
         raise FprdoError(
-            f"{bitstream.name}: {name} decodes something else than the encoder's reconstruction; this is a "
-            "bug, please report it"
+            f"{title}: {name} decodes something else than the encoder's reconstruction; this is a bug, please report it"
         )
 
 

@@ -1,43 +1,51 @@
-"""SSE against IDSE: encode, decode with every stock decoder, measure; resumable point by point."""
+"""SSE against IDSE: a thin layer over the engine of the test conditions, with its results in a folder for people."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import filecmp
 import math
 import os
 import shutil
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from fprdo_bridge import __version__, encoders
-from fprdo_bridge.ctc import metrics
+from fprdo_bridge.ctc import coding
+from fprdo_bridge.ctc import plan as planning
+from fprdo_bridge.ctc.conditions import (
+    Clip,
+    Conditions,
+    EncoderSetting,
+    Rates,
+    Set,
+    StatisticsSetting,
+    TaskSetting,
+    Variant,
+)
+from fprdo_bridge.ctc.engine import Engine, Watcher
+from fprdo_bridge.ctc.jobs import Job
+from fprdo_bridge.ctc.material import Item
+from fprdo_bridge.ctc.plan import Group, Plan
 from fprdo_bridge.ctc.points import MODES, CompareSettings, Comparison, Point
+from fprdo_bridge.ctc.pool import LocalPool
 from fprdo_bridge.ctc.results_folder import ResultsFolder
-from fprdo_bridge.encoders.checking import check
-from fprdo_bridge.encoders.decoding import check_reconstruction
-from fprdo_bridge.encoders.job import EncodeJob, Rate
-from fprdo_bridge.encoders.running import encode
+from fprdo_bridge.ctc.store import Store
+from fprdo_bridge.ctc.tasks import make
+from fprdo_bridge.encoders.checking import check_file
+from fprdo_bridge.encoders.structures import KINDS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
-from fprdo_bridge.importance.weighting import WeightSettings, weights_key, write_weights
-from fprdo_bridge.processes import Group
-from fprdo_bridge.progress import percentage
-from fprdo_bridge.toolchain import Toolchain
-from fprdo_bridge.video.formats import VideoFormat, deepened
-from fprdo_bridge.video.raw import read_yuv
-from fprdo_bridge.video.source import Source
+from fprdo_bridge.video.source import FormatRequest, Source
 
-_RECON = "recon.yuv"  # the encoder's reconstruction in a point's working folder
+_STORE = "store"  # the folder of the jobs, in the folder of results
+_JUDGE = "features"  # the task that measures
 
 
 def compare(
     sources: list[Source],
     settings: CompareSettings,
-    tools: Toolchain,
     folder: ResultsFolder,
     *,
     reports: Iterable[str] = (),
@@ -46,8 +54,8 @@ def compare(
 ) -> Comparison:
     """Run what is not yet in `folder`.
 
-    Leaves in `folder`: points/ (a file per finished point: the resume), bitstreams/ with the encoders' logs, weights/.
-    A point whose inputs changed in any way is done again. A source for which the network gives no weights is left out.
+    Leaves in `folder`: store/ with every job that was done (the resume), bitstreams/ with the encoders' logs, weights/.
+    A job whose inputs changed in any way is done again. A source for which the network gives no weights is left out.
 
     Parameters
     ----------
@@ -60,8 +68,31 @@ def compare(
     ------
     FprdoError
         Bad input; an encode fails; a stock decoder does not give the encoder's reconstruction; a file that is not of a
-        comparison is in the way; no source has weights. Points already finished stay.
+        comparison is in the way; no source has weights. Jobs already finished stay.
     """
+    _check_names(sources)
+    values = tuple(sorted(set(settings.qps)))
+    planned = _plan(sources, settings, values, folder.workspace())
+    groups = _groups(planned)
+    folder.claim([*reports, f"{_STORE}/store.json", *_outputs(sources, values)])
+    _discard_records(folder)
+    progress = _Progress(sources, [(mode, value) for mode in MODES for value in values], say, complete)
+    with Store(folder.path / _STORE) as store:
+        store.begin(planned.conditions.name)
+        watcher = _Watcher(settings, folder, store, progress, say)
+        missing = watcher.take_up(groups)
+        for remark in planned.remarks:
+            say(remark)
+        if missing:
+            pool = LocalPool(store.folder, store.workplace, len(os.sched_getaffinity(0)))
+            try:
+                Engine(store, pool, say, watcher=watcher).run(iter(groups))
+            finally:
+                pool.close()
+    return progress.comparison()
+
+
+def _check_names(sources: Iterable[Source]) -> None:
     named: dict[str, str] = {}
     for source in sources:
         key = source.name.casefold()  # a disk may not tell A.bin from a.bin
@@ -71,43 +102,103 @@ def compare(
                 "separate folders"
             )
         named[key] = source.origin
-    run = _Run(settings, tools, folder)
-    kinds = [(mode, qp) for mode in MODES for qp in sorted(set(settings.qps))]
-    for source in sources:
-        run.check(source)
-    folder.claim([*reports, *(name for source in sources for name in run.outputs(source))])
-    progress = _Progress(sources, kinds, say, complete)
-    progress.take_up(run.finished)
-    for line in run.codec.remarks(run.job(sources[0], *kinds[0], run.work)):
-        say(line)
-    futures: set[Future[Point]] = set()
 
-    def collect() -> None:
-        done, _ = wait(futures, return_when=FIRST_COMPLETED)
-        futures.difference_update(done)
-        for point in sorted((one.result() for one in done), key=lambda point: (point.sequence, point.mode, point.qp)):
-            progress.add(point, _progress_line(point, settings))
-        while run.notes:
-            say(run.notes.pop(0))
 
-    with ThreadPoolExecutor(run.workers) as pool:
-        try:
-            for source in sources:
-                while len(futures) > 2 * run.workers:  # a few in stock; results shall not wait for all weights
-                    collect()
-                try:
-                    run.weigh(source, say)
-                except FprdoError as error:  # the network cannot do with this picture, which may be too small for it
-                    progress.leave_out(source, str(error))
-                    continue
-                futures |= {pool.submit(run.measure, source, *kind) for kind in progress.missing(source)}
-            while futures:
-                collect()
-        except BaseException:
-            run.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
-    return progress.comparison()
+# ---- what is run -----------------------------------------------------------------------------------------------------
+
+
+def _plan(sources: Sequence[Source], settings: CompareSettings, values: tuple[float, ...], work: Path) -> Plan:
+    """The comparison as test conditions, on sources as raw files in `work`."""
+    structure = settings.config in KINDS
+    if not structure:
+        check_file(Path(settings.config))
+    encoder = EncoderSetting(
+        name=settings.encoder,
+        encoder=settings.encoder,
+        structure=settings.config if structure else KINDS[0],
+        rates=Rates(settings.rate, values),
+        options=settings.options,
+        config=None if structure else str(Path(settings.config).absolute()),
+    )
+    sse, idse = MODES
+    conditions = Conditions(
+        name="compare",
+        title="",
+        sets=(Set("compare"),),
+        encoders=(encoder,),
+        variants=(
+            Variant(sse, "stock", sse),
+            Variant(idse, "idse", idse, idse=settings.idse, map="weights", options=settings.idse_options),
+        ),
+        maps={"weights": settings.weights},
+        tasks=tuple(_judges(settings).values()),
+        anchors=(sse,),
+        request=FormatRequest(),
+        bits="pictures",
+        pool="picture",
+        statistics=StatisticsSetting(),
+    )
+    items = [
+        Item(
+            name=source.name,
+            group="compare",
+            origin=str(source.yuv(work).absolute()),
+            kind="raw",
+            fmt=source.fmt,
+            frames=source.frames,
+            fps=source.frame_rate,
+            skip=0,
+            content=source.sha256(),
+            clip=Clip(source.name, source.origin),
+        )
+        for source in sources
+    ]
+    return planning.plan_of(conditions, items, Path())
+
+
+def _groups(planned: Plan) -> list[Group]:
+    """The jobs of all sources. FprdoError if any of them could not be run."""
+    if planned.problems:
+        raise FprdoError(planned.problems[0])
+    found = []
+    for group in planned.groups():
+        if planned.problems:
+            raise FprdoError(f"{group.item.clip.file}: {planned.problems[0]}")
+        found.append(group)
+    return found
+
+
+def _judges(settings: CompareSettings) -> dict[str, TaskSetting]:
+    """The tasks that measure, by their titles; a network under two names is one."""
+    return {make(task).title: task for task in (_judge(name, settings) for name in settings.judges)}
+
+
+def _judge(name: str, settings: CompareSettings) -> TaskSetting:
+    """The task that measures by an extractor; the one of the weights has their layers."""
+    layers = settings.weights.layers if name == settings.weights.extractor else None
+    return TaskSetting(_JUDGE, {"extractor": name, **({"layers": list(layers)} if layers else {})})
+
+
+def _stem(name: str, mode: str, value: float) -> str:
+    return f"{name}-{mode}-qp{value}"
+
+
+def _outputs(sources: Iterable[Source], values: Iterable[float]) -> list[str]:
+    """Names of the files that sources leave in the folder for people."""
+    names = [source.name for source in sources]
+    stems = [_stem(name, mode, value) for name in names for mode in MODES for value in values]
+    ends = [f"bitstreams/{stem}{end}" for stem in stems for end in (".bin", ".bin.log")]
+    return [*(f"weights/{name}.idse" for name in names), *ends]
+
+
+def _discard_records(folder: ResultsFolder) -> None:
+    """Remove the records of earlier versions, which held each its own version and would be done again anyway."""
+    folder.discard(name for name in folder.ours() if name.startswith("points/") or Path(name).match("weights/*.key"))
+    with suppress(OSError):
+        (folder.path / "points").rmdir()
+
+
+# ---- what comes back -------------------------------------------------------------------------------------------------
 
 
 class _Progress:
@@ -125,34 +216,28 @@ class _Progress:
         self._left_out: dict[str, str] = {}
         self._waiting = [source.name for source in sources]  # whose points are not passed on yet
 
-    def take_up(self, finished: Callable[[Source, str, float], Point | None]) -> None:
+    def take_up(self, points: Iterable[Point]) -> None:
         """Add what an earlier run has measured."""
-        for source in self._sources:
-            for kind in self._kinds:
-                point = finished(source, *kind)
-                if point:
-                    self._points[source.name, *kind] = point
+        self._points |= {(point.sequence, point.mode, point.qp): point for point in points}
         if self._points:
             self._say(f"{len(self._points)} of {self._total} points are there already")
         self._pass_on()
 
     def add(self, point: Point, line: str) -> None:
-        """Add a point, and say a line about it."""
+        """Add a point, and say a line about it; not if its source is left out."""
+        if point.sequence in self._left_out:
+            return
         self._points[point.sequence, point.mode, point.qp] = point
         self._say(f"[{len(self._points):{len(str(self._total))}}/{self._total}] {line}")
         self._pass_on()
 
-    def leave_out(self, source: Source, reason: str) -> None:
+    def leave_out(self, name: str, reason: str) -> None:
         """Go on without a source."""
-        self._left_out[source.name] = reason
-        self._points = {key: point for key, point in self._points.items() if key[0] != source.name}
+        self._left_out[name] = reason
+        self._points = {key: point for key, point in self._points.items() if key[0] != name}
         if len(self._sources) > 1:
-            self._say(f"{source.name} is left out: {reason}")
+            self._say(f"{name} is left out: {reason}")
         self._pass_on()
-
-    def missing(self, source: Source) -> list[tuple[str, float]]:
-        """Mode and QP of the points that a source lacks."""
-        return [kind for kind in self._kinds if (source.name, *kind) not in self._points]
 
     def comparison(self) -> Comparison:
         """Everything; FprdoError if all sources were left out."""
@@ -182,221 +267,128 @@ class _Progress:
             self._waiting.pop(0)
 
 
-class _Run:
-    """The parts of a comparison that every point shares."""
+@dataclass
+class _Open:
+    """A point some of whose jobs are not done, and why networks could not measure it."""
 
-    def __init__(self, settings: CompareSettings, tools: Toolchain, folder: ResultsFolder):
-        self.settings, self.tools = settings, tools
-        self.results, self.folder, self.work = folder, folder.path, folder.workspace()
-        self.workers = os.cpu_count() or 1
-        self.codec = encoders.get(settings.encoder)
-        self.extractors = {
-            name: settings.weights.load() if name == settings.weights.extractor else WeightSettings(name).load()
-            for name in {*settings.judges, settings.weights.extractor}
-        }
-        self.network = threading.Lock()  # one use at a time: memory, and torch has its own threads
-        self.stopping = threading.Event()
-        self.programs = Group()
-        self.noted: set[str] = set()  # what the encoder said, and
-        self.notes: list[str] = []  # what of it is still to be passed on
-        self.sources: dict[str, Path] = {}
-        self.identity: dict[str, str] = {}
-        self.weights_keys: dict[str, str] = {}
+    item: Item
+    point: planning.Point
+    jobs: set[str]
+    unmeasured: dict[str, str] = field(default_factory=dict)
 
-    def outputs(self, source: Source) -> list[str]:
-        """Names of the files that a source leaves in the folder."""
-        stems = [_stem(source, mode, qp) for mode in MODES for qp in self.settings.qps]
-        return [
-            f"weights/{source.name}.idse",
-            f"weights/{source.name}.key",
-            *(f"points/{stem}.json" for stem in stems),
-            *(f"bitstreams/{stem}{end}" for stem in stems for end in (".bin", ".bin.log")),
-        ]
 
-    def check(self, source: Source) -> None:
-        """Raw file of a source; refuses what its encodes would refuse after the weights were computed."""
-        self.sources[source.name] = source.yuv(self.work)
-        self.identity[source.name] = source.sha256()
-        extractor = self.extractors[self.settings.weights.extractor]
-        self.weights_keys[source.name] = weights_key(source, self.settings.weights, extractor)
-        for qp in self.settings.qps:
-            check(self.codec, self.job(source, "sse", qp, self.work), stock=True)
+class _Watcher(Watcher):
+    """Turns jobs that are done into points, and into files for people."""
 
-    def weigh(self, source: Source, say: Callable[[str], None]) -> None:
-        """Weights of a source; those that are there already are kept."""
-        path, key = self.weights(source), self.weights_keys[source.name]
-        stamp = path.with_suffix(".key")
-        if path.exists() and stamp.exists() and stamp.read_text(encoding="ascii", errors="replace") == key:
-            return
-        stamp.unlink(missing_ok=True)
-        extractor = self.extractors[self.settings.weights.extractor]
-        say(f"weights of {source.name}: {self.settings.weights.probes} probes through {extractor.name}")
-        with self.network:
-            write_weights(source, self.settings.weights, path, extractor, percentage(f"weights of {source.name}", say))
-        with replacing(stamp) as temporary:
-            temporary.write_text(key, encoding="ascii")
+    def __init__(
+        self,
+        settings: CompareSettings,
+        folder: ResultsFolder,
+        store: Store,
+        progress: _Progress,
+        say: Callable[[str], None],
+    ):
+        self._settings, self._folder, self._store = settings, folder, store
+        self._progress, self._say = progress, say
+        self._encoder = coding.title(settings.encoder)
+        self._titles = {name: make(_judge(name, settings)).title for name in settings.judges}
+        self._open: dict[str, list[_Open]] = {}  # by the key of a job that is not done
 
-    def weights(self, source: Source) -> Path:
-        """The weight file of a source."""
-        return self.folder / "weights" / f"{source.name}.idse"
+    def take_up(self, groups: Iterable[Group]) -> bool:
+        """Look up what an earlier run has done; returns whether anything is missing."""
+        finished = []
+        for group in groups:
+            for point in group.points:
+                keys = filter(None, (point.map, point.encode, point.decode, *point.scores.values()))
+                one = _Open(group.item, point, {key for key in keys if not self._store.sound(key)})
+                for key in one.jobs:
+                    self._open.setdefault(key, []).append(one)
+                if not one.jobs:
+                    finished.append(self._finish(one))
+        self._progress.take_up(finished)
+        return bool(self._open)
 
-    def job(self, source: Source, mode: str, qp: float, folder: Path) -> EncodeJob:
-        """The encode of a point, with its outputs in `folder`."""
-        weighted = mode == "idse"
-        config = self.codec.config(self.settings.config, source.fmt, self.tools)
-        options = dict(self.settings.options)
-        if weighted:  # as in fprdo encode, what the user asks for wins
-            options = {**self.codec.weighted_options(self.settings.idse), **options, **self.settings.idse_options}
-        return EncodeJob(
-            source=self.sources[source.name],
-            fmt=source.fmt,
-            frames=source.frames,
-            rate=Rate(self.settings.rate, qp),
-            portable=True,
-            bitstream=folder / f"{_stem(source, mode, qp)}.bin",
-            recon=folder / _RECON,
-            config=(config,),
-            options=options,
-            frame_rate=source.frame_rate,
-            weights=self.weights(source) if weighted else None,
-            idse=self.settings.idse,
-            title=source.origin,
-        )
+    def begun(self, job: Job) -> None:
+        """Weights take long, so there is a line about them."""
+        if job.kind == "map":
+            weights = self._settings.weights
+            self._say(f"{job.how['title']}: {weights.probes} probes through {weights.extractor}")
 
-    def key(self, source: Source, mode: str, qp: float) -> str:
-        """Hash of everything that the point depends on."""
-        job = self.job(source, mode, qp, Path())
-        inputs = [
-            __version__,
-            self.tools.key,
-            self.identity[source.name],
-            mode,
-            str(job.rate),
-            str(job.frame_rate),
-            job.portable,
-            dict(job.options),
-            [hashlib.sha256(_bytes(path)).hexdigest() for path in job.config],
-            {name: self.extractors[name].description() for name in self.settings.judges},
-        ]
-        if job.weights:
-            inputs += [asdict(job.idse), self.weights_keys[source.name]]
-        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    def done(self, job: Job) -> None:
+        """The points that waited for nothing else are there."""
+        self._settle(job.key)
 
-    def record(self, source: Source, mode: str, qp: float) -> Path:
-        return self.folder / "points" / f"{_stem(source, mode, qp)}.json"
+    def failed(self, job: Job, error: str) -> None:
+        """Without weights a source is left out, and what a network cannot judge is not measured by it. Anything else
+        ends the comparison."""
+        if job.kind == "map":
+            self._progress.leave_out(job.how["name"], error)
+        elif job.kind == "score" and job.how["task"] == _JUDGE:
+            for one in self._open.get(job.key, ()):
+                titles = self._titles.items()
+                one.unmeasured |= {name: error for name, title in titles if one.point.scores[title] == job.key}
+            self._settle(job.key)
+        else:
+            raise FprdoError(error)
 
-    def finished(self, source: Source, mode: str, qp: float) -> Point | None:
-        """The point if it was measured before from the same inputs and its bitstream still stands."""
-        bitstream = self.folder / "bitstreams" / f"{_stem(source, mode, qp)}.bin"
-        try:
-            entry = json.loads(self.record(source, mode, qp).read_text(encoding="ascii"))
-            if entry.pop("key") != self.key(source, mode, qp):
-                return None
-            if entry.pop("bitstream_sha256", None) not in (None, _sha256(bitstream)):  # None: of an earlier version
-                return None
-            point = Point.from_record(entry)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            return None
-        return point if bitstream.is_file() else None
+    def _settle(self, key: str) -> None:
+        for one in self._open.pop(key, ()):
+            one.jobs.discard(key)
+            if not one.jobs:
+                point = self._finish(one)
+                self._progress.add(point, _progress_line(point, self._settings))
 
-    def measure(self, source: Source, mode: str, qp: float) -> Point:
-        """Encode, decode, measure, and put the results in place."""
-        work = self.work / _stem(source, mode, qp)
-        work.mkdir()
-        job = self.job(source, mode, qp, work)
-        with self.programs.joined():
-            result = encode(self.codec, job, self.tools, stock=mode == "sse")
-            decoders = check_reconstruction(self.codec, self.tools, job, work)
-        self.notes += [note for note in dict.fromkeys(result.log.notes) if note not in self.noted]
-        self.noted |= set(result.log.notes)
-        recon = work / _RECON
-        distance, unmeasured = self._distances(source, recon, result.fmt)
-        point = Point(
-            sequence=source.name,
-            encoder=f"{self.codec.title} {self.tools.version}",
-            mode=mode,
-            qp=qp,
-            frames=source.frames,
-            width=source.fmt.width,
-            height=source.fmt.height,
-            bits=result.bits,
-            psnr=metrics.sequence_psnr(
-                zip(deepened(source.read(), source.fmt, result.fmt), read_yuv(recon, result.fmt)), result.fmt
-            ),
-            distance=distance,
-            unmeasured=unmeasured,
-            encoder_seconds=round(result.cpu_seconds, 3),
-            decoders=decoders,
-            qp_offset_mean=result.log.idse.qp_offset_mean if result.log.idse else 0.0,
-        )
-        entry = {"key": self.key(source, mode, qp), "bitstream_sha256": _sha256(result.bitstream), **point.record()}
-        record, kept = self.record(source, mode, qp), self.folder / "bitstreams"
-        record.unlink(missing_ok=True)  # what is replaced now is not what it describes
-        kept.mkdir(exist_ok=True)
-        for file in filter(None, (result.log_file, result.bitstream)):
-            os.replace(file, kept / file.name)
-        self.results.discard(
-            [f"bitstreams/{work.name}.log"]
-        )  # of the replaced bitstream, as an earlier version named it
-        with replacing(record) as temporary:
-            temporary.write_text(json.dumps(entry, indent=1), encoding="ascii")
-        shutil.rmtree(work)
+    def _finish(self, one: _Open) -> Point:
+        """The point, and its files under names for people."""
+        point = self._point(one)
+        name = f"bitstreams/{_stem(point.sequence, point.mode, point.qp)}"
+        self._folder.discard([f"{name}.log"])  # of an earlier version
+        self._export(one.point.encode, "log.txt", f"{name}.bin.log")
+        self._export(one.point.encode, "bitstream.bin", f"{name}.bin")
+        if one.point.map:
+            self._export(one.point.map, "weights.idse", f"weights/{point.sequence}.idse")
         return point
 
-    def stop(self) -> None:
-        """End what is running; the threads notice."""
-        self.stopping.set()
-        self.programs.end()
+    def _export(self, key: str, stored: str, name: str) -> None:
+        """Copy a job's file; an equal one that is there already stays."""
+        source, path = self._store.place(key) / stored, self._folder.path / name
+        if not (path.is_file() and filecmp.cmp(source, path, shallow=False)):
+            with replacing(path) as temporary:
+                shutil.copyfile(source, temporary)
 
-    def _go_on(self) -> None:
-        if self.stopping.is_set():
-            raise FprdoError("stopped")
+    def _result(self, key: str) -> dict[str, Any]:
+        result: dict[str, Any] = self._store.record(key)["result"]
+        return result
 
-    def _distances(self, source: Source, recon: Path, fmt: VideoFormat) -> tuple[dict[str, float], dict[str, str]]:
-        """Relative feature distance by judge, NaN where there is none, and why there is none."""
-        from fprdo_bridge.importance.extractors import feature_distance
-        from fprdo_bridge.video.colour import frame_to_rgb
-
-        distances, unmeasured = {}, {}
-        for judge in self.settings.judges:
-            total = 0.0
-            try:
-                for reference, frame in zip(source.read(), read_yuv(recon, fmt), strict=True):
-                    with self.network:
-                        self._go_on()
-                        total += feature_distance(
-                            self.extractors[judge], frame_to_rgb(reference, source.fmt), frame_to_rgb(frame, fmt)
-                        )
-            except FprdoError as error:
-                self._go_on()
-                total, unmeasured[judge] = math.nan, str(error)
-            distances[judge] = total / source.frames
-        return distances, unmeasured
-
-
-def _stem(source: Source, mode: str, qp: float) -> str:
-    return f"{source.name}-{mode}-qp{qp}"
+    def _point(self, one: _Open) -> Point:
+        item, point = one.item, one.point
+        encode, decode = self._result(point.encode), self._result(point.decode)
+        picture: Mapping[str, float | None] = self._result(point.scores["picture"])
+        psnr = [picture[name] for name in ("psnr_y", "psnr_cb", "psnr_cr")[: len(item.fmt.plane_shapes)]]
+        return Point(
+            sequence=item.name,
+            encoder=self._encoder,
+            mode=point.variant,
+            qp=point.value,
+            frames=item.frames,
+            width=item.fmt.width,
+            height=item.fmt.height,
+            bits=encode["bits"],
+            psnr=tuple(math.inf if value is None else value for value in psnr),
+            distance={
+                name: math.nan if name in one.unmeasured else self._result(point.scores[title])["distance"]
+                for name, title in self._titles.items()
+            },
+            unmeasured=dict(one.unmeasured),
+            encoder_seconds=encode["seconds"],
+            decoders=tuple(decode["decoders"]),
+            qp_offset_mean=encode["qp_offset_mean"],
+        )
 
 
 def _progress_line(point: Point, settings: CompareSettings) -> str:
-    agree = f"{' and '.join(point.decoders)} agree{'s' * (len(point.decoders) == 1)}"
-    checked = agree if point.decoders else "no decoder knows this format"
     return (
-        f"{point.sequence} {point.mode.upper()} QP {point.qp}: {point.bits} bits, Y {point.psnr[0]:.2f} dB, features "
-        f"{point.quality(settings.judges[0]):.2f} dB, {point.encoder_seconds:.1f} s, {checked}"
+        f"{point.sequence} {point.mode.upper()} QP {point.qp:g}: {point.bits} bits, Y {point.psnr[0]:.2f} dB, features "
+        f"{point.quality(settings.judges[0]):.2f} dB, {point.encoder_seconds:.1f} s, "
+        f"{' and '.join(point.decoders)} agree"
     )
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FprdoError(
-            f"{path}: cannot be read ({error.strerror}); name an encoder configuration file or one of "
-            "intra, lowdelay, randomaccess"
-        ) from None

@@ -95,6 +95,19 @@ class _Open:
     failed: set[str] = field(default_factory=set)
 
 
+class Watcher:
+    """Is told what becomes of jobs. What its methods raise ends the run."""
+
+    def begun(self, job: Job) -> None:
+        """A worker gets the job; it gets it again if the worker died."""
+
+    def done(self, job: Job) -> None:
+        """The job is in the store."""
+
+    def failed(self, job: Job, error: str) -> None:
+        """The job failed, and why."""
+
+
 class Engine:
     """Runs groups of jobs with a pool.
 
@@ -102,6 +115,8 @@ class Engine:
     ----------
     say : called with a line of text now and then
     expected : estimated seconds of all jobs that are not done, for the time left
+    jobs : their number; 0 for no lines about progress and failures
+    watcher : is told what becomes of each job
     """
 
     def __init__(
@@ -111,7 +126,9 @@ class Engine:
         say: Callable[[str], None] = lambda line: None,
         expected: float = 0.0,
         jobs: int = 0,
+        watcher: Watcher | None = None,
     ):
+        self._watcher = watcher or Watcher()
         self._store, self._pool, self._say = store, pool, say
         self._open: list[_Open] = []
         self._running: dict[str, _Running] = {}  # by the key of the job that a worker has
@@ -235,6 +252,7 @@ class Engine:
                 return
             message["how"] = {**job.how, **known}
         self._running[job.key] = running
+        self._watcher.begun(job)
         self._pool.submit(message, running.group.source)
 
     def _finish(self, answer: Answer | Died) -> None:
@@ -271,6 +289,7 @@ class Engine:
                 self._noted.add(note)
                 self._say(f"{job.spec['encoder']}: {note}")
         self._outcome.ran[job.kind] += 1
+        self._watcher.done(job)
         self._done(running)
 
     def _failed(self, running: _Running, error: str, log: str) -> None:
@@ -279,7 +298,9 @@ class Engine:
         running.group.failed.add(job.key)
         self._outcome.failed.append((job.title, error))
         self._store.fail(job.key, job.title, error, log)
-        self._say(f"failed: {job.title}: {error}")
+        self._watcher.failed(job, error)
+        if self._jobs:
+            self._say(f"failed: {job.title}: {error}")
         if job.kind == "decode":  # what is not verified is not scored
             self._outcome.left_out += len(running.left) - 1
             for other in list(running.left)[1:]:
@@ -301,7 +322,7 @@ class Engine:
 
     def _progress(self, job: Job) -> None:
         now = time.monotonic()
-        if now - self._said < _EVERY:
+        if now - self._said < _EVERY or not self._jobs:
             return
         self._said = now
         number = sum(self._outcome.ran.values()) + len(self._outcome.failed) + self._outcome.left_out

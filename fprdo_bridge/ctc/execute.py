@@ -120,7 +120,8 @@ class Executor:
             self._extractors[name] = settings.load()
             if self._extractors[name].description() != spec["extractor"]:
                 raise FprdoError(
-                    f"extractor {settings.extractor}: is another network than when the run was planned; plan again"
+                    f"extractor {settings.extractor}: is another network than when the run was planned; if its "
+                    "weights are drawn at random, set the seed where it is made, else run again"
                 )
         self._one_thread()
         single = source["kind"] == "picture"
@@ -158,10 +159,10 @@ class Executor:
 
     def _decode(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec = message["spec"]
-        folder = self._place(message["inputs"]["encode"])
-        fmt = material.format_from(message["how"]["format"])
-        seconds = coding.verify(spec["encoder"], folder / "bitstream.bin", fmt, message["how"]["recon"], output)
-        return {"decoders": list(seconds), "recon": message["how"]["recon"], "seconds": seconds}, {}
+        folder, how = self._place(message["inputs"]["encode"]), message["how"]
+        fmt = material.format_from(how["format"])
+        seconds = coding.verify(spec["encoder"], folder / "bitstream.bin", fmt, how["recon"], output, how["title"])
+        return {"decoders": list(seconds), "recon": how["recon"], "seconds": seconds}, {}
 
     def _score(self, message: Message, output: Path) -> tuple[Json, Json]:
         task = self._task(message["how"]["task"], message["how"]["arguments"])

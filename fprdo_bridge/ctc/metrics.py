@@ -4,7 +4,7 @@ Conventions that move numbers: PSNR takes 255 * 2^(bit_depth - 8) as peak, as HM
 PSNR of a sequence is the mean of its pictures' PSNR, not the PSNR of the mean error; planes are not mixed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,22 +32,6 @@ def psnr(reference: Frame, picture: Frame, fmt: VideoFormat) -> tuple[float, ...
     return tuple(
         float(10 * np.log10(peak * peak / error)) if error else float("inf") for error in mse(reference, picture)
     )
-
-
-def sequence_psnr(pairs: Iterable[tuple[Frame, Frame]], fmt: VideoFormat) -> tuple[float, ...]:
-    """PSNR of each plane, averaged over (reference, picture) pairs as HM does.
-
-    One pair of identical planes makes that plane's mean infinite.
-
-    Raises
-    ------
-    FprdoError
-        There is no pair, or a frame is not of format `fmt`.
-    """
-    values = [psnr(reference, picture, fmt) for reference, picture in pairs]
-    if not values:
-        raise FprdoError("PSNR of a sequence without pictures; give at least one")
-    return tuple(float(value) for value in np.mean(values, axis=0))
 
 
 def feature_quality_db(distance: float) -> float:

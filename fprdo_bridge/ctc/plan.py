@@ -277,6 +277,16 @@ def make_plan(
     FprdoError
         A task does not exist or its arguments are wrong, or there is nothing that could be run.
     """
+    planned = plan_of(conditions, [], data)
+    found = material.find(conditions, data, hashes, progress)
+    hashes.save()
+    planned.items += found.items
+    planned.problems[:0] = found.problems
+    return planned
+
+
+def plan_of(conditions: Conditions, items: list[Item], data: Path) -> Plan:
+    """The plan for items that have been found; raises as `make_plan`."""
     tasks: dict[str, tuple[Task, TaskSetting, Json]] = {}
     problems: list[str] = []
     settings = (TaskSetting("picture"), *(one for one in conditions.tasks if one.task != "picture"))
@@ -303,6 +313,4 @@ def make_plan(
             coding.title(encoder.encoder)
         except FprdoError as error:
             problems.append(f"encoder {encoder.name}: {error}")
-    found = material.find(conditions, data, hashes, progress)
-    hashes.save()
-    return Plan(conditions, data, found.items, tasks, maps, found.problems + problems)
+    return Plan(conditions, data, items, tasks, maps, problems)

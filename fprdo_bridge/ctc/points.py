@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -103,43 +102,6 @@ class Point:
         """What JSON takes; a distance that could not be measured is None."""
         distance = {judge: None if judge in self.unmeasured else value for judge, value in self.distance.items()}
         return asdict(self) | {"distance": distance}
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Point:
-        """The point of a `record` that went through JSON.
-
-        Raises
-        ------
-        ValueError
-            A value is missing or of another type.
-        """
-
-        def value(name: str, *kinds: type) -> Any:
-            if not isinstance(record.get(name), kinds):
-                raise ValueError(f"{name} is {record.get(name)!r}")
-            return record[name]
-
-        unmeasured = {str(judge): str(reason) for judge, reason in value("unmeasured", dict).items()}
-        distance = {
-            str(judge): math.nan if judge in unmeasured else float(one)
-            for judge, one in value("distance", dict).items()
-        }
-        return cls(
-            sequence=value("sequence", str),
-            encoder=value("encoder", str),
-            mode=value("mode", str),
-            qp=value("qp", int, float),
-            frames=value("frames", int),
-            width=value("width", int),
-            height=value("height", int),
-            bits=value("bits", int),
-            psnr=tuple(map(float, value("psnr", list))),
-            distance=distance,
-            encoder_seconds=value("encoder_seconds", int, float),
-            decoders=tuple(map(str, value("decoders", list))),
-            qp_offset_mean=value("qp_offset_mean", int, float),
-            unmeasured=unmeasured,
-        )
 
     @property
     def bits_per_sample(self) -> float:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.files import replacing
+from fprdo_bridge.files import replacing, sweep
 
 FORMAT = 1
 
@@ -67,12 +67,13 @@ class Store:
         try:
             if not create:
                 raise FprdoError(f"{self.folder}: holds no results; run fprdo ctc run first, or check the name")
-            if self.folder.exists() and any(self.folder.iterdir()):
+            sweep(self.folder)
+            if any(path.is_symlink() or not path.is_dir() for path in self.folder.rglob("*")):
                 raise FprdoError(f"{self.folder}: holds something else; name an empty or new folder for the results")
+            for name in ("jobs", "failed", "locks", "tmp"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
             with replacing(stamp) as temporary:
                 temporary.write_text(json.dumps({"fprdo-store": FORMAT}) + "\n", encoding="utf-8")
-            for name in ("jobs", "failed", "locks", "tmp"):
-                (self.folder / name).mkdir(exist_ok=True)
         except OSError as error:
             raise FprdoError(f"{self.folder}: cannot be written ({error.strerror}); choose another folder") from None
 
@@ -97,11 +98,24 @@ class Store:
         path = self.place(key) / "record.json"
         try:
             record: dict[str, Any] = json.loads(path.read_bytes())
+            if not all(isinstance(record[name], dict) for name in ("result", "provenance")):
+                raise ValueError("no record")
             return record
         except FileNotFoundError:
             raise FprdoError(f"{path}: is missing; run fprdo ctc run again") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise FprdoError(f"{path}: is damaged ({error}); remove its folder and run fprdo ctc run again") from None
+
+    def sound(self, key: str) -> bool:
+        """Whether the job is done and its record can be read; a damaged job is removed, to be done again."""
+        if not self.has(key):
+            return False
+        try:
+            self.record(key)
+            return True
+        except FprdoError:
+            shutil.rmtree(self.place(key), ignore_errors=True)
+            return self.has(key)
 
     def commit(self, key: str, made: Path, record: Mapping[str, object]) -> None:
         """Take a folder of files, inside of `workplace`, as the job's result.
@@ -164,7 +178,7 @@ class Store:
         return self._work
 
     def _sweep(self) -> None:
-        for lease in (self.folder / "tmp").glob("*.lock"):
+        for lease in (*(self.folder / "tmp").glob("*.lock"), *(self.folder / "locks").glob("*.lock")):
             try:
                 handle = os.open(lease, os.O_RDWR)
             except OSError:

@@ -22,6 +22,22 @@ def check(codec: Codec, job: EncodeJob, stock: bool = False) -> None:
     FprdoError
         Bad input; `running.encode` says the same. Whether the encoder knows the job's options is not looked at.
     """
+    if stock and job.weights:
+        raise FprdoError(f"{job.weights}: the stock encoder takes no weights; use the patched one")
+    if job.weight_file:
+        check_file(job.weight_file)
+    check_settings(codec, job)
+    available = count_frames(job.source, job.fmt)
+    if available < job.frames:
+        raise FprdoError(f"{job.title}: has {available} frames, {job.frames} asked for")
+    check_suffix(job.bitstream, codec.standard, codec.decoded_format(job))
+    if job.recon:
+        check_output(job.recon, job.frames, codec.decoded_format(job))
+    _check_outputs(job)
+
+
+def check_settings(codec: Codec, job: EncodeJob) -> None:
+    """What `check` looks at but for the files of samples, weights and results; raises as it does."""
     fmt = job.fmt
     if fmt.bit_depth > codec.max_bit_depth:
         raise FprdoError(
@@ -32,21 +48,17 @@ def check(codec: Codec, job: EncodeJob, stock: bool = False) -> None:
             raise FprdoError(f"encoder option {name!r}: give its name only, like SAO")
     if not job.config:
         raise FprdoError(f"{job.bitstream}: no encoder configuration file given; name one")
-    if stock and job.weights:
-        raise FprdoError(f"{job.weights}: the stock encoder takes no weights; use the patched one")
-    for path in filter(None, (*job.config, job.weight_file)):
-        if not path.is_file():
-            raise FprdoError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}; check the name")
+    for path in job.config:
+        check_file(path)
     codec.check_options(job)
     codec.check(job)
     _check_rate(codec, job)
-    available = count_frames(job.source, fmt)
-    if available < job.frames:
-        raise FprdoError(f"{job.title}: has {available} frames, {job.frames} asked for")
-    check_suffix(job.bitstream, codec.standard, codec.decoded_format(job))
-    if job.recon:
-        check_output(job.recon, job.frames, codec.decoded_format(job))
-    _check_outputs(job)
+
+
+def check_file(path: Path) -> None:
+    """FprdoError unless `path` is a regular file."""
+    if not path.is_file():
+        raise FprdoError(f"{path}: {'is no regular file' if path.exists() else 'no such file'}; check the name")
 
 
 def _check_rate(codec: Codec, job: EncodeJob) -> None:

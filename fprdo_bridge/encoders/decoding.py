@@ -14,7 +14,6 @@ from fprdo_bridge.bitstream.hashes import hashes
 from fprdo_bridge.bitstream.nal_units import Standard, without_padding
 from fprdo_bridge.bitstream.probe import read_bitstream, standard_of
 from fprdo_bridge.encoders.codec import Codec
-from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.encoders.log import DecodedPicture, DecoderLog
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import folder_for, replacing, workspace
@@ -171,37 +170,6 @@ def decode_own(codec: Codec, tools: Toolchain, bitstream: Path, out_yuv: Path, f
     return DecodeReport(
         codec.title, log.pictures, sum(picture.verified is True for picture in log.details), details=log.details
     )
-
-
-def check_reconstruction(codec: Codec, tools: Toolchain, job: EncodeJob, folder: Path) -> tuple[str, ...]:
-    """Titles of the decoders that know the format, each having given the encoder's reconstruction, sample by sample.
-
-    Parameters
-    ----------
-    job : a finished one, whose bitstream is a byte stream and whose `recon` is raw YUV
-    folder : for what the decoders write
-
-    Raises
-    ------
-    FprdoError
-        A decoder gives something else.
-    """
-    fmt = codec.decoded_format(job)
-    given: dict[str, Iterator[Frame]] = {}
-    if codec.decoder:
-        decode_own(codec, tools, job.bitstream, folder / "decoded.yuv", fmt)
-        given[codec.title] = read_yuv(folder / "decoded.yuv", fmt)
-    if libav.supports(fmt, codec.standard):
-        given[libav.TITLE] = libav.decode_libav(job.bitstream, fmt)
-    for title, frames in given.items():
-        assert job.recon
-        difference = first_difference(frames, read_yuv(job.recon, fmt))
-        if difference:
-            raise FprdoError(
-                f"{job.bitstream.name}: {title} decodes something else than the encoder's reconstruction "
-                f"({difference}); this is a bug, please report it"
-            )
-    return tuple(given)
 
 
 class _Unreadable(FprdoError):

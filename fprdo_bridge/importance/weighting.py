@@ -148,11 +148,6 @@ def write_weights(
         discard(path)  # of a longer sequence that was to be written there
 
 
-def weights_key(sequence: Source, settings: WeightSettings, extractor: Extractor) -> str:
-    """Hash, in hexadecimal, of all that decides the weights of a sequence, for those who keep them."""
-    return _key(sequence.sha256(), settings, extractor)
-
-
 def _key(identity: str, settings: WeightSettings, extractor: Extractor) -> str:
     text = json.dumps([__version__, identity, asdict(settings), extractor.description()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -50,7 +50,7 @@ class FakePool:
             return [{"key": message["key"], "error": f"{title}: no", "log": "log"}]
         os.makedirs(message["output"], exist_ok=True)
         result = {"recon": "r", "format": {}, "notes": ["a note"]} if message["kind"] == "encode" else {}
-        return [{"key": message["key"], "record": {"kind": message["kind"], "result": result}}]
+        return [{"key": message["key"], "record": {"kind": message["kind"], "result": result, "provenance": {}}}]
 
     def close(self) -> None:
         pass
@@ -146,7 +146,7 @@ def test_memory_is_not_exceeded(store):
 )
 def test_a_failure_leaves_out_what_needs_it(store, bad, failed, left_out):
     said = []
-    outcome = Engine(store, FakePool(), said.append).run(iter([group("a", bad=bad), group("b")]))
+    outcome = Engine(store, FakePool(), said.append, jobs=18).run(iter([group("a", bad=bad), group("b")]))
     assert (len(outcome.failed), outcome.left_out) == (failed, left_out)
     assert sum(outcome.ran.values()) == 18 - failed - left_out
     assert sum(line.startswith("failed: ") for line in said) == failed
@@ -183,7 +183,7 @@ def test_a_job_of_another_run_is_waited_for(store, monkeypatch):
                 looks.append(key)
                 if len(looks) == 3:  # now the other run is through
                     (other.workplace / "made").mkdir()
-                    other.commit(key, other.workplace / "made", {"kind": "map", "result": {}})
+                    other.commit(key, other.workplace / "made", {"kind": "map", "result": {}, "provenance": {}})
                     other.unlock(key)
             return lock(key)
 

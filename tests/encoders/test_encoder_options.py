@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import clip, logged_command, make_job
-from oracles import random_map, write_maps
+from oracles import check_reconstruction, random_map, sequence_psnr, write_maps
 
 from fprdo_bridge import cli, encoders
-from fprdo_bridge.ctc.metrics import sequence_psnr
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.codec import Codec
-from fprdo_bridge.encoders.decoding import check_reconstruction
 from fprdo_bridge.encoders.hm import HM
 from fprdo_bridge.encoders.jm import JM
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate

@@ -66,12 +66,14 @@ def results(folder: Path) -> dict[str, object]:
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         found[name] = path.read_bytes() if path.is_file() else None
-        if name.startswith("points/"):
-            found[name] = json.loads(path.read_text()) | {"encoder_seconds": 0}
+        if path.name == "record.json":
+            record = json.loads(path.read_text())
+            record["result"].pop("seconds", None)
+            found[name] = record | {"provenance": sorted(record["provenance"])}
         elif name == "results.csv":
             with open(path, newline="") as file:
                 found[name] = [row | {"encoder_seconds": 0} for row in csv.DictReader(file)]
-        elif name.endswith(".log"):
+        elif name.endswith(".log") or path.name == "log.txt":
             found[name] = path.stat().st_size > 0  # with times and names of temporary folders
         elif name == MARKER:
             found[name] = sorted(path.read_text().split("\n"))
