@@ -8,7 +8,7 @@ import textwrap
 from typing import NoReturn
 
 from fprdo_bridge import __version__
-from fprdo_bridge.cli import compare, console, ctc, decode, encode, quickstart, show, weights
+from fprdo_bridge.cli import compare, console, ctc, decode, encode, quickstart, report, show, weights
 from fprdo_bridge.cli.values import shown
 from fprdo_bridge.errors import FprdoError
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": compare,
     "show": show,
     "ctc": ctc,
+    "report": report,
     "quickstart": quickstart,
 }
 

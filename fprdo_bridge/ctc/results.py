@@ -132,6 +132,18 @@ def maps_of(store: Store, name: str) -> dict[str, Path]:
     return found
 
 
+def manifest_lines(store: Store, name: str) -> list[dict[str, Any]]:
+    """What was planned of each item, as `plan.Group.line` wrote it: names, format, and the keys of its jobs by point.
+
+    Raises
+    ------
+    FprdoError
+        As `read`.
+    """
+    with _manifest(store, name) as (_, lines):
+        return list(lines)
+
+
 @contextmanager
 def _manifest(store: Store, name: str) -> Iterator[tuple[dict[str, Any], Iterator[dict[str, Any]]]]:
     """Header and lines of what run.keep has written."""

@@ -12,11 +12,11 @@ from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.report.figures import LITERAL, figure, literal
+from fprdo_bridge.report.maps import COLOURS, OCTAVES, OPACITY, octaves, qp_offsets
 from fprdo_bridge.video.formats import VideoFormat, coded_format
 from fprdo_bridge.video.pictures import frame_to_picture
 from fprdo_bridge.video.source import Source
 
-_OCTAVES = 3  # the colour scale ends at 2^-3 and 2^3 times the mean
 _WIDTH, _HIGHEST = 7.0, 40.0  # inches of a panel
 _SMALLEST = 1.0  # point; numbers below that size would take long to draw and nobody could read them
 
@@ -39,17 +39,11 @@ def draw_weight_file(
         The weight file is damaged, has no such frame or is of another size than the sequence; or see `draw_map`.
     """
     with IdseFile(weight_file) as file:
-        fmt = VideoFormat(file.layout.width, file.layout.height, file.layout.chroma)
+        fmt = checked_format(file, weight_file, sequence)
         if not 0 <= frame < file.frame_count:
             raise FprdoError(f"{weight_file}: has frames 0 to {file.frame_count - 1}, not {frame}")
         picture = None
         if sequence:
-            coded = coded_format(replace(sequence.fmt, chroma=fmt.chroma))
-            if (coded.width, coded.height) != (fmt.width, fmt.height):
-                raise FprdoError(
-                    f"{weight_file}: weights for {fmt.width}x{fmt.height}, {sequence.origin} is "
-                    f"{sequence.fmt.width}x{sequence.fmt.height}; give the picture they were computed on"
-                )
             pictures = list(islice(sequence.read(), frame, frame + 1))
             picture = frame_to_picture(pictures[0], sequence.fmt) if pictures else None
         planes, _ = file.raw_map(frame // file.frames_per_map)
@@ -57,6 +51,25 @@ def draw_weight_file(
         name = extractor.get("name", "unknown extractor") if isinstance(extractor, dict) else str(extractor)
         title = f"{sequence.name if sequence else weight_file.stem}: what {name} sees"
         draw_map(path, planes, fmt, options, picture, title, block)
+
+
+def checked_format(file: IdseFile, name: Path, sequence: Source | None) -> VideoFormat:
+    """The format that the weights of `file`, called `name`, are for.
+
+    Raises
+    ------
+    FprdoError
+        The sequence is of another size.
+    """
+    fmt = VideoFormat(file.layout.width, file.layout.height, file.layout.chroma)
+    if sequence:
+        coded = coded_format(replace(sequence.fmt, chroma=fmt.chroma))
+        if (coded.width, coded.height) != (fmt.width, fmt.height):
+            raise FprdoError(
+                f"{name}: weights for {fmt.width}x{fmt.height}, {sequence.origin} is "
+                f"{sequence.fmt.width}x{sequence.fmt.height}; give the picture they were computed on"
+            )
+    return fmt
 
 
 def draw_map(
@@ -84,10 +97,7 @@ def draw_map(
     """
     from matplotlib.patheffects import withStroke
 
-    from fprdo_bridge.native.picture import ONE, WeightedPicture
-
-    weighted = WeightedPicture(planes, {}, fmt, options)
-    octaves = np.log2(np.maximum(planes[0], 1) / ONE)
+    offsets = qp_offsets(planes, fmt, options, block)
     columns = 1 if picture is None else 2
     panel_width = min(_WIDTH, _HIGHEST * fmt.width / fmt.height)  # of the picture in its panel
     panel_height = max(2.0, panel_width * fmt.height / fmt.width)
@@ -102,18 +112,17 @@ def draw_map(
             axes[1].imshow(grey, cmap="gray", vmin=-160, vmax=400)  # pale, so that the map and the numbers stand out
         shown = axes[-1]
         image = shown.imshow(
-            octaves,
-            cmap="inferno",
-            vmin=-_OCTAVES,
-            vmax=_OCTAVES,
-            alpha=1.0 if picture is None else 0.75,
+            octaves(planes[0]),
+            cmap=COLOURS,
+            vmin=-OCTAVES,
+            vmax=OCTAVES,
+            alpha=1.0 if picture is None else OPACITY,
             interpolation="nearest",
             extent=(-0.5, fmt.width - 0.5, fmt.height - 0.5, -0.5),
         )
         if numbers:
-            for y in range(0, fmt.height, block):
-                for x in range(0, fmt.width, block):
-                    offset = weighted.qp_offset(x, y, block, block)
+            for y, row in zip(range(0, fmt.height, block), offsets):
+                for x, offset in zip(range(0, fmt.width, block), row):
                     shown.text(
                         (x + min(x + block, fmt.width)) / 2,
                         (y + min(y + block, fmt.height)) / 2,
@@ -128,7 +137,7 @@ def draw_map(
         shown.set_title("luma weights" + (f", QP offsets of {block}x{block} blocks" if numbers else ""), fontsize=10)
         for axis in axes:
             axis.set_axis_off()
-        bar = page.colorbar(image, ax=shown, fraction=0.045, pad=0.015, ticks=range(-_OCTAVES, _OCTAVES + 1))
-        bar.set_ticklabels([f"{2.0**octave:g}" for octave in range(-_OCTAVES, _OCTAVES + 1)])
+        bar = page.colorbar(image, ax=shown, fraction=0.045, pad=0.015, ticks=range(-OCTAVES, OCTAVES + 1))
+        bar.set_ticklabels([f"{2.0**octave:g}" for octave in range(-OCTAVES, OCTAVES + 1)])
         bar.set_label("weight (1 is the mean)", fontsize=9)
         page.suptitle(literal(title), fontsize=11, **LITERAL)
