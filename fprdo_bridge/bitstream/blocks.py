@@ -5,14 +5,15 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
+from av.sidedata.sidedata import SideDataContainer, Type
 
 from fprdo_bridge.bitstream.nal_units import Standard
 from fprdo_bridge.bitstream.probe import standard_of
 from fprdo_bridge.errors import FprdoError
 
-_KIND = "VIDEO_ENC_PARAMS"
 _HEAD = struct.Struct("@IQQIi8i")  # AVVideoEncParams: number, offset and size of the blocks, type, QP, chroma offsets
 _BLOCK = struct.Struct("@iiiii")  # AVVideoBlockParams: x, y, width, height, difference of the QP
 
@@ -53,11 +54,16 @@ def read_blocks(bitstream: Path, frame: int = 0) -> list[Block] | None:
             stream.codec_context.options = {"export_side_data": "venc_params"}
             for number, picture in enumerate(container.decode(stream)):
                 if number == frame:
-                    return next((_blocks(bytes(one)) for one in picture.side_data if one.type.name == _KIND), None)
+                    return _exported(picture)
     except (av.error.FFmpegError, IndexError) as error:
         reason = getattr(error, "strerror", None) or "no video"
         raise FprdoError(f"{bitstream}: libavcodec cannot decode it ({reason}); encode or copy it again") from error
     raise FprdoError(f"{bitstream}: has no frame {frame}")
+
+
+def _exported(picture: av.VideoFrame) -> list[Block] | None:
+    exported = cast(SideDataContainer, picture.side_data)  # av's own stub says something else
+    return next((_blocks(bytes(one)) for one in exported if one.type is Type.VIDEO_ENC_PARAMS), None)
 
 
 def _blocks(data: bytes) -> list[Block]:

@@ -11,7 +11,7 @@ FOLDER = Path("out/demo")
 
 HELP = "the demo: four pictures of scikit-image through every encoder that is built, into out/demo"
 USAGE = "fprdo quickstart"
-DESCRIPTION = f"The same as: fprdo ctc run quickstart -o {FOLDER}, and the maps of its pictures drawn."
+DESCRIPTION = f"The same as: fprdo ctc run quickstart -o {FOLDER}, the maps drawn, and the page written."
 EXAMPLE = "fprdo quickstart"
 
 
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the conditions `quickstart` with the encoders that are built, and draw what the network sees."""
+    """Run the conditions `quickstart` with the encoders that are built, and draw what the network sees, and write the page; its path is the last line."""
     from fprdo_bridge.cli.parser import run as run_words
     from fprdo_bridge.ctc.results import maps_of
     from fprdo_bridge.ctc.store import Store
@@ -33,3 +33,4 @@ def run(options: argparse.Namespace) -> None:
         for name, weights in maps_of(store, "quickstart").items():
             heatmap.draw_weight_file(weights, IdseOptions(), open_source(f"skimage:{name}"), FOLDER / f"map-{name}.png")
     console.result(f"{FOLDER}/: map-*.png")
+    run_words(["report", str(FOLDER), "-o", str(FOLDER / "page.html")])

@@ -25,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("store", type=Path, metavar="STORE", help="folder that fprdo ctc run has filled")
     parser.add_argument("conditions", nargs="?", help="name of the conditions, if the store has several")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="page to write (default: STORE/page.html)"
-    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="page to write (default: STORE/page.html)")
     parser.add_argument(
         "--data",
         type=Path,

@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="PNG to write (default: map-NAME.png beside NAME.idse)"
     )
     add_force_argument(parser)
+    parser.add_argument(
+        "--animation",
+        action="store_true",
+        help="the maps of all frames, beside the clip: an animation if FILE is .webp (default: animation-NAME.webp), "
+        "NAME-0000.png and so on if it is .png",
+    )
     parser.add_argument("--frame", type=whole, default=0, metavar="N", help="frame of a sequence (default 0)")
     parser.add_argument(
         "--block",
@@ -50,12 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Draw a weight map."""
+    from fprdo_bridge.report.animation import draw_animation
     from fprdo_bridge.report.heatmap import draw_weight_file
 
     sequence = sequence_of(options) if options.source else None
-    path = options.output or options.weights.with_name(f"map-{options.weights.stem}.png")
+    name = f"animation-{options.weights.stem}.webp" if options.animation else f"map-{options.weights.stem}.png"
+    path = options.output or options.weights.with_name(name)
     keep_inputs([path], [options.source, options.weights])
     if sequence:
         check_weights(options.weights, sequence, options.force_weights)
+    if options.animation:
+        for written in draw_animation(options.weights, sequence, path):
+            console.result(printable(str(written)))
+        return
     draw_weight_file(options.weights, idse_options_of(options), sequence, path, options.frame, options.block)
     console.result(printable(str(path)))

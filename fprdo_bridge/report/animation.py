@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def draw_animation(weight_file: Path, sequence: Source | None, path: Path) -> li
     return [path]
 
 
-def _pictures(file: IdseFile, name: Path, sequence: Source | None) -> Iterator[np.ndarray]:
+def _pictures(file: IdseFile, name: Path, sequence: Source | None) -> Generator[np.ndarray]:
     """Frame by frame the map, with the picture on its left."""
     fmt = checked_format(file, name, sequence)
     frames = sequence.read() if sequence else iter(())

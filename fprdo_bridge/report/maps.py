@@ -18,12 +18,11 @@ OPACITY = 0.75  # of the map over its picture
 
 def octaves(plane: np.ndarray) -> np.ndarray:
     """Weights as powers of two: float (height, width), 0 for the mean, of uint16 weights with 8 fraction bits."""
-    return np.log2(np.maximum(plane, 1) / ONE)
+    found: np.ndarray = np.log2(np.maximum(plane, 1) / ONE)
+    return found
 
 
-def qp_offsets(
-    planes: Sequence[np.ndarray], fmt: VideoFormat, options: IdseOptions, block: int
-) -> list[list[int]]:
+def qp_offsets(planes: Sequence[np.ndarray], fmt: VideoFormat, options: IdseOptions, block: int) -> list[list[int]]:
     """QP offsets that an encoder with these options takes from a map, a row of numbers for each row of blocks.
 
     Parameters
@@ -43,7 +42,8 @@ def block_means(plane: np.ndarray, block: int) -> np.ndarray:
     rows, columns = (range(0, length, block) for length in plane.shape)
     sums = np.add.reduceat(np.add.reduceat(plane.astype(float), rows, 0), columns, 1)
     heights, widths = (np.diff([*edges, length]) for edges, length in zip((rows, columns), plane.shape))
-    return sums / np.outer(heights, widths)
+    means: np.ndarray = sums / np.outer(heights, widths)
+    return means
 
 
 @cache
@@ -51,7 +51,8 @@ def palette() -> np.ndarray:
     """The 256 colours of the scale from dark to bright, uint8 (256, 3)."""
     from matplotlib import colormaps
 
-    return np.round(colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.uint8)
+    colours: np.ndarray = np.round(colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.uint8)
+    return colours
 
 
 def coloured(plane: np.ndarray, picture: np.ndarray | None = None) -> np.ndarray:
@@ -67,4 +68,5 @@ def coloured(plane: np.ndarray, picture: np.ndarray | None = None) -> np.ndarray
     if picture is None:
         return colours
     grey = (picture.astype(float).mean(axis=2, keepdims=True) + 160) * (255 / 560)
-    return np.round(OPACITY * colours + (1 - OPACITY) * grey).astype(np.uint8)
+    mixed: np.ndarray = np.round(OPACITY * colours + (1 - OPACITY) * grey).astype(np.uint8)
+    return mixed

@@ -68,6 +68,7 @@ class Card:
     ----------
     saved : bits at equal score of the headline's measure
     paid : bits at equal luma PSNR
+    items : that have a number, as far as that is known, and all
     matched : (picture's cost in per cent, saved bits) of a sweep, the costs that it reached
     """
 
@@ -77,6 +78,7 @@ class Card:
     measure: str
     saved: Amount
     paid: Amount
+    items: tuple[int, int]
     matched: list[tuple[float, Amount]] = field(default_factory=list)
 
 
@@ -193,16 +195,17 @@ def _card(material: Material, columns: Sequence[Column], encoder: str, title: st
         plain(by[measure].title),
         Amount.of(by[measure].overall),
         paid,
+        (by[measure].overall.count, by[measure].overall.of),
         [(cost, amount) for cost, amount in matched if amount.percent is not None],
     )
 
 
 def _lead(material: Material, card: Card) -> str:
-    items = sum(len(one.items) for one in material.results.sets.values())
+    counted, items = card.items
     clips = any(frames > 1 for _, _, frames, _ in material.sizes.values())
     what = ("clip" if clips else "picture") + ("s" if items != 1 else "")
     said = (
-        f"On {items} {what}, {card.encoder} with {card.variant} needs {card.saved.number} {card.saved.direction} "
+        f"On {f'{counted} of ' if counted < items else ''}{items} {what}, {card.encoder} with {card.variant} needs {card.saved.number} {card.saved.direction} "
         f"than {card.anchor} for equal {card.measure}."
     )
     if card.paid.percent is None:
@@ -231,9 +234,7 @@ def _matched(rows: Sequence[MatchedRow], columns: Sequence[Column], titles: dict
     return found
 
 
-def _rows(
-    columns: Sequence[Column], cells: dict[tuple[str, Name], Cell], titles: dict[str, str]
-) -> list[Row]:
+def _rows(columns: Sequence[Column], cells: dict[tuple[str, Name], Cell], titles: dict[str, str]) -> list[Row]:
     names = {(one.task, one.measure): one.title for one in columns}
     chosen = [name for name in names if name[0] != COST[0]]
     if COST in names:

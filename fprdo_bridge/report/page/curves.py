@@ -60,11 +60,12 @@ def _set_runs(material: Material, one: SetResults) -> list[dict[str, Any]]:
         if len(rows) != len(one.items) or not rows:
             continue
         common = min(map(len, rows))
-        bits = np.array([row[:common] for row in rows], float)
-        rates = np.nanmean(bits / np.array(samples)[:, None], axis=0) if common else np.zeros(0)
+        bits = np.array([row[:common] for row in rows], float).reshape(len(rows), common)
+        rates = (bits / np.array(samples)[:, None]).mean(axis=0)  # NaN where an item's point is not done
         kbps = bits.sum(axis=0) / sum(one.seconds_of) / 1000
         keep = [point for point in range(common) if np.isfinite(bits[:, point]).all()]
-        scores, fits = {}, {}
+        scores: dict[str, list[float | None]] = {}
+        fits: dict[str, list[list[float | None]]] = {}
         for title, task, measure in material.results.measures():
             values = [_pooled(material, one, run, title, task, measure, point) for point in keep]
             _add(material, f"{title}/{measure.key}", measure, [float(rates[i]) for i in keep], values, scores, fits)
@@ -106,7 +107,8 @@ def _item_runs(material: Material, place: Place) -> list[dict[str, Any]]:
         bits = one.bits[run][index]
         keep = [point for point, value in enumerate(bits) if math.isfinite(value)]
         rates = [bits[point] / samples for point in keep]
-        scores, fits = {}, {}
+        scores: dict[str, list[float | None]] = {}
+        fits: dict[str, list[list[float | None]]] = {}
         for title, _, measure in material.results.measures():
             row = one.scores[run, title, measure.key][index]
             _add(material, f"{title}/{measure.key}", measure, rates, [row[point] for point in keep], scores, fits)
@@ -121,9 +123,7 @@ def _item_runs(material: Material, place: Place) -> list[dict[str, Any]]:
                 "kbps": [finite(bits[point] / one.seconds_of[index] / 1000) for point in keep],
                 "scores": scores,
                 "fits": fits,
-                "command": [
-                    command_of(record, item, material.store.folder) if record else "" for record in records
-                ],
+                "command": [command_of(record, item, material.store.folder) if record else "" for record in records],
             }
         )
     return found

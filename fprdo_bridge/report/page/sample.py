@@ -78,7 +78,9 @@ def ranking(material: Material) -> list[tuple[Place, float, str]]:
     for encoder in dict.fromkeys(name for name, _ in material.results.runs()):
         variant = headline_variant(material, encoder)
         own = [
-            one for one in material.summary.columns if (one.encoder, one.variant, one.anchor) == (encoder, variant, anchor)
+            one
+            for one in material.summary.columns
+            if (one.encoder, one.variant, one.anchor) == (encoder, variant, anchor)
         ]
         column = _ranked_by(own)
         if column is not None:

@@ -244,7 +244,9 @@ def error_map(original: np.ndarray, decoded: np.ndarray, block: int) -> str:
 def blocks_json(bitstream: Path, number: int) -> list[int] | None:
     """x, y, width, height, QP, x, y, ... of the blocks of a frame; None where no decoder exports them."""
     found = read_blocks(bitstream, number)
-    return None if found is None else [value for one in found for value in (one.x, one.y, one.width, one.height, one.qp)]
+    return (
+        None if found is None else [value for one in found for value in (one.x, one.y, one.width, one.height, one.qp)]
+    )
 
 
 def _nth(frames: Iterable[Frame], number: int) -> Frame:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.report.page.answer import encoder_title
 from fprdo_bridge.report.page.material import Material, encode_record
-from fprdo_bridge.errors import FprdoError
 
 _LINES = 200  # of a list
 

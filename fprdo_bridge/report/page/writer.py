@@ -45,7 +45,11 @@ class Wishes:
 
 
 def write_page(
-    store: Store, name: str | None, path: Path, wishes: Wishes = Wishes(), say: Callable[[str], None] = lambda line: None
+    store: Store,
+    name: str | None,
+    path: Path,
+    wishes: Wishes = Wishes(),
+    say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Write the page of the conditions `name` of a store.
 
@@ -94,9 +98,7 @@ def pictures_of(found: material.Material, wishes: Wishes, say: Callable[[str], N
     return [viewer.show(choice) for choice in sample.choose(found, wishes.pictures, wishes.count)]
 
 
-def render(
-    found: material.Material | None, folder: str, data: dict[str, Any], pictures: list[dict[str, Any]]
-) -> str:
+def render(found: material.Material | None, folder: str, data: dict[str, Any], pictures: list[dict[str, Any]]) -> str:
     """The page as text.
 
     Parameters
