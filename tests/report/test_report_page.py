@@ -217,7 +217,9 @@ class Shown:
 
     def __init__(self, browser, path: Path, width: int = 1400, scheme: str = "light"):
         self.context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, permissions=["clipboard-read", "clipboard-write"]
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            permissions=["clipboard-read", "clipboard-write"],
         )
         self.page = self.context.new_page()
         self.said: list[str] = []
@@ -427,7 +429,10 @@ def axe(tmp_path_factory) -> str:
         pytest.skip("no npm to fetch axe-core with")
     folder = tmp_path_factory.mktemp("axe")
     said = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", AXE], cwd=folder, capture_output=True, text=True
+        ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", AXE],
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
     script = folder / "node_modules" / "axe-core" / "axe.min.js"
     if not script.is_file():

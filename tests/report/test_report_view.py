@@ -176,7 +176,15 @@ def test_tables_of_half_a_run_give_reasons(half):
 
 @pytest.mark.parametrize(
     "size, count, indices",
-    [(1, 3, [0]), (2, 3, [0, 1]), (3, 3, [0, 1, 2]), (12, 3, [0, 5, 11]), (1000, 3, [0, 499, 999]), (9, 1, [4]), (5, 0, [])],
+    [
+        (1, 3, [0]),
+        (2, 3, [0, 1]),
+        (3, 3, [0, 1, 2]),
+        (12, 3, [0, 5, 11]),
+        (1000, 3, [0, 499, 999]),
+        (9, 1, [4]),
+        (5, 0, []),
+    ],
 )
 def test_worst_median_best(size, count, indices):
     assert sample.spread(size, count) == indices
