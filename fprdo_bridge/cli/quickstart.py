@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the conditions `quickstart` with the encoders that are built, and draw what the network sees, and write the page; its path is the last line."""
+    """Run the conditions `quickstart` with the encoders that are built, draw what the network sees, write the page.
+
+    The path of the page is the last line.
+    """
     from fprdo_bridge.cli.parser import run as run_words
     from fprdo_bridge.ctc.results import maps_of
     from fprdo_bridge.ctc.store import Store

@@ -194,7 +194,7 @@ def _point(store: Store, keys, name, frame, fmt: VideoFormat, content: str, feat
     provenance_of_encode = {**provenance, "command": command, "compiler": "GCC"}
     _commit(store, keys["encode"], "encode", spec, result, provenance_of_encode, [("bitstream.bin", stream)])
     _commit(store, keys["decode"], "decode", {}, {"decoders": ["a"], "recon": "0", "seconds": {"a": 0.5}}, provenance)
-    picture = {one: quality - loss for one in ("psnr_y", "psnr_cb", "psnr_cr", "psnr_yuv", "ssim", "ms_ssim")}
+    picture = dict.fromkeys(("psnr_y", "psnr_cb", "psnr_cr", "psnr_yuv", "ssim", "ms_ssim"), quality - loss)
     _commit(store, keys["picture"], "score", {"task": {"task": "picture"}}, picture, provenance)
     task = {"task": "features", "revision": 1, "weights": "sha256:1"}
     distance = 10 ** (-quality / 10)

@@ -331,7 +331,10 @@ def test_tables_sort_filter_and_copy(browser, page_file):
         page = shown.page
         table = page.locator("#table-overall")
         button = table.get_by_role("button", name="features lite0")
-        cells = "[...document.querySelectorAll('#table-overall tbody tr')].map((row) => parseFloat(row.cells[3].textContent))"
+        cells = (
+            "[...document.querySelectorAll('#table-overall tbody tr')]"
+            ".map((row) => parseFloat(row.cells[3].textContent))"
+        )
         button.click()
         rising = page.evaluate(cells)
         assert rising == sorted(rising) and len(set(rising)) > 1

@@ -31,8 +31,8 @@ def half(tmp_path_factory) -> material.Material:
 
 def test_the_sentence(found):
     assert answer.answer(found).lead == (
-        "On 3 pictures, x264 0.164 intra with idse tau=0.15 needs 50.0 % fewer bits than stock for equal features lite0. "
-        "The picture pays 20.0 % more bits for equal luma PSNR."
+        "On 3 pictures, x264 0.164 intra with idse tau=0.15 needs 50.0 % fewer bits than stock for equal features "
+        "lite0. The picture pays 20.0 % more bits for equal luma PSNR."
     )
 
 

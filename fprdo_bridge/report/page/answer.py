@@ -204,9 +204,10 @@ def _lead(material: Material, card: Card) -> str:
     counted, items = card.items
     clips = any(frames > 1 for _, _, frames, _ in material.sizes.values())
     what = ("clip" if clips else "picture") + ("s" if items != 1 else "")
+    on = f"{counted} of {items}" if counted < items else f"{items}"
     said = (
-        f"On {f'{counted} of ' if counted < items else ''}{items} {what}, {card.encoder} with {card.variant} needs {card.saved.number} {card.saved.direction} "
-        f"than {card.anchor} for equal {card.measure}."
+        f"On {on} {what}, {card.encoder} with {card.variant} needs {card.saved.number} {card.saved.direction} than "
+        f"{card.anchor} for equal {card.measure}."
     )
     if card.paid.percent is None:
         return said
