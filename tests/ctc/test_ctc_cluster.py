@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import json
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from ctc_material import write_conditions, write_pictures
-from test_ctc_runs import CLEAN, PICTURES, command, go, tables
+from ctc_running import CLEAN, command, environment, go, start, tables, wait_for_jobs
 
 from fprdo_bridge.errors import FprdoError
 
@@ -20,25 +18,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, x264_tools) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    write_conditions(write_pictures(folder, PICTURES))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(place, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("finished") / "store"
-    outcome, _ = go(place / "two.toml", place, folder)
-    assert outcome.failed == []
-    return folder
-
-
-@pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
     """A scheduler and two workers, as somebody would start them; yields its address and the workers."""
     folder = tmp_path_factory.mktemp("cluster")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     started = [
         subprocess.Popen(
             [
@@ -54,7 +36,7 @@ def scheduler(tmp_path_factory):
                 str(folder / "scheduler.json"),
             ],
             cwd=folder,
-            env=environment,
+            env=environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -63,8 +45,6 @@ def scheduler(tmp_path_factory):
         if (folder / "scheduler.json").exists():
             break
         time.sleep(0.1)
-    import json
-
     address = json.loads((folder / "scheduler.json").read_text())["address"]
     for number in range(2):
         (folder / f"w{number}").mkdir()
@@ -83,7 +63,7 @@ def scheduler(tmp_path_factory):
                     str(folder / f"w{number}"),
                 ],
                 cwd=folder / f"w{number}",
-                env=environment,
+                env=environment(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
@@ -102,30 +82,9 @@ def test_a_local_cluster_gives_the_same_to_the_digit(place, finished, tmp_path):
 
 def test_a_worker_that_dies_is_survived(place, finished, scheduler, tmp_path):
     address, workers = scheduler
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     folder = tmp_path / "store"
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "fprdo_bridge.cli",
-            "ctc",
-            "run",
-            str(place / "two.toml"),
-            "--data",
-            str(place),
-            "-o",
-            str(folder),
-            "--scheduler",
-            address,
-        ],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and sum(1 for _ in folder.glob("jobs/*/*/record.json")) < 20:
-        time.sleep(0.02)
+    process = start(place, folder, "--scheduler", address)
+    wait_for_jobs(folder, 20, process)
     workers[0].send_signal(signal.SIGKILL)
     _, err = process.communicate()
     assert process.returncode == 0, err
