@@ -1,12 +1,13 @@
 """What the engine of test conditions costs: time per job and memory, over many small pictures.
 
-python tests/benchmarks/ctc_overhead.py FOLDER [PICTURES]: writes pictures of 64x64 into FOLDER and runs x264 on them,
-stock and with weights of a network that costs nothing; prints milliseconds per job beside what the jobs themselves
-took, and the largest size of the process that plans and collects.
+python tests/benchmarks/ctc_overhead.py FOLDER [PICTURES ...]: writes pictures of 64x64 into FOLDER and runs stock x264
+on them, at four rate points with one cheap task; each number of pictures in a process of its own. Prints the
+milliseconds of processor time that the process which plans and collects takes per job, and its largest size.
 """
 
 import os
 import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,43 +21,43 @@ from ctc_material import TWO, write_conditions, write_pictures
 from fprdo_bridge.ctc.run import plan, run
 from fprdo_bridge.ctc.store import Store
 
-TEXT = (
-    TWO.partition("[[variants]]")[0]
-    + """
-[[variants]]
-kind = "stock"
-[[variants]]
-kind = "idse"
-tau = 1
-[[tasks]]
-task = "features"
-extractor = "ctc_material:edges"
-"""
-)
+TEXT = TWO.partition("[maps.few]")[0] + '[[variants]]\nkind = "stock"\n'
 
 
-def main(folder: Path, count: int) -> None:
+def processor_seconds() -> float:
+    """Of this process, without its workers."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(folder: Path, count: int) -> None:
+    """Plan and run the conditions on so many pictures."""
     write_pictures(folder, count)
     path = write_conditions(folder, TEXT, "many")
     with Store(folder / "store") as store:
-        started = time.perf_counter()
+        started = processor_seconds()
         planned, totals = plan(str(path), folder, store)
-        seconds = time.perf_counter() - started
-        jobs = sum(totals.jobs.values())
-        print(f"{count} pictures, {jobs} jobs: planned in {seconds:.1f} s, {1e3 * seconds / jobs:.2f} ms a job")
-        started, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+        between, clock = processor_seconds(), time.perf_counter()
         outcome = run(planned, totals, store)
-        wall, now = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF)
-        cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-        inside = sum(
-            store.record(path.parent.name)["provenance"]["seconds"]
-            for path in store.folder.glob("jobs/*/*/record.json")
-        )
-        print(
-            f"ran {sum(outcome.ran.values())} jobs, {len(outcome.failed)} failed, in {wall:.1f} s; inside of jobs {inside:.1f} s"  # noqa: E501
-        )
-        print(f"the engine's own time: {1e3 * cpu / jobs:.2f} ms a job; memory {now.ru_maxrss / 1024:.0f} MiB at most")
+        ended, wall = processor_seconds(), time.perf_counter() - clock
+    jobs = sum(outcome.ran.values())
+    assert jobs == sum(totals.jobs.values()) and not outcome.failed
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{count} pictures, {jobs} jobs in {wall:.0f} s: {1e3 * (between - started) / jobs:.2f} ms a job to plan, "
+        f"{1e3 * (ended - between) / jobs:.2f} ms a job to run and collect; memory {memory:.0f} MiB at most",
+        flush=True,
+    )
+
+
+def main(folder: Path, counts: list[int]) -> None:
+    """One process for each number of pictures."""
+    for count in counts:
+        place = folder.resolve() / str(count)
+        place.mkdir(parents=True)
+        code = f"import ctc_overhead as it; it.measure(it.Path({str(place)!r}), {count})"
+        subprocess.run([sys.executable, "-c", code], cwd=HERE, check=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000)
+    main(Path(sys.argv[1]), [int(word) for word in sys.argv[2:]] or [10, 100, 1000])

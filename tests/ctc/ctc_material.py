@@ -53,7 +53,7 @@ def write_pictures(folder: Path, count: int = 2, side: int = 64) -> Path:
     (folder / "small").mkdir(parents=True, exist_ok=True)
     photograph = load_picture("skimage:astronaut")
     for number in range(count):
-        row, column = (37 * number) % (512 - side), (61 * number + 150) % (512 - side)
+        row, column = (37 * number) % (512 - side), (61 * number + 150 + number // 448) % (512 - side)
         save_picture(folder / "small" / f"p{number}.png", photograph[row : row + side, column : column + side])
     return folder
 
