@@ -158,6 +158,117 @@ def _hevc_vui(r: BitReader) -> Vui:
     return Vui(aspect, full_range, matrix, siting, rate)
 
 
+@dataclass(frozen=True)
+class CodingTools:
+    """What a sequence parameter set of HEVC says to a parser of slice data.
+
+    Attributes
+    ----------
+    width, height : of the coded picture, in luma samples
+    chroma : ChromaArrayType
+    depths : bits of luma and chroma
+    log2_min_cb, log2_ctb, log2_min_tb, log2_max_tb : sizes of coding and transform blocks
+    intra_depth : max_transform_hierarchy_depth_intra
+    """
+
+    width: int
+    height: int
+    chroma: int
+    separate_planes: bool
+    depths: tuple[int, int]
+    log2_min_cb: int
+    log2_ctb: int
+    log2_min_tb: int
+    log2_max_tb: int
+    intra_depth: int
+    sao: bool
+    pcm: bool
+
+
+def parse_coding_tools(unit: bytes) -> CodingTools:
+    """Read a sequence parameter set of HEVC; raises as `parse_sps`."""
+    r = BitReader(payload(unit, Standard.HEVC))
+    r.u(4)
+    sub_layers = r.u(3)
+    r.flag()
+    _profile_tier_level(r, sub_layers)
+    r.ue()
+    chroma = _at_most(r.ue(), 3)
+    separate = r.flag() if chroma == 3 else False
+    width, height = r.ue(), r.ue()
+    if r.flag():
+        r.ue(), r.ue(), r.ue(), r.ue()
+    depths = 8 + r.ue(), 8 + r.ue()
+    r.ue()  # log2_max_pic_order_cnt_lsb_minus4
+    for _ in range(sub_layers + 1 if r.flag() else 1):
+        r.ue(), r.ue(), r.ue()
+    min_cb = 3 + r.ue()
+    ctb = _at_most(min_cb + r.ue(), 6)
+    min_tb = 2 + r.ue()
+    max_tb = _at_most(min_tb + r.ue(), 5)
+    r.ue()  # max_transform_hierarchy_depth_inter
+    intra_depth = r.ue()
+    if r.flag() and r.flag():
+        _scaling_list_data(r)
+    r.flag()  # amp_enabled_flag
+    sao, pcm = r.flag(), r.flag()
+    return CodingTools(
+        width, height, chroma, separate, depths, min_cb, ctb, min_tb, max_tb, _at_most(intra_depth, 4), sao, pcm
+    )
+
+
+@dataclass(frozen=True)
+class PictureTools:
+    """What a picture parameter set of HEVC says to a parser of slice data; clause 7.3.2.3."""
+
+    output_flag_present: bool
+    extra_header_bits: int
+    sign_hiding: bool
+    init_qp: int  # minus 26
+    transform_skip: bool
+    qp_delta: bool
+    qp_delta_depth: int
+    slice_chroma_offsets: bool
+    transquant_bypass: bool
+    tiles: bool
+    wavefronts: bool
+    filter_across_slices: bool
+    deblocking_override: bool
+    deblocking_disabled: bool
+    header_extension: bool
+
+
+def parse_picture_tools(unit: bytes) -> PictureTools:
+    """Read a picture parameter set of HEVC; one with tiles is read up to them. Raises as `parse_sps`."""
+    r = BitReader(payload(unit, Standard.HEVC))
+    r.ue(), r.ue(), r.flag()  # its number, that of the sequence's, dependent_slice_segments_enabled_flag
+    output_flag_present, extra, hiding = r.flag(), r.u(3), r.flag()
+    r.flag(), r.ue(), r.ue()  # cabac_init_present_flag, default numbers of references
+    init_qp = r.se()
+    r.flag()  # constrained_intra_pred_flag
+    skip, delta = r.flag(), r.flag()
+    depth = r.ue() if delta else 0
+    r.se(), r.se()
+    chroma_offsets = r.flag()
+    r.u(2)  # weighted prediction
+    bypass, tiles, wavefronts = r.flag(), r.flag(), r.flag()
+    across = override = disabled = extension = False
+    if not tiles:
+        across = r.flag()
+        if r.flag():  # deblocking_filter_control_present_flag
+            override, disabled = r.flag(), r.flag()
+            if not disabled:
+                r.se(), r.se()
+        if r.flag():  # pps_scaling_list_data_present_flag
+            _scaling_list_data(r)
+        r.flag(), r.ue()  # lists_modification_present_flag, log2_parallel_merge_level_minus2
+        extension = r.flag()
+    return PictureTools(
+        output_flag_present, extra, hiding, init_qp, skip, delta, depth, chroma_offsets, bypass, tiles, wavefronts,
+        across, override, disabled, extension,
+    )  # fmt: skip
+
+
 # ---- H.264 clause 7.3.2.1.1 ------------------------------------------------------------------------------------------
 
 

@@ -79,6 +79,67 @@ def test_blocks_of_avc(tmp_path, value):
         read_blocks(path, 1)
 
 
+def hevc(path, chroma="yuv420p", side=(96, 64), **options):
+    """One intra picture by the x265 that comes with PyAV."""
+    picture = load_picture("skimage:astronaut")[: side[1], 150 : 150 + side[0]]
+    settings = {"keyint": 1, "wpp": 0, "slices": 1, "log-level": "none", "info": 0, **options}
+    with av.open(str(path), "w", format="hevc") as container:
+        stream = container.add_stream("libx265", rate=30)
+        stream.width, stream.height, stream.pix_fmt = *side, chroma
+        stream.options = {"x265-params": ":".join(f"{name}={value}" for name, value in settings.items())}
+        for packet in (*stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")), *stream.encode(None)):
+            container.mux(packet)
+    return path
+
+
+TOOLS = [
+    {"qp": 22, "ipratio": 1},
+    {"crf": 30, "aq-mode": 2, "aq-strength": 2.5, "qg-size": 16},
+    {"crf": 12, "aq-mode": 3, "tskip": 1, "rdoq-level": 2},
+    {"crf": 45, "sao": 1, "signhide": 0},
+    {"crf": 20, "ctu": 16, "sao": 0},
+    {"crf": 20, "ctu": 32, "min-cu-size": 16, "max-tu-size": 16, "tu-intra-depth": 4, "rd": 6, "aq-mode": 1},
+    {"crf": 24, "cu-lossless": 1, "rd": 6},
+    {"qp": 1, "ipratio": 1},
+]
+
+
+@pytest.mark.parametrize("chroma", ["yuv420p", "yuv422p", "yuv444p", "gray", "yuv420p10le"])
+@pytest.mark.parametrize("options", TOOLS, ids=str)
+def test_blocks_of_hevc(tmp_path, options, chroma):
+    """The parser ends at the slice's last bit, and the blocks cover the picture once."""
+    if "libx265" not in av.codecs_available:
+        pytest.skip("PyAV has no x265 here")
+    found = read_blocks(hevc(tmp_path / "a.265", chroma, **options))
+    seen = np.zeros((64, 96), int)
+    for one in found:
+        seen[one.y : one.y + one.height, one.x : one.x + one.width] += 1
+    assert (seen == 1).all()
+    assert {one.width for one in found} <= {4, 8, 16, 32, 64} and {one.mode for one in found} <= set(range(35))
+    assert len({one.mode for one in found}) > 3
+    if "qp" in options:
+        assert {one.qp for one in found} == {options["qp"]}
+    elif "aq-strength" in options:
+        assert len({one.qp for one in found}) > 2
+
+
+def test_hevc_that_is_not_parsed(tmp_path):
+    """A slice that is cut short, wavefronts, and another picture than the first have no blocks."""
+    if "libx265" not in av.codecs_available:
+        pytest.skip("PyAV has no x265 here")
+    path = hevc(tmp_path / "a.265", crf=20)
+    assert read_blocks(path) and read_blocks(path, 1) is None
+    whole = path.read_bytes()
+    for length in (len(whole) - 1, len(whole) - 40, len(whole) // 2):
+        path.write_bytes(whole[:length])
+        assert read_blocks(path) is None
+    damaged = bytearray(whole)
+    damaged[-60] ^= 0x55
+    path.write_bytes(damaged)
+    assert read_blocks(path) is None
+    assert read_blocks(hevc(tmp_path / "b.265", side=(512, 256), wpp=1, crf=20)) is None
+
+
 # ---- animations ------------------------------------------------------------------------------------------------------
 
 

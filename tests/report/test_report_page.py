@@ -79,7 +79,7 @@ def test_pictures_have_everything(page_file):
         assert one["original"].startswith("data:image/webp;base64,") and one["weights"].startswith("data:image/png")
         assert one["notes"] == [] and len(one["versions"]) == 8
         for version in one["versions"]:
-            assert version["errors"] and version["picture"] and len(version["blocks"]) == 5 * 24
+            assert version["errors"] and version["picture"] and len(version["blocks"]) == 6 * 24
             assert ("offsets" in version) == (version["variant"] != "stock")
             assert abs(version["percent"]) < 45
 

@@ -242,11 +242,15 @@ def error_map(original: np.ndarray, decoded: np.ndarray, block: int) -> str:
 
 
 def blocks_json(bitstream: Path, number: int) -> list[int] | None:
-    """x, y, width, height, QP, x, y, ... of the blocks of a frame; None where no decoder exports them."""
+    """x, y, width, height, QP, intra mode or -1, x, y, ... of the blocks of a frame; None where they are not known."""
     found = read_blocks(bitstream, number)
-    return (
-        None if found is None else [value for one in found for value in (one.x, one.y, one.width, one.height, one.qp)]
-    )
+    if found is None:
+        return None
+    return [
+        value
+        for one in found
+        for value in (one.x, one.y, one.width, one.height, one.qp, -1 if one.mode is None else one.mode)
+    ]
 
 
 def _nth(frames: Iterable[Frame], number: int) -> Frame:

@@ -160,7 +160,7 @@ function drawLines(canvas, one, overlay) {
     const size = one.offsets.size;
     one.offsets.rows.forEach((row, y) => row.forEach((value, x) => cells.push([x * size, y * size, size, size, value, value > 0 ? "+" + value : String(value)])));
   } else if (overlay === "blocks" && one.blocks) {
-    for (let i = 0; i < one.blocks.length; i += 5) cells.push([...one.blocks.slice(i, i + 5), String(one.blocks[i + 4])]);
+    for (let i = 0; i < one.blocks.length; i += 6) cells.push([...one.blocks.slice(i, i + 5), String(one.blocks[i + 4]), one.blocks[i + 5]]);
     middle = cells.reduce((sum, cell) => sum + cell[4] * cell[2] * cell[3], 0) / cells.reduce((sum, cell) => sum + cell[2] * cell[3], 0);
   } else if (overlay === "boxes") {
     context.lineWidth = 2.5;
@@ -174,14 +174,15 @@ function drawLines(canvas, one, overlay) {
     }
     return one.boxes.length > 0;
   }
-  for (const [x, y, width, height, value, text] of cells) {
+  for (const [x, y, width, height, value, text, mode] of cells) {
     const far = Math.min(1, Math.abs(value - middle) / 6);
     context.fillStyle = value > middle ? `rgba(213,94,0,${0.5 * far})` : `rgba(0,114,178,${0.6 * far})`;
     context.fillRect(x, y, width, height);
     context.strokeStyle = "rgba(255,255,255,.55)"; context.lineWidth = 0.5;
     context.strokeRect(x + 0.25, y + 0.25, width - 0.5, height - 0.5);
+    if (mode >= 2) drawDirection(context, x + width / 2, y + height / 2, 0.42 * width, mode);
     const size = Math.min(12, 0.4 * Math.min(width, height) + 0.5);
-    if (size < 3) continue;
+    if (size < (mode === undefined ? 3 : 5)) continue;
     context.font = `600 ${size}px system-ui, sans-serif`;
     context.textAlign = "center"; context.textBaseline = "middle";
     context.strokeStyle = "rgba(0,0,0,.8)"; context.lineWidth = size / 5;
@@ -189,6 +190,19 @@ function drawLines(canvas, one, overlay) {
     context.fillStyle = "#fff"; context.fillText(text, x + width / 2, y + height / 2);
   }
   return cells.length > 0;
+}
+
+// The line along which an angular mode of HEVC copies samples, table 8-4.
+function drawDirection(context, x, y, reach, mode) {
+  const angles = [32, 26, 21, 17, 13, 9, 5, 2, 0, -2, -5, -9, -13, -17, -21, -26];
+  const angle = mode < 18 ? angles[mode - 2] : angles[34 - mode] === undefined ? -32 : angles[34 - mode];
+  const [dx, dy] = mode < 18 ? [-32, angle] : [angle, -32];
+  const scale = reach / Math.hypot(dx, dy);
+  context.beginPath();
+  context.moveTo(x - dx * scale, y - dy * scale);
+  context.lineTo(x + dx * scale, y + dy * scale);
+  context.strokeStyle = "rgba(255,212,0,.8)"; context.lineWidth = 0.8;
+  context.stroke();
 }
 
 function describe(what, overlay) {
@@ -200,7 +214,8 @@ function describe(what, overlay) {
     text += `. The right one has ${Math.abs(percent).toFixed(1)} % ${percent < 0 ? "less" : "more"} bits: of the points that were run these are the nearest.`;
   }
   if (shown.frame !== null) text = `Frame ${shown.frame}. ` + text;
-  if (overlay === "blocks" && coded.some((one) => !one.blocks)) text += " HEVC's blocks are not shown: libavcodec exports none of them.";
+  if (overlay === "blocks" && coded.some((one) => !one.blocks)) text += " Blocks that are not shown could not be read back: see the page's documentation.";
+  if (overlay === "blocks" && coded.some((one) => one.blocks && one.blocks[5] >= 0)) text += " Yellow lines are directions of intra prediction; numbers are QPs, in blocks that have room.";
   if (overlay === "offsets" && coded.some((one) => !one.offsets)) text += " A version without weights has no offsets.";
   find("#bits").textContent = text;
   const titles = [...new Set(coded.flatMap((one) => one.scores.map((score) => score[0])))];
