@@ -105,8 +105,10 @@ def test_what_lies_outside_is_drawn_at_the_edge():
 
 
 def test_no_number_no_mark():
-    (mark,) = forest.draw(figure(None), ["a"], (-30, 20)).marks
+    _, mark = forest.draw(figure(-3, None), ["a"], (-30, 20)).marks
     assert (mark.x, mark.low, mark.text) == (None, None, "n/a")
+    drawn = forest.draw(figure(None), ["a"], (-30, 20))
+    assert (drawn.marks, drawn.missing) == ([], [("r", "nothing to compare")])
 
 
 @pytest.mark.parametrize("percents", [(), (None,), (0.0,), (-20.0, 10.0), (1000.0,), (-99.0, 3e6)])

@@ -60,6 +60,8 @@ class Drawing:
     Attributes
     ----------
     ticks : (x, per cent)
+    missing : rows that no encoder has a number of, with a reason; they are not drawn
+    narrow : the same for a phone
     """
 
     width: float
@@ -70,6 +72,7 @@ class Drawing:
     ticks: list[tuple[float, str]]
     labels: list[Label]
     marks: list[Mark]
+    missing: list[tuple[str, str]]
     narrow: Drawing | None = None
 
 
@@ -93,7 +96,8 @@ def place(figure: Figure, encoders: list[str], span: tuple[float, float], layout
         return round(layout.left + share * (layout.width - layout.left - layout.right), 1)
 
     labels, marks, y = [], [], float(_TOP)
-    for row in figure.rows:
+    drawn = [row for row in figure.rows if any(dot.amount.percent is not None for dot in row.dots)]
+    for row in drawn:
         height = layout.above + _LINE * len(row.dots) + _GAP
         if layout.above:
             labels.append(Label(shorten(row.title, 48), row.cost, 8, y + 15, "start", y, height))
@@ -119,8 +123,13 @@ def place(figure: Figure, encoders: list[str], span: tuple[float, float], layout
                 )
             )
         y += height
+    missing = [
+        (row.title, next((dot.amount.reason for dot in row.dots if dot.amount.reason), "nothing to compare"))
+        for row in figure.rows
+        if row not in drawn
+    ]
     ticks = [(x(one), f"{one:+g}" if one else "0") for one in ticks_of(low, high)]
-    return Drawing(layout.width, y + 26, layout.left, layout.width - layout.right, x(0), ticks, labels, marks)
+    return Drawing(layout.width, y + 26, layout.left, layout.width - layout.right, x(0), ticks, labels, marks, missing)
 
 
 def shorten(text: str, longest: int = 30) -> str:

@@ -34,7 +34,7 @@ function symbolOf(look) {
 }
 
 function setUpCurves() {
-  options(find("#curve-place"), data.places.map((one, number) => [String(number), one.title]), "0");
+  options(find("#curve-place"), data.places.map((one, number) => [String(number), one.title]), String(Math.max(0, data.places.findIndex((one) => one.runs.some((run) => run.rate.length)))));
   options(find("#curve-encoder"), Object.entries(data.encoders), Object.keys(data.encoders)[0]);
   for (const [variant, look] of Object.entries(data.looks)) {
     const box = make("input", {type: "checkbox", checked: true, value: variant});
