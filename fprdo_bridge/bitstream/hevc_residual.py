@@ -31,7 +31,7 @@ class Contexts:
 
 @cache
 def _scan(log2: int, kind: int) -> tuple[tuple[int, int], ...]:
-    """(x, y) in the order of a scan of a block, clause 6.5.3 to 6.5.5: 0 up-right diagonal, 1 horizontal, 2 vertical."""
+    """(x, y) of a block in the order of a scan, clauses 6.5.3 to 6.5.5: 0 up-right, 1 horizontal, 2 vertical."""
     size = 1 << log2
     places = [(x, y) for y in range(size) for x in range(size)]
     if kind == 0:

@@ -198,7 +198,9 @@ def _point(store: Store, keys, name, frame, fmt: VideoFormat, content: str, feat
     _commit(store, keys["picture"], "score", {"task": {"task": "picture"}}, picture, provenance)
     task = {"task": "features", "revision": 1, "weights": "sha256:1"}
     distance = 10 ** (-quality / 10)
-    _commit(store, keys["features lite0"], "score", {"task": task}, {"distance": distance}, provenance)
+    boxes = {"boxes": [[10.0, 8.0, 30.0, 20.0], [0, 0, 5, 5]], "labels": [3, 1], "scores": [0.9, 0.1]}
+    found = {"distance": distance, "frames": [boxes]}  # as a detector's record has them
+    _commit(store, keys["features lite0"], "score", {"task": task}, found, provenance)
 
 
 _STREAMS: dict[tuple[bytes, int], bytes] = {}

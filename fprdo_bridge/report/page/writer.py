@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def render(found: material.Material | None, folder: str, data: dict[str, Any], p
         ran=what_ran(found) if found else None,
         pictures=pictures,
         packed=packed(json.dumps(data, allow_nan=False).encode()) if data else "",
-        plotly=packed(_plotly()) if data and data["places"] else "",
+        plotly=_plotly() if data and data["places"] else "",
     )
 
 
@@ -162,8 +163,9 @@ def packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii")
 
 
-def _plotly() -> bytes:
-    """The script that plotly's package brings."""
+@cache
+def _plotly() -> str:
+    """The script that plotly's package brings, packed."""
     from importlib.resources import files
 
-    return (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+    return packed((files("plotly") / "package_data" / "plotly.min.js").read_bytes())
