@@ -30,6 +30,7 @@ from fprdo_bridge.video.pictures import frame_to_picture
 
 _QUALITY = 88  # of WebP
 _LONGEST = 1280  # luma samples of a side; larger pictures are made smaller
+_THUMB = 240
 _FINEST = 320  # columns of a map of errors
 _STEPS = 16  # of a byte of such a map in an octave
 _MIDDLE = 128  # byte of weight 1
@@ -82,6 +83,7 @@ class Viewer:
             "height": height,
             "frame": number if frames > 1 else None,
             "block": block,
+            "thumb": None,
             "notes": notes,
             "versions": [],
         }
@@ -96,6 +98,7 @@ class Viewer:
         original = self._original(choice.place, number, notes)
         if original is not None:
             shown["original"] = self._webp(original.rgb)
+            shown["thumb"] = self._webp(original.rgb, _THUMB)
         weights = self._weights(choice.place, number, notes)
         means = None
         if weights is not None:
@@ -112,6 +115,7 @@ class Viewer:
                 try:
                     one = self._version(choice.place, run, points[point.index], point, original, weights, number, block)
                     shown["versions"].append(one)
+                    shown["thumb"] = shown["thumb"] or one["picture"]
                 except FprdoError as error:
                     notes.append(f"{run[0]}, {run[1]}: {error}")
         return shown
@@ -224,11 +228,11 @@ class Viewer:
                         found.append({"task": title, "box": box, "label": str(label), "score": round(score, 2)})
         return found
 
-    def _webp(self, rgb: np.ndarray) -> str:
+    def _webp(self, rgb: np.ndarray, longest: int = _LONGEST) -> str:
         from PIL import Image
 
         picture, file = Image.fromarray(rgb), io.BytesIO()
-        picture.thumbnail((_LONGEST, _LONGEST))
+        picture.thumbnail((longest, longest))
         picture.save(file, "WEBP", quality=_QUALITY, method=4)
         text = _uri("image/webp", file.getvalue())
         self._left -= len(text)

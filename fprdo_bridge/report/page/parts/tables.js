@@ -93,6 +93,10 @@ function asLatex(columns, rows) {
 function setUpTables() {
   data.tables.forEach((one) => setUpTable(one, find("#all-tables")));
   if (!data.tables.length) find("#all-tables").append(make("p", {className: "note", textContent: "No rows yet."}));
+  find("#commands").addEventListener("toggle", setUpCommands, {once: true});
+}
+
+function setUpCommands() {
   const rows = data.places.filter((place) => place.id.startsWith("item")).flatMap((place) => place.runs.flatMap((run) =>
     run.command.map((command, index) => [place.title, data.encoders[run.encoder], run.variant, run.value[index], run.bits[index], command])));
   if (rows.length) setUpTable({id: "commands", title: "", note: "", columns: ["item", "encoder", "variant", "QP or CRF", "bits", "command"], rows, variant: 2}, find("#command-table"));

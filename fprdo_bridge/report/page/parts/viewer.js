@@ -1,5 +1,5 @@
 // Pictures: two versions under a slider, errors, weights, QP offsets, blocks, boxes.
-const pictures = all(".picture-data").map((one) => JSON.parse(one.textContent));
+const pictures = all(".picture-data"), parsed = new Map();  // parsed when they are looked at
 let shown = null;
 const STEPS = 16, MIDDLE = 128;
 const images = new Map();
@@ -35,13 +35,7 @@ function paint(canvas, width, height, indexOf, alpha) {
 
 function setUpViewer() {
   if (!pictures.length) return;
-  find("#thumbs").append(...pictures.map((one, number) => {
-    const source = one.original || (one.versions[0] || {}).picture;
-    const button = make("button", {type: "button"}, source ? make("img", {src: source, alt: "", loading: "lazy", decoding: "async"}) : null,
-      make("b", {textContent: one.item}), make("small", {textContent: one.reason}));
-    button.addEventListener("click", () => choose(number));
-    return button;
-  }));
+  all("#thumbs button").forEach((button, number) => button.addEventListener("click", () => choose(number)));
   for (const id of ["#left", "#right", "#what", "#overlay"]) find(id).addEventListener("change", refresh);
   find("#zoom").addEventListener("change", zoom);
   find("#slide").addEventListener("input", slide);
@@ -58,12 +52,18 @@ function setUpViewer() {
   addEventListener("pointercancel", () => { drags = false; });
   themeChanged.push(refresh);
   variantsChanged.push(listVersions);
-  choose(0);
+  const near = new IntersectionObserver((entries) => {
+    if (!entries.some((one) => one.isIntersecting)) return;
+    near.disconnect();
+    if (!shown) choose(0);
+  }, {rootMargin: "600px"});
+  near.observe(find("#pictures"));
 }
 
 const versionName = (one) => `${one.encoder}, ${one.variant}`;
 
 function listVersions() {
+  if (!shown) return;
   const before = [find("#left").value, find("#right").value];
   const entries = shown.versions.map((one, number) => [String(number), versionName(one), one.variant]).filter((one) => !hiddenVariants.has(one[2]));
   if (shown.original) entries.push(["original", "original"]);
@@ -76,7 +76,8 @@ function listVersions() {
 }
 
 function choose(number) {
-  shown = pictures[number];
+  if (!parsed.has(number)) parsed.set(number, JSON.parse(pictures[number].textContent));
+  shown = parsed.get(number);
   all("#thumbs button").forEach((one, index) => one.setAttribute("aria-pressed", index === number));
   const what = [["picture", "the picture"]], overlay = [["", "nothing"]];
   if (shown.versions.some((one) => one.errors)) what.push(["errors", "errors, plain"]);
@@ -95,6 +96,7 @@ function choose(number) {
 }
 
 function zoom() {
+  if (!shown) return;
   const times = Number(find("#zoom").value), sheet = find("#sheet");
   sheet.style.aspectRatio = `${shown.width} / ${shown.height}`;
   sheet.style.width = times ? `${shown.width * times}px` : "100%";
