@@ -5,6 +5,7 @@ The browser is the distribution's Chromium, which these tests find by its usual 
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -72,6 +73,15 @@ def test_names_are_no_markup(hostile_file):
     assert "<img src=x" not in text and "<b>$&" not in text and "<script>alert" not in text and "<i>p0" not in text
     assert "<b>x264" not in text and "&lt;b&gt;x264" in text
     assert {one["item"] for one in pictures_in(hostile_file)} == set(MARKUP)
+
+
+def test_names_that_a_terminal_or_a_line_would_take_amiss(tmp_path):
+    """Control characters, signs of direction and bytes that are no UTF-8 are shown as escapes."""
+    names = (os.fsdecode(b"\xff"), "a\x1b[31m\u202eb", "two\nlines")
+    page = write(tmp_path, items=names)
+    text = page.read_text(encoding="utf-8")
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+    assert {one["item"] for one in pictures_in(page)} == {r"\udcff", r"a\x1b[31m\u202eb", "two\nlines"}
 
 
 def test_pictures_have_everything(page_file):

@@ -22,6 +22,7 @@ from fprdo_bridge.report.page import curves, forest, material, sample, tables
 from fprdo_bridge.report.page.originals import Originals
 from fprdo_bridge.report.page.shown import Viewer
 from fprdo_bridge.report.page.what_ran import what_ran
+from fprdo_bridge.text import printable
 
 _PICTURES = 10 << 20  # bytes of the page that pictures may take
 _CURVES = 24  # items whose curves are there, those of the sample first
@@ -114,13 +115,14 @@ def render(found: material.Material | None, folder: str, data: dict[str, Any], p
 
     def script(value: object) -> Markup:
         """JSON inside of a script element."""
-        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(clean(value), allow_nan=False, separators=(",", ":"))
         return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_PARTS),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) else clean(value),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -139,7 +141,7 @@ def render(found: material.Material | None, folder: str, data: dict[str, Any], p
         failed=found.failed[:_LINES] if found else [],
         ran=what_ran(found) if found else None,
         pictures=pictures,
-        packed=packed(json.dumps(data, allow_nan=False).encode()) if data else "",
+        packed=packed(json.dumps(clean(data), allow_nan=False).encode()) if data else "",
         plotly=_plotly() if data and data["places"] else "",
     )
 
@@ -156,6 +158,17 @@ def _first(answer: answers.Answer) -> int:
         if one.kind == "face" and (one.anchor, one.label) in wanted:
             return number
     return 0
+
+
+def clean(value: Any) -> Any:
+    """JSON whose texts have control characters and signs of direction as escapes; ends of lines stay."""
+    if isinstance(value, str):
+        return value if value.startswith("data:") else "\n".join(map(printable, value.split("\n")))
+    if isinstance(value, dict):
+        return {clean(key): clean(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(one) for one in value]
+    return value
 
 
 def packed(data: bytes) -> str:
