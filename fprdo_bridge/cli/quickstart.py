@@ -36,4 +36,4 @@ def run(options: argparse.Namespace) -> None:
         for name, weights in maps_of(store, "quickstart").items():
             heatmap.draw_weight_file(weights, IdseOptions(), open_source(f"skimage:{name}"), FOLDER / f"map-{name}.png")
     console.result(f"{FOLDER}/: map-*.png")
-    run_words(["report", str(FOLDER), "-o", str(FOLDER / "page.html")])
+    run_words(["report", str(FOLDER), "quickstart", "-o", str(FOLDER / "page.html")])
