@@ -12,7 +12,7 @@ bridge, where it is a field of `idse_settings`.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.values import shown
 
-__all__ = ["SETTINGS", "IdseOptions", "Setting", "option_names"]
+__all__ = ["DEFAULT_PRESET", "PRESETS", "SETTINGS", "IdseOptions", "Preset", "Setting", "option_names"]
 
 INCLUDE = Path(__file__).parent / "native" / "settings.inc"
 
@@ -61,6 +61,7 @@ class Setting:
     above : `low` itself is out of the range
     no_limit : 0 is in the range too
     without : encoders that do not have it as an option
+    of_encoder : the encoder has it without us, under names that its codec knows; the bridge has no such field
     """
 
     kind: type
@@ -71,6 +72,7 @@ class Setting:
     above: bool = False
     no_limit: bool = False
     without: tuple[str, ...] = ()
+    of_encoder: bool = False
     name: str = ""
     default: Any = None
 
@@ -152,6 +154,9 @@ class IdseOptions:
         Whether SAO decides with the weights.
     decisions : int
         Bit mask, 0 to 31, of the mode decisions that use the weights.
+    chroma_qp_offset : int
+        -12 to 12: what the encoder adds to the QP of Cb and Cr. Weights move bits from luma to chroma, by 10 to 20 % of
+        chroma's PSNR; an offset moves them back.
 
     Raises
     ------
@@ -190,6 +195,9 @@ class IdseOptions:
         31, int, 0, 31, "decisions that use the weights, a sum of 1: intra, 2: skip, 4: inter residual, 8: inter CU, "
         "16: Cb and Cr in these", metavar="MASK"
     )  # fmt: skip
+    chroma_qp_offset: int = _setting(
+        0, int, -12, 12, "added to the QP of Cb and Cr, by the encoder's own option", metavar="N", of_encoder=True
+    )
 
     def __post_init__(self) -> None:
         for setting in SETTINGS:
@@ -204,12 +212,51 @@ class IdseOptions:
         given = [] if weights is None else [(_FAMILIES.get(encoder, _HM).weights, str(weights))]
         return given + [
             (setting.option(encoder), setting.text(getattr(self, setting.name)))
-            for setting in SETTINGS
+            for setting in BRIDGE_SETTINGS
             if encoder not in setting.without
         ]
 
 
 SETTINGS = tuple(replace(row.metadata["setting"], name=row.name, default=row.default) for row in fields(IdseOptions))
+BRIDGE_SETTINGS = tuple(setting for setting in SETTINGS if not setting.of_encoder)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A point between what tasks save and what the picture pays for it; docs/results.md has the measurements.
+
+    Attributes
+    ----------
+    help : one line
+    idse : settings of `IdseOptions` that differ from their defaults
+    weights : the same of `WeightSettings`, which say how weights are computed
+    """
+
+    help: str
+    idse: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Any] = field(default_factory=dict)
+
+
+DEFAULT_PRESET = "balanced"  # the defaults of all settings
+PRESETS = {
+    "neutral": Preset("the picture pays nearly nothing", {"tau": 3.0}),
+    "balanced": Preset("most for tasks at a small price of the picture"),
+    "machine": Preset("most for tasks", {"tau": 0.15}),
+    "fast": Preset("as balanced, with maps in a quarter of the time", weights={"probes": 4}),
+}
+
+
+def preset_values(name: str, part: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings `part`, "idse" or "weights", of a preset, and those `given` over them; None is not given.
+
+    Raises
+    ------
+    FprdoError
+        There is no such preset.
+    """
+    if name not in PRESETS:
+        raise FprdoError(f"preset {shown(name)}: use {', '.join(PRESETS)}")
+    return {**getattr(PRESETS[name], part), **{key: value for key, value in given.items() if value is not None}}
 
 
 def option_names(encoder: str) -> tuple[str, ...]:
@@ -222,7 +269,12 @@ def table() -> str:
     rows = ["| `fprdo` | HM, JM | x264 | default | values | meaning |", "|---|---|---|---|---|---|"]
     for setting in SETTINGS:
         options = [
-            f"`{setting.option(encoder)}`" if encoder not in setting.without else "none" for encoder in ("hm", "x264")
+            "its own"
+            if setting.of_encoder
+            else f"`{setting.option(encoder)}`"
+            if encoder not in setting.without
+            else "none"
+            for encoder in ("hm", "x264")
         ]
         cells = [f"`{setting.flag}`", *options, f"{setting.default:g}", setting.allowed, setting.help]
         rows.append("| " + " | ".join(cells) + " |")
@@ -246,13 +298,13 @@ def c_include() -> str:
     ]
     for prefix, arguments in lists.items():
         lines += [f"#ifndef IDSE_{prefix}SETTING", f"#define IDSE_{prefix}SETTING({arguments})", "#endif"]
-    for setting in SETTINGS:
+    for setting in BRIDGE_SETTINGS:
         lines.append(
             f"IDSE_SETTING({_c_type(setting)}, {setting.name}, {setting.text(setting.default)}, {_c_range(setting)}, "
             f'"{setting.encoder_allowed}", "{_camel_case(setting.name)}")'
         )
     for encoder in _FAMILIES:
-        for setting in SETTINGS:
+        for setting in BRIDGE_SETTINGS:
             if encoder not in setting.without:
                 lines.append(
                     f"IDSE_{encoder.upper()}_SETTING({_c_type(setting)}, {setting.name}, {_c_range(setting)}, "

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from fprdo_bridge import encoders
-from fprdo_bridge.cli.arguments import add_idse_arguments, idse_options_of
+from fprdo_bridge.cli.arguments import add_idse_arguments, add_preset_argument, idse_options_of
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.picture import WeightedPicture, default_settings
-from fprdo_bridge.settings import INCLUDE, SETTINGS, IdseOptions, c_include, option_names, table
+from fprdo_bridge.settings import BRIDGE_SETTINGS, INCLUDE, SETTINGS, IdseOptions, c_include, option_names, table
 from fprdo_bridge.video.formats import VideoFormat
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,8 +28,9 @@ def test_the_c_table_is_that_of_the_rows():
 def test_the_structure_has_the_rows_in_order():
     kinds = {"double": float, "int": int}
     fields = [(name, kinds[field.type.cname]) for name, field in ffi.typeof("idse_settings").fields]
-    assert fields == [(setting.name, float if setting.kind is float else int) for setting in SETTINGS]
-    assert default_settings() == vars(IdseOptions())
+    assert fields == [(setting.name, float if setting.kind is float else int) for setting in BRIDGE_SETTINGS]
+    expected = {setting.name: setting.default for setting in BRIDGE_SETTINGS}
+    assert default_settings() == expected and vars(IdseOptions()).items() >= expected.items()
 
 
 def values_of(setting) -> list[float]:
@@ -41,7 +42,7 @@ def values_of(setting) -> list[float]:
     return [float(value) for value in (*near, *more)] + [math.nan, math.inf, -math.inf]
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", BRIDGE_SETTINGS, ids=lambda setting: setting.name)
 def test_package_and_encoders_accept_the_same(setting):
     for value in values_of(setting):
         given = vars(IdseOptions()) | {setting.name: value}
@@ -79,7 +80,7 @@ def test_whole_numbers_are_whole(name, value):
 def test_numpys_numbers_are_numbers():
     options = IdseOptions(tau=np.float32(0.5), rdoq=np.int64(1), qp_map=np.bool_(False), decisions=np.uint8(3))
     assert options == IdseOptions(tau=0.5, rdoq=1, qp_map=False, decisions=3)
-    assert [type(value) for value in vars(options).values()] == [float, float, float, int, bool, int, bool, int]
+    assert [type(value) for value in vars(options).values()] == [float, float, float, int, bool, int, bool, int, int]
     assert ("IDSEQpMap", "0") in options.options("hm", "w.idse")
 
 
@@ -91,7 +92,7 @@ def test_options_of_an_encoder(name):
         rf'^IDSE_{name.upper()}_SETTING\((\w+), (\w+), .*, "([\w-]+)", "', INCLUDE.read_text(), re.MULTILINE
     )
     assert [option for option, _ in given[1:]] == [option for _, _, option in rows]
-    assert {field for _, field, _ in rows} == {setting.name for setting in SETTINGS if name not in setting.without}
+    assert {field for _, field, _ in rows} == {setting.name for setting in BRIDGE_SETTINGS if name not in setting.without}
     assert tuple(option for option, _ in given) == option_names(name)
     assert given[0][1] == "w.idse" and {"2.0", "0"} <= {value for _, value in given}
     assert IdseOptions().options(name, None) == IdseOptions().options(name, "w.idse")[1:]
@@ -116,6 +117,7 @@ def test_documentation_has_the_table():
 
 def test_every_setting_is_an_argument_of_the_command():
     parser = argparse.ArgumentParser(prog="x")
+    add_preset_argument(parser)
     add_idse_arguments(parser)
     assert idse_options_of(parser.parse_args([])) == IdseOptions()
     for setting in SETTINGS:
@@ -141,7 +143,7 @@ def test_x264s_help_fits_its_columns():
             assert len(line) <= 80 and re.match(r" {6}--idse-[\w-]+ <\w+> +\w| {30}\S", line), line
 
 
-@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if "x264" not in setting.without], ids=str)
+@pytest.mark.parametrize("setting", [setting for setting in BRIDGE_SETTINGS if "x264" not in setting.without], ids=str)
 def test_x264s_options_are_read_and_refused_by_their_names(setting):
     settings, message = ffi.new("idse_settings *"), ffi.new("char[]", lib.IDSE_MESSAGE_BYTES)
     lib.idse_settings_default(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 
 from fprdo_bridge.cli import console
@@ -12,7 +13,7 @@ from fprdo_bridge.encoders import DEFAULT, ENCODERS
 from fprdo_bridge.encoders.job import RATE_KINDS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
-from fprdo_bridge.settings import SETTINGS, IdseOptions
+from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, SETTINGS, IdseOptions, preset_values
 from fprdo_bridge.video.formats import SITINGS, coded_format
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
@@ -52,13 +53,26 @@ def _add_sample_arguments(group: argparse._ArgumentGroup, *defaults: str) -> Non
     group.add_argument("--siting", choices=SITINGS, help=f"where chroma samples of 4:2:0 lie (default: {siting})")
 
 
+def add_preset_argument(parser: argparse.ArgumentParser) -> None:
+    """A word for many settings, which those that are given replace one by one."""
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default=DEFAULT_PRESET,
+        help="settings of weights: "
+        + "; ".join(
+            f"{name}{' (default)' * (name == DEFAULT_PRESET)}: {preset.help}" for name, preset in PRESETS.items()
+        )
+        + ". What is given besides wins",
+    )
+
+
 def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
     """How weights are computed."""
     default = WeightSettings()
     group = parser.add_argument_group("weights (how they are computed)")
     group.add_argument(
         "--extractor",
-        default=default.extractor,
         metavar="NAME",
         help="network: lite0 (default), lite1, lite2 or your own as module:callable; then @SCALES at which it "
         "looks, like lite0@224, and :LAYERS, see docs/extractors.md",
@@ -72,22 +86,19 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--probes",
         type=whole,
-        default=default.probes,
         metavar="K",
         help=f"Jacobian sketches per map (default {default.probes})",
     )
     group.add_argument(
         "--signs-per-noise",
         type=whole,
-        default=default.signs_per_noise,
         metavar="N",
         help="sketches that share a noise and a forward pass; more are faster (default 1)",
     )
-    group.add_argument("--seed", type=whole, default=default.seed, metavar="N", help="of the sketches (default 0)")
+    group.add_argument("--seed", type=whole, metavar="N", help=f"of the sketches (default {default.seed})")
     group.add_argument(
         "--jitter",
         type=number,
-        default=default.jitter,
         metavar="SIGMA",
         help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})",
     )
@@ -95,7 +106,6 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames-per-map",
         "--weights-every",
         type=whole,
-        default=default.frames_per_map,
         metavar="N",
         help="frames that share a map, which is that of their first one (default 1)",
     )
@@ -178,22 +188,16 @@ def format_request_of(options: argparse.Namespace) -> FormatRequest:
 
 
 def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
-    """The settings of add_weight_arguments()."""
-    return WeightSettings(
-        options.extractor,
-        tuple(options.layer) if options.layer else None,
-        options.probes,
-        options.seed,
-        options.jitter,
-        options.frames_per_map,
-        options.signs_per_noise,
-    )
+    """The settings of add_weight_arguments(), and of the preset where they are not given."""
+    given = {one.name: getattr(options, one.name) for one in fields(WeightSettings) if one.name != "layers"}
+    layers = tuple(options.layer) if options.layer else None
+    return WeightSettings(**preset_values(options.preset, "weights", given), layers=layers)
 
 
 def idse_options_of(options: argparse.Namespace) -> IdseOptions:
-    """The settings of add_idse_arguments()."""
+    """The settings of add_idse_arguments(), and of the preset where they are not given."""
     given = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
-    return IdseOptions(**{name: value for name, value in given.items() if value is not None})
+    return IdseOptions(**preset_values(options.preset, "idse", given))
 
 
 def check_weights(weights: Path, source: Source, force: bool) -> None:

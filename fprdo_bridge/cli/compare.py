@@ -14,6 +14,7 @@ from fprdo_bridge.cli.arguments import (
     add_encoder_arguments,
     add_format_arguments,
     add_idse_arguments,
+    add_preset_argument,
     add_weight_arguments,
     idse_options_of,
     keep_inputs,
@@ -85,7 +86,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures whose rate-distortion curves are drawn, from the first on (default %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print all results as JSON")
-    for add in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):
+    for add in (
+        add_preset_argument,
+        add_encoder_arguments,
+        add_idse_arguments,
+        add_weight_arguments,
+        add_format_arguments,
+    ):
         add(parser)
 
 

@@ -16,6 +16,7 @@ from fprdo_bridge.cli.arguments import (
     add_force_argument,
     add_format_arguments,
     add_idse_arguments,
+    add_preset_argument,
     add_weight_arguments,
     check_weights,
     idse_options_of,
@@ -68,7 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recon", type=Path, metavar="FILE", help="the encoder's reconstruction: .yuv, .y4m or a picture"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    for add in (add_encoder_arguments, add_idse_arguments, add_weight_arguments, add_format_arguments):
+    for add in (
+        add_preset_argument,
+        add_encoder_arguments,
+        add_idse_arguments,
+        add_weight_arguments,
+        add_format_arguments,
+    ):
         add(parser)
 
 

@@ -11,6 +11,7 @@ from fprdo_bridge.cli.arguments import (
     add_force_argument,
     add_format_arguments,
     add_idse_arguments,
+    add_preset_argument,
     check_weights,
     idse_options_of,
     keep_inputs,
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=32,
         help="luma samples of a quantisation group's side (default 32)",
     )
+    add_preset_argument(parser)
     add_idse_arguments(parser)
     add_format_arguments(parser)
 

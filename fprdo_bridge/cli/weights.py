@@ -10,6 +10,7 @@ from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (
     SOURCE_HELP,
     add_format_arguments,
+    add_preset_argument,
     add_weight_arguments,
     keep_inputs,
     sequence_of,
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="weight file (default: NAME.idse in the current folder)"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_preset_argument(parser)
     add_weight_arguments(parser)
     add_format_arguments(parser)
 

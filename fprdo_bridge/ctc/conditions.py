@@ -16,9 +16,9 @@ from typing import Any
 
 from fprdo_bridge.ctc import schema
 from fprdo_bridge.ctc.schema import Table
-from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.source import FormatRequest
 
@@ -308,7 +308,7 @@ def _maps(top: Table) -> dict[str, WeightSettings]:
 
 
 def _variants(
-    top: Table, maps: Mapping[str, WeightSettings], encoders: tuple[EncoderSetting, ...]
+    top: Table, maps: dict[str, WeightSettings], encoders: tuple[EncoderSetting, ...]
 ) -> tuple[Variant, ...]:
     found: list[Variant] = []
     groups: list[str] = []
@@ -342,26 +342,34 @@ def _variants(
 
 
 def _sweep(
-    table: Table, kind: str, group: str, maps: Mapping[str, WeightSettings], shared: dict[str, Any]
+    table: Table, kind: str, group: str, maps: dict[str, WeightSettings], shared: dict[str, Any]
 ) -> list[Variant]:
-    """The variants of a table: one, or all combinations of what it lists."""
+    """The variants of a table: one, or all combinations of what it lists. The maps of presets are added to `maps`."""
     values: dict[str, tuple[Any, ...]] = {
-        "map": table.take("map", schema.one_or_several(schema.one_of(*maps)), (next(iter(maps)),))
+        "preset": table.take("preset", schema.one_or_several(schema.one_of(*PRESETS)), (DEFAULT_PRESET,)),
+        "map": table.take("map", schema.one_or_several(schema.one_of(*maps)), ("",)),
     }
     for one in fields(IdseOptions):
         key = one.name.replace("_", "-")
         if key in table:
             values[one.name] = table.take(key, schema.one_or_several(_KINDS_OF[type(one.default)]))
     swept = [key for key, several in values.items() if len(several) > 1]
+    default = next(iter(maps))
     base: dict[str, Any] = {"decisions": 0, "rdoq": 0, "sao": False} if kind == "qp-map" else {}
     variants = []
     for combination in itertools.product(*values.values()):
         settings: dict[str, Any] = dict(zip(values, combination))
         label = " ".join(f"{key.replace('_', '-')}={settings[key]}" for key in swept)
-        parameter = float(settings[swept[0]]) if len(swept) == 1 and swept[0] != "map" else None
-        chosen = settings.pop("map")
+        number = len(swept) == 1 and swept[0] not in ("map", "preset")
+        parameter = float(settings[swept[0]]) if number else None
+        preset, chosen = settings.pop("preset"), settings.pop("map")
+        if not chosen and not PRESETS[preset].weights:
+            chosen = default
+        elif not chosen:
+            chosen = f"preset {preset}"
+            maps[chosen] = WeightSettings(**PRESETS[preset].weights)
         try:
-            idse = IdseOptions(**base | settings)
+            idse = IdseOptions(**{**PRESETS[preset].idse, **base, **settings})
         except FprdoError as error:
             raise FprdoError(f"{table.place}: {error}") from None
         variants.append(Variant(f"{group} {label}".strip(), kind, group, parameter, idse, chosen, **shared))

@@ -48,6 +48,7 @@ class Codec(ABC):
     decoder : its own decoder; None if it brings none
     intra_period_option : its option for the number of pictures from one intra picture to the next
     own_defaults : options that undo what this package gives an encoder by itself
+    chroma_qp_options : its options that add an offset to the QP of Cb and Cr
     adaptive_at_constant_qp : whether its adaptive quantisation acts at Rate.kind "qp"
     seconds_per_megasample : rough time of one core for a million luma samples, for plans
     bytes_per_sample : rough memory for a luma sample of a picture, for plans
@@ -66,6 +67,7 @@ class Codec(ABC):
     decoder: OwnDecoder | None = None
     intra_period_option: str
     own_defaults: ClassVar[Mapping[str, str]] = {}
+    chroma_qp_options: tuple[str, ...]
     adaptive_at_constant_qp: bool = True
     seconds_per_megasample: float = 10.0
     bytes_per_sample: int = 100
@@ -129,8 +131,8 @@ class Codec(ABC):
         refused."""
         return job.fmt.bit_depth
 
-    def weighted_options(self, idse: IdseOptions) -> Mapping[str, str]:
-        """Options of its own that weighted encodes need; the user's win over them."""
+    def quantisation_groups(self) -> Mapping[str, str]:
+        """Options of its own that the QP map needs."""
         return {}
 
     def adaptive_qp(self, mode: int) -> Mapping[str, str]:
@@ -147,6 +149,11 @@ class Codec(ABC):
         return log
 
     # ---- what follows ------------------------------------------------------------------------------------------------
+
+    def weighted_options(self, idse: IdseOptions) -> Mapping[str, str]:
+        """Options of its own that weighted encodes get; the user's win over them."""
+        chroma = dict.fromkeys(self.chroma_qp_options, str(idse.chroma_qp_offset)) if idse.chroma_qp_offset else {}
+        return {**(self.quantisation_groups() if idse.qp_map else {}), **chroma}
 
     def tools(self) -> Toolchain:
         """Its programs; FprdoError if they are not built."""

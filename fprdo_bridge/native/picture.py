@@ -13,7 +13,7 @@ import numpy as np
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.native._idse import ffi as _ffi
 from fprdo_bridge.native._idse import lib as _lib
-from fprdo_bridge.settings import SETTINGS, IdseOptions
+from fprdo_bridge.settings import BRIDGE_SETTINGS, IdseOptions
 
 if TYPE_CHECKING:
     from fprdo_bridge.video.formats import VideoFormat
@@ -75,7 +75,8 @@ class WeightedPicture:
                     weight_map.shape[component][_SIZES.index(size)] = keep[-1]
                 else:
                     weight_map.pixel[component] = keep[-1]
-        settings = _ffi.new("idse_settings *", {setting.name: getattr(options, setting.name) for setting in SETTINGS})
+        values = {setting.name: getattr(options, setting.name) for setting in BRIDGE_SETTINGS}
+        settings = _ffi.new("idse_settings *", values)
         sequence = _ffi.new(
             "idse_sequence *",
             {

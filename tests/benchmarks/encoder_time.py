@@ -47,6 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("-q", "--qp", type=int, nargs="+", default=[27, 37])
     parser.add_argument("--pairs", type=int, default=9)
     arguments.add_encoder_arguments(parser)
+    arguments.add_preset_argument(parser)
     arguments.add_idse_arguments(parser)
     arguments.add_weight_arguments(parser)
     arguments.add_format_arguments(parser)

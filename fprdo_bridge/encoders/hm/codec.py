@@ -9,7 +9,7 @@ from fprdo_bridge.bitstream.signalling import signal_format
 from fprdo_bridge.encoders.codec import Codec, OwnDecoder
 from fprdo_bridge.encoders.hm import log
 from fprdo_bridge.encoders.hm.options import INPUT_FILES, RULES, SHORT_NAMES
-from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
+from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.encoders.log import DecoderLog, EncodeLog, PictureLog
 from fprdo_bridge.encoders.options import same_value
 from fprdo_bridge.encoders.structures import KINDS, check_kind
@@ -56,6 +56,7 @@ class _Hm(Codec):
     in_process = True
     decoder = _Decoder()
     intra_period_option = "IntraPeriod"
+    chroma_qp_options = ("CbQpOffset", "CrQpOffset")
     seconds_per_megasample = 14.0
     bytes_per_sample = 110
     rules = RULES
@@ -112,10 +113,9 @@ class _Hm(Codec):
     def check(self, job: EncodeJob) -> None:
         self.coded_bit_depth(job)
 
-    def weighted_options(self, idse: IdseOptions) -> Mapping[str, str]:
-        """The same as in cfg/hm/idse.cfg: quantisation groups of 32x32 luma samples (in CTUs of 64x64) for the QP
-        map."""
-        return {"MaxCuDQPDepth": "1"} if idse.qp_map else {}
+    def quantisation_groups(self) -> Mapping[str, str]:
+        """The same as in cfg/hm/idse.cfg: groups of 32x32 luma samples, in CTUs of 64x64."""
+        return {"MaxCuDQPDepth": "1"}
 
     def adaptive_qp(self, mode: int) -> Mapping[str, str]:
         return {"AdaptiveQP": "1"}

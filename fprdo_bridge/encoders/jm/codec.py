@@ -84,6 +84,7 @@ class _Jm(Codec):
     in_process = True
     decoder = _Decoder()
     intra_period_option = "IntraPeriod"
+    chroma_qp_options = ("ChromaQPOffset", "CbQPOffset", "CrQPOffset")  # the profile decides which count
     seconds_per_megasample = 10.0
     bytes_per_sample = 60
     rules = RULES

@@ -43,6 +43,7 @@ class _X264(Codec):
     rates = ("qp", "crf", "abr")
     logs_on_stderr = True
     intra_period_option = "keyint"
+    chroma_qp_options = ("chroma-qp-offset",)
     own_defaults: ClassVar[Mapping[str, str]] = {"psy-rd": "1.0:0.0", "aq-mode": "1"}
     adaptive_at_constant_qp = False
     seconds_per_megasample = 0.8
