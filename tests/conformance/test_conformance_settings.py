@@ -60,3 +60,26 @@ def test_rdoq_modes_without_shapes_are_the_same(tmp_path, subject, tools):
         weights = coding.maps("pixels", [replace(random_map(fmt, 5), shapes={})], transform_sizes=())
         coding.run(**{f"rdoq{mode}": coding.weighted(weights, idse=IdseOptions(rdoq=mode)) for mode in (0, 1, 2)})
         assert same(folder, "rdoq1", "rdoq2") and not same(folder, "rdoq0", "rdoq1")
+
+
+def test_chroma_qp_offset_is_the_encoders_own(tmp_path, subject, tools):
+    """Chroma gets coarser or finer, luma keeps its QP, and the decoders know."""
+    fmt = VideoFormat(136, 72)
+    coding = Coding(subject, tools, tmp_path, fmt, replace(subject.settings, kind="intra", frames=1))
+    weights = coding.maps("random", [random_map(fmt, 1)])
+    options = {
+        f"offset{offset}": subject.codec.weighted_options(IdseOptions(qp_map=False, chroma_qp_offset=offset))
+        for offset in (-6, 0, 6)
+    }
+    logs = coding.run(
+        **{
+            name: coding.weighted(weights, idse=replace(OFF, rdoq=1), options={**coding.job.options, **its})
+            for name, its in options.items()
+        }
+    )
+    assert not options["offset0"] and set(options["offset6"].values()) == {"6"}
+    (y, *fine), (_, *middle), (luma, *coarse) = (logs[name].psnr for name in options)
+    assert all(a > b + 1 and b > c + 1 for a, b, c in zip(fine, middle, coarse))
+    assert abs(y - luma) < 1
+    for name in options:
+        coding.check_decoders(name)

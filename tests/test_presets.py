@@ -1,0 +1,114 @@
+"""Presets: words for many settings, the same in the command, in test conditions and in Python."""
+
+import argparse
+from dataclasses import fields
+
+import pytest
+
+from fprdo_bridge.cli.arguments import (
+    add_idse_arguments,
+    add_preset_argument,
+    add_weight_arguments,
+    idse_options_of,
+    weight_settings_of,
+)
+from fprdo_bridge.ctc.conditions import load
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, IdseOptions, preset_values
+
+
+def settings_of(preset: str) -> tuple[IdseOptions, WeightSettings]:
+    return IdseOptions(**PRESETS[preset].idse), WeightSettings(**PRESETS[preset].weights)
+
+
+def parsed(*words: str) -> tuple[IdseOptions, WeightSettings]:
+    parser = argparse.ArgumentParser()
+    for add in (add_preset_argument, add_idse_arguments, add_weight_arguments):
+        add(parser)
+    options = parser.parse_args(words)
+    return idse_options_of(options), weight_settings_of(options)
+
+
+def test_the_default_preset_is_the_defaults():
+    assert settings_of(DEFAULT_PRESET) == (IdseOptions(), WeightSettings()) == parsed()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_command_knows_each(preset):
+    assert parsed("--preset", preset) == settings_of(preset)
+    assert PRESETS[preset].help and "\n" not in PRESETS[preset].help
+
+
+def test_no_two_presets_are_the_same():
+    assert len({settings_of(preset) for preset in PRESETS}) == len(PRESETS)
+
+
+def test_the_picture_pays_in_the_order_of_the_names():
+    neutral, balanced, machine = (settings_of(name)[0].tau for name in ("neutral", "balanced", "machine"))
+    assert neutral > balanced > machine
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_is_given_wins(preset):
+    idse, weights = settings_of(preset)
+    words = ("--preset", preset, "--tau", "7", "--extractor", "lite1", "--probes", "3", "--chroma-qp-offset", "-4")
+    given_idse, given_weights = parsed(*words)
+    assert (given_idse.tau, given_idse.chroma_qp_offset) == (7, -4)
+    assert (given_weights.extractor, given_weights.probes) == ("lite1", 3)
+    for given, own, but in ((given_idse, idse, "tau chroma_qp_offset"), (given_weights, weights, "extractor probes")):
+        assert all(getattr(given, one.name) == getattr(own, one.name) for one in fields(own) if one.name not in but)
+
+
+def test_zero_is_given_too():
+    assert parsed("--preset", "machine", "--tau", "0", "--no-qp-map")[0].tau == 0
+    assert not parsed("--no-qp-map")[0].qp_map
+
+
+def test_an_unknown_preset_is_one_line():
+    with pytest.raises(FprdoError, match=r"^preset 'best': use neutral, balanced, machine, fast$"):
+        preset_values("best", "idse", {})
+
+
+CONDITIONS = """
+[[sets]]
+name = "s"
+files = ["skimage:chelsea"]
+
+[[encoders]]
+encoder = "hm"
+qp = [27, 32, 37, 42]
+
+[[variants]]
+kind = "idse"
+preset = {preset}
+{more}
+[[tasks]]
+task = "features"
+"""
+
+
+def conditions(tmp_path, preset: str, more: str = ""):
+    path = tmp_path / "c.toml"
+    path.write_text(CONDITIONS.format(preset=preset, more=more))
+    return load(str(path))
+
+
+def test_conditions_sweep_over_presets(tmp_path):
+    found = conditions(tmp_path, '["neutral", "balanced", "machine", "fast"]')
+    for name, variant in zip(PRESETS, found.variants, strict=True):
+        assert variant.name == f"idse preset={name}" and variant.parameter is None
+        assert (variant.idse, found.maps[variant.map]) == settings_of(name)
+
+
+def test_in_conditions_too_what_is_given_wins(tmp_path):
+    more = 'tau = [5, 6]\nmap = "mine"\n[maps.mine]\nprobes = 2\n'
+    found = conditions(tmp_path, '"fast"', more)
+    assert [variant.idse.tau for variant in found.variants] == [5, 6]
+    assert {found.maps[variant.map].probes for variant in found.variants} == {2}
+    assert [variant.parameter for variant in found.variants] == [5, 6]
+
+
+def test_an_unknown_preset_in_conditions(tmp_path):
+    with pytest.raises(FprdoError, match=r"c\.toml: variants\[0\]\.preset: .*use one of neutral, balanced"):
+        conditions(tmp_path, '"best"')
