@@ -33,7 +33,7 @@ from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
 JUDGE = "efficientnet_lite0"
-SETTINGS = CompareSettings(weights=WeightSettings(probes=2))
+SETTINGS = CompareSettings(weights=WeightSettings("efficientnet_lite0", probes=2))
 
 
 @pytest.fixture(scope="module")
@@ -371,7 +371,7 @@ def test_a_damaged_job_is_done_again(folder, finished, sequence, tools, damage):
     [
         (dict(idse=IdseOptions(tau=2)), names(["idse"])),
         (dict(idse_options={"MaxCuDQPDepth": "0"}), names(["idse"])),
-        (dict(weights=WeightSettings(probes=2, seed=1)), names(["idse"])),
+        (dict(weights=WeightSettings("efficientnet_lite0", probes=2, seed=1)), names(["idse"])),
         (dict(options={"SAO": "0"}), names()),
         (dict(config="lowdelay"), names()),
         (dict(qps=(27, 30, 32, 37, 42)), names(qps=[30])),

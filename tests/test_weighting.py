@@ -1,6 +1,7 @@
 """From frames to a weight file: sharing of maps, resuming, progress."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.video.source import Source, open_source
 
-SETTINGS = WeightSettings(probes=2, frames_per_map=2)
+SETTINGS = WeightSettings("efficientnet_lite0", probes=2, frames_per_map=2)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_other_settings_do_not_reuse_kept_maps(clip, tmp_path, extractor):
 
     with pytest.raises(KeyboardInterrupt):
         write_weights(clip, SETTINGS, path, extractor, stop_at_the_end)
-    write_weights(clip, WeightSettings(probes=2, frames_per_map=2, seed=1), path, extractor, shares.append)
+    write_weights(clip, replace(SETTINGS, seed=1), path, extractor, shares.append)
     assert len(shares) == 6
 
 

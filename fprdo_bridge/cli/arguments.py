@@ -74,8 +74,8 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--extractor",
         metavar="NAME",
-        help="network: lite0 (default), lite1, lite2 or your own as module:callable; then @SCALES at which it "
-        "looks, like lite0@224, and :LAYERS, see docs/extractors.md",
+        help="network: lite0, lite1, lite2 or your own as module:callable; then @SCALES at which it looks, like "
+        "lite0@224, and :LAYERS, see docs/extractors.md (default lite0@224,full)",
     )
     group.add_argument(
         "--layer",

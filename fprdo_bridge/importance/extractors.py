@@ -28,11 +28,9 @@ from fprdo_bridge.importance.fingerprint import state_fingerprint
 from fprdo_bridge.importance.foreign import guarded
 from fprdo_bridge.importance.network import Features, Network
 from fprdo_bridge.importance.plug_ins import call_plug_in
-from fprdo_bridge.importance.specification import FULL, Scale, Specification, scale_names
+from fprdo_bridge.importance.specification import DEFAULT_EXTRACTOR, FULL, Scale, Specification, scale_names
 
 __all__ = ["DEFAULT_EXTRACTOR", "Extractor", "feature_distance", "load_extractor", "state_fingerprint"]
-
-DEFAULT_EXTRACTOR = "efficientnet_lite0"
 
 
 class Extractor:

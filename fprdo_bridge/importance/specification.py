@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fprdo_bridge.errors import FprdoError
 
 EFFICIENTNET_LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+DEFAULT_EXTRACTOR = "efficientnet_lite0@224,full"  # as classifiers look, and as networks of positions do
 _SHORT_NAMES = {name.removeprefix("efficientnet_"): name for name in EFFICIENTNET_LITE}
 _BUILT_IN = {name: name for name in EFFICIENTNET_LITE} | _SHORT_NAMES
 

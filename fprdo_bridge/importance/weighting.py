@@ -14,6 +14,7 @@ from fprdo_bridge import __version__
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import is_stream
 from fprdo_bridge.importance.ranges import check_sketch_numbers
+from fprdo_bridge.importance.specification import DEFAULT_EXTRACTOR
 from fprdo_bridge.values import whole_number
 from fprdo_bridge.video.formats import coded_format, pad_frame
 
@@ -44,7 +45,7 @@ class WeightSettings:
         A number is out of range.
     """
 
-    extractor: str = "efficientnet_lite0"
+    extractor: str = DEFAULT_EXTRACTOR
     layers: tuple[str, ...] | None = None
     probes: int = 16
     seed: int = 0
