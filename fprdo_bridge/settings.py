@@ -207,6 +207,17 @@ class IdseOptions:
             if not isinstance(value, (float, int)):  # NumPy's numbers, which JSON does not know
                 object.__setattr__(self, setting.name, setting.kind(value))
 
+    @classmethod
+    def preset(cls, name: str, **given: float | None) -> IdseOptions:
+        """The settings of a preset (docs/settings.md), and those `given` over them.
+
+        Raises
+        ------
+        FprdoError
+            There is no such preset, or a value is of another type or out of its range.
+        """
+        return cls(**preset_values(name, "idse", given))
+
     def options(self, encoder: str, weights: Path | str | None) -> list[tuple[str, str]]:
         """The settings as options of an encoder, name and value, and first the weight file, if there is one."""
         given = [] if weights is None else [(_FAMILIES.get(encoder, _HM).weights, str(weights))]

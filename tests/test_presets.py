@@ -15,11 +15,11 @@ from fprdo_bridge.cli.arguments import (
 from fprdo_bridge.ctc.conditions import load
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
-from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, IdseOptions, preset_values
+from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, IdseOptions
 
 
 def settings_of(preset: str) -> tuple[IdseOptions, WeightSettings]:
-    return IdseOptions(**PRESETS[preset].idse), WeightSettings(**PRESETS[preset].weights)
+    return IdseOptions.preset(preset), WeightSettings(**PRESETS[preset].weights)
 
 
 def parsed(*words: str) -> tuple[IdseOptions, WeightSettings]:
@@ -62,7 +62,7 @@ def test_zero_is_given_too():
 
 def test_an_unknown_preset_is_one_line():
     with pytest.raises(FprdoError, match=r"^preset 'best': use neutral, balanced, machine, fast$"):
-        preset_values("best", "idse", {})
+        IdseOptions.preset("best")
 
 
 CONDITIONS = """

@@ -92,7 +92,9 @@ def test_options_of_an_encoder(name):
         rf'^IDSE_{name.upper()}_SETTING\((\w+), (\w+), .*, "([\w-]+)", "', INCLUDE.read_text(), re.MULTILINE
     )
     assert [option for option, _ in given[1:]] == [option for _, _, option in rows]
-    assert {field for _, field, _ in rows} == {setting.name for setting in BRIDGE_SETTINGS if name not in setting.without}
+    assert {field for _, field, _ in rows} == {
+        setting.name for setting in BRIDGE_SETTINGS if name not in setting.without
+    }
     assert tuple(option for option, _ in given) == option_names(name)
     assert given[0][1] == "w.idse" and {"2.0", "0"} <= {value for _, value in given}
     assert IdseOptions().options(name, None) == IdseOptions().options(name, "w.idse")[1:]

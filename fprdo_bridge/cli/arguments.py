@@ -197,7 +197,7 @@ def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
 def idse_options_of(options: argparse.Namespace) -> IdseOptions:
     """The settings of add_idse_arguments(), and of the preset where they are not given."""
     given = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
-    return IdseOptions(**preset_values(options.preset, "idse", given))
+    return IdseOptions.preset(options.preset, **given)
 
 
 def check_weights(weights: Path, source: Source, force: bool) -> None:

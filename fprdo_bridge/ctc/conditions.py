@@ -307,9 +307,7 @@ def _maps(top: Table) -> dict[str, WeightSettings]:
     return maps or {"default": WeightSettings()}
 
 
-def _variants(
-    top: Table, maps: dict[str, WeightSettings], encoders: tuple[EncoderSetting, ...]
-) -> tuple[Variant, ...]:
+def _variants(top: Table, maps: dict[str, WeightSettings], encoders: tuple[EncoderSetting, ...]) -> tuple[Variant, ...]:
     found: list[Variant] = []
     groups: list[str] = []
     names = {one.encoder for one in encoders} | {one.name for one in encoders}
@@ -369,7 +367,7 @@ def _sweep(
             chosen = f"preset {preset}"
             maps[chosen] = WeightSettings(**PRESETS[preset].weights)
         try:
-            idse = IdseOptions(**{**PRESETS[preset].idse, **base, **settings})
+            idse = IdseOptions.preset(preset, **base | settings)
         except FprdoError as error:
             raise FprdoError(f"{table.place}: {error}") from None
         variants.append(Variant(f"{group} {label}".strip(), kind, group, parameter, idse, chosen, **shared))
