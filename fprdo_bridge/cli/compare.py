@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="EXTRACTOR",
         help="network whose features judge the decoded pictures, in the form of --extractor, repeatable "
-        "(default: the one of the weights)",
+        "(default: the one of the weights; of the default weights, lite0 at full size)",
     )
     parser.add_argument(
         "--idse-option",

@@ -397,7 +397,7 @@ def test_missing_and_empty_bitstreams(tmp_path, codec: Codec, tools_of):
 
 
 def test_a_decoder_that_gives_something_else_is_noticed(tmp_path, coded):
-    """Else the tests above could not fail. What the user is told: tests/test_compare.py."""
+    """Else the tests above could not fail. What the user is told: tests/compare."""
     (tmp_path / "recon.yuv").write_bytes(coded.job.recon.read_bytes()[::-1])
     spoiled = replace(coded.job, recon=tmp_path / "recon.yuv")
     with pytest.raises(AssertionError, match=r"decodes something else \(picture 0, Y, row 0"):
