@@ -5,7 +5,7 @@ from collections import namedtuple
 from pathlib import Path
 
 Said = namedtuple("Said", "status out err")
-FAST = ("--extractor", "lite0", "--probes", "2")
+FAST = ("--extractor", "efficientnet_lite0", "--probes", "2")
 PROGRAM = (sys.executable, "-m", "fprdo_bridge.cli")
 
 
