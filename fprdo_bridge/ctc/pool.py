@@ -86,7 +86,7 @@ class LocalPool:
         environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [environment.get("PYTHONPATH")])])
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "fprdo_bridge.ctc.worker"],
+                [sys.executable, "-P", "-m", "fprdo_bridge.ctc.worker"],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -18,6 +18,6 @@ def test_the_examples(fprdo, here, x264_tools):
     for line in block.splitlines():
         said = fprdo(*shlex.split(line)[1:])
         assert said.status == 0, (line, said.err)
-    assert {"results.csv", "rd-curves.png", "map-photo.png", "map-other.png", "weights", "bitstreams", "points",
+    assert {"results.csv", "rd-curves.png", "map-photo.png", "map-other.png", "weights", "bitstreams", "store",
             ".fprdo-results"} == {path.name for path in Path("out/mine").iterdir()}  # fmt: skip
     assert "features lite0   features lite0@64   PSNR Y" in said.out

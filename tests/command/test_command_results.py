@@ -185,15 +185,8 @@ def test_raw_video_of_ten_bits(fprdo, tmp_path):
 def test_scales_and_layers_of_an_extractor(fprdo, here):
     """The form NAME[@SCALES][:LAYERS], and probes that share a forward pass, stand in the metadata."""
     words = (
-        "weights",
-        "even.png",
-        "-o",
-        "w.idse",
-        "--extractor",
-        "lite0@32,full:_blocks.2",
-        "--signs-per-noise",
-        2,
-        *FAST,
+        *("weights", "even.png", "-o", "w.idse", *FAST),
+        *("--extractor", "lite0@32,full:_blocks.2", "--signs-per-noise", 2),
     )
     assert fprdo(*words).status == 0
     with IdseFile("w.idse") as weights:
@@ -328,7 +321,8 @@ def test_a_plug_in_of_the_current_folder(here, x264_tools):
     """The installed program finds it as python -m does, for weights and for judges; it hides nothing that is
     installed."""
     (here / "net.py").write_text(
-        "import torch\ndef make(): return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())\n"
+        "import torch\n\n\ndef make():\n    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())\n"
     )
     (here / "numpy.py").write_text("raise SystemExit('the wrong numpy')\n")
     program = Path(sys.executable).with_name("fprdo")
