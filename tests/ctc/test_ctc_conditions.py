@@ -7,6 +7,7 @@ import pytest
 from fprdo_bridge.ctc import conditions
 from fprdo_bridge.ctc.conditions import Rates
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.weighting import WeightSettings
 
 
 def parse(text: str, name: str = "test") -> conditions.Conditions:
@@ -28,7 +29,7 @@ def test_smallest_file():
     assert (found.title, found.bits, found.anchors) == ("test", "pictures", ("stock",))
     assert [variant.name for variant in found.variants] == ["stock", "idse"]
     assert found.encoders[0].name == "hm intra" and found.encoders[0].rates == Rates("qp", (22, 27, 32, 37))
-    assert found.maps["default"].extractor == "efficientnet_lite0"
+    assert found.maps["default"] == WeightSettings()
 
 
 def test_a_list_is_a_sweep():
