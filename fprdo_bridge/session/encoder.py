@@ -154,7 +154,8 @@ class Encoder:
         transform_sizes = known_sizes(transform_sizes)
         skip, count = number_from("skip", skip, 0), None if count is None else number_from("count", count, 1)
         output = None if recon is None else path_of("recon", recon)
-        plain = weights is None and provider is None and distortion is None
+        weighted = weights is not None or provider is not None
+        plain = not weighted and distortion is None
         own = OwnErrors()
         report = None if on_picture is None else own.of_function(on_picture)
         with own.alone(), workspace() as folder:
@@ -163,7 +164,8 @@ class Encoder:
             if output is not None:
                 _check_output(output, source, config)
             if options is None:
-                options = {} if plain else self.codec.weighted_options(idse)
+                balanced = idse if weighted else replace(idse, chroma_qp_offset=0)  # weights unbalance luma and chroma
+                options = {} if plain else self.codec.weighted_options(balanced)
             job = EncodeJob(
                 source=source.path,
                 fmt=source.fmt,

@@ -19,7 +19,7 @@ from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.raw import read_yuv
 
-OFF = IdseOptions(rdoq=0, qp_map=False, sao=False, decisions=0)
+OFF = IdseOptions(tau=0.15, rdoq=0, qp_map=False, sao=False, decisions=0)  # strong weights, used nowhere
 STOCK = "stock"  # name of a run of the stock encoder
 
 

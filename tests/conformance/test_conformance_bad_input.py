@@ -13,7 +13,7 @@ from subject import SUBJECTS, Subject
 
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.importance.idse_file import ones
-from fprdo_bridge.settings import SETTINGS, Setting
+from fprdo_bridge.settings import BRIDGE_SETTINGS, Setting
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat
 
@@ -130,7 +130,7 @@ def beyond(setting: Setting) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [(setting, value) for setting in SETTINGS for value in beyond(setting)],
+    [(setting, value) for setting in BRIDGE_SETTINGS for value in beyond(setting)],
     ids=lambda one: one.name if isinstance(one, Setting) else f"{one:g}",
 )
 def test_settings_out_of_range(subject, tools, job, setting, value):
@@ -144,7 +144,7 @@ def test_settings_out_of_range(subject, tools, job, setting, value):
 @pytest.mark.parametrize("value", ["nan", "inf", "much"])
 def test_settings_that_are_no_numbers(subject, tools, job, value):
     """Refused by name and value, by the encoder's own parser or by ours."""
-    option = SETTINGS[0].option(subject.codec.name)
+    option = BRIDGE_SETTINGS[0].option(subject.codec.name)
     done = failed(subject, tools, job, *subject.words(option, value))
     assert any(value in line and option in line for line in done.stderr.splitlines()), done.stderr
 
