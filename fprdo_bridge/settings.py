@@ -156,7 +156,7 @@ class IdseOptions:
         Bit mask, 0 to 31, of the mode decisions that use the weights.
     chroma_qp_offset : int
         -12 to 12: what the encoder adds to the QP of Cb and Cr. Weights move bits from luma to chroma, by 10 to 20 % of
-        chroma's PSNR; an offset moves them back.
+        chroma's PSNR; an offset of 1 moves them back.
 
     Raises
     ------
@@ -164,7 +164,7 @@ class IdseOptions:
         A value is of another type or out of its range.
     """
 
-    tau: float = _setting(1.2, float, 0, 1000, "weight of plain SSE mixed in: w' = (w + tau) / (1 + tau)", metavar="T")
+    tau: float = _setting(1.5, float, 0, 1000, "weight of plain SSE mixed in: w' = (w + tau) / (1 + tau)", metavar="T")
     power: float = _setting(
         1.0,
         float,
@@ -196,7 +196,7 @@ class IdseOptions:
         "16: Cb and Cr in these", metavar="MASK"
     )  # fmt: skip
     chroma_qp_offset: int = _setting(
-        2, int, -12, 12, "added to the QP of Cb and Cr, by the encoder's own option", metavar="N", of_encoder=True
+        1, int, -12, 12, "added to the QP of Cb and Cr, by the encoder's own option", metavar="N", of_encoder=True
     )
 
     def __post_init__(self) -> None:
@@ -250,7 +250,7 @@ class Preset:
 
 DEFAULT_PRESET = "balanced"  # the defaults of all settings
 PRESETS = {
-    "neutral": Preset("the picture pays nearly nothing", {"tau": 0.5, "power": 0.3}),
+    "neutral": Preset("the picture pays nearly nothing", {"power": 0.3}),
     "balanced": Preset("most for tasks at a small price of the picture"),
     "machine": Preset("most for tasks", {"tau": 0.15}),
     "fast": Preset("as balanced, with maps in a quarter of the time", weights={"probes": 4}),
