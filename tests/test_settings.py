@@ -123,7 +123,7 @@ def test_every_setting_is_an_argument_of_the_command():
     add_idse_arguments(parser)
     assert idse_options_of(parser.parse_args([])) == IdseOptions()
     for setting in SETTINGS:
-        other = {float: 0.5, int: 1, bool: False}[setting.kind]
+        other = {float: 0.5, int: 1 + (setting.default == 1), bool: False}[setting.kind]
         words = (
             [setting.flag.replace("--", "--no-")]
             if setting.kind is bool
