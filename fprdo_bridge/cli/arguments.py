@@ -53,6 +53,18 @@ def _add_sample_arguments(group: argparse._ArgumentGroup, *defaults: str) -> Non
     group.add_argument("--siting", choices=SITINGS, help=f"where chroma samples of 4:2:0 lie (default: {siting})")
 
 
+def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Everything that an encode with weights depends on but its source."""
+    for add in (
+        add_preset_argument,
+        add_encoder_arguments,
+        add_idse_arguments,
+        add_weight_arguments,
+        add_format_arguments,
+    ):
+        add(parser)
+
+
 def add_preset_argument(parser: argparse.ArgumentParser) -> None:
     """A word for many settings, which those that are given replace one by one."""
     parser.add_argument(

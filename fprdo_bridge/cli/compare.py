@@ -11,11 +11,7 @@ from fprdo_bridge import encoders
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (
     SOURCE_HELP,
-    add_encoder_arguments,
-    add_format_arguments,
-    add_idse_arguments,
-    add_preset_argument,
-    add_weight_arguments,
+    add_coding_arguments,
     idse_options_of,
     keep_inputs,
     open_named,
@@ -86,14 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures whose rate-distortion curves are drawn, from the first on (default %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print all results as JSON")
-    for add in (
-        add_preset_argument,
-        add_encoder_arguments,
-        add_idse_arguments,
-        add_weight_arguments,
-        add_format_arguments,
-    ):
-        add(parser)
+    add_coding_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:

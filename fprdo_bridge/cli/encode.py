@@ -12,12 +12,8 @@ from fprdo_bridge import encoders
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (
     SOURCE_HELP,
-    add_encoder_arguments,
+    add_coding_arguments,
     add_force_argument,
-    add_format_arguments,
-    add_idse_arguments,
-    add_preset_argument,
-    add_weight_arguments,
     check_weights,
     idse_options_of,
     keep_inputs,
@@ -69,14 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recon", type=Path, metavar="FILE", help="the encoder's reconstruction: .yuv, .y4m or a picture"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    for add in (
-        add_preset_argument,
-        add_encoder_arguments,
-        add_idse_arguments,
-        add_weight_arguments,
-        add_format_arguments,
-    ):
-        add(parser)
+    add_coding_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
