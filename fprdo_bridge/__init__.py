@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fprdo_bridge.errors import FprdoError
     from fprdo_bridge.importance.extractors import Extractor, load_extractor
     from fprdo_bridge.importance.idse_file import IdseFile, write_idse
+    from fprdo_bridge.importance.regions import Regions
     from fprdo_bridge.importance.weight_map import WeightMap, ones
     from fprdo_bridge.importance.weights import compute_map
     from fprdo_bridge.session.encoded import Encoded, Reconstruction
@@ -41,6 +42,7 @@ __all__ = [
     "Picture",
     "PictureLog",
     "Reconstruction",
+    "Regions",
     "VideoFormat",
     "WeightBuffer",
     "WeightMap",
@@ -62,6 +64,7 @@ _HOMES = {
     "errors": ("FprdoError",),
     "importance.extractors": ("Extractor", "load_extractor"),
     "importance.idse_file": ("IdseFile", "write_idse"),
+    "importance.regions": ("Regions",),
     "importance.weight_map": ("WeightMap", "ones"),
     "importance.weights": ("compute_map",),
     "session.encoded": ("Encoded", "Reconstruction"),

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from fprdo_bridge.cli import console
+from fprdo_bridge.cli.regions import add_region_arguments, regions_of
 from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
 from fprdo_bridge.encoders import DEFAULT, ENCODERS
 from fprdo_bridge.encoders.job import RATE_KINDS
@@ -87,7 +88,7 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         "--extractor",
         metavar="NAME",
         help="network: lite0, lite1, lite2 or your own as module:callable; then @SCALES at which it looks, like "
-        "lite0@224, and :LAYERS, see docs/extractors.md (default lite0@224,full)",
+        "lite0@224, and :LAYERS, see docs/extractors.md (default lite0@224,full); none: regions alone",
     )
     group.add_argument(
         "--layer",
@@ -121,6 +122,7 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames that share a map, which is that of their first one (default 1)",
     )
+    add_region_arguments(parser)
 
 
 def add_idse_arguments(parser: argparse.ArgumentParser) -> None:
@@ -201,9 +203,10 @@ def format_request_of(options: argparse.Namespace) -> FormatRequest:
 
 def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
     """The settings of add_weight_arguments(), and of the preset where they are not given."""
-    given = {one.name: getattr(options, one.name) for one in fields(WeightSettings) if one.name != "layers"}
+    own = ("layers", "regions")
+    given = {one.name: getattr(options, one.name) for one in fields(WeightSettings) if one.name not in own}
     layers = tuple(options.layer) if options.layer else None
-    return WeightSettings(**preset_values(options.preset, "weights", given), layers=layers)
+    return WeightSettings(**preset_values(options.preset, "weights", given), layers=layers, regions=regions_of(options))
 
 
 def idse_options_of(options: argparse.Namespace) -> IdseOptions:

@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> None:
     judge = settings.judges[0]
     plotted, mapped = sources[: options.curves], sources[: options.maps]
     reports = ["results.csv", *curves.curve_files(len(plotted)), *map(_map_name, mapped)]
-    keep_inputs([options.output / name for name in reports], options.source)
+    keep_inputs([options.output / name for name in reports], [*options.source, options.mask, options.boxes])
 
     def complete(points: Sequence[Point]) -> None:
         if not options.json:

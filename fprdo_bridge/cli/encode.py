@@ -20,6 +20,7 @@ from fprdo_bridge.cli.arguments import (
     sequence_of,
     weight_settings_of,
 )
+from fprdo_bridge.cli.regions import refuse_regions
 from fprdo_bridge.cli.values import rate_value
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.job import EncodeJob, Rate
@@ -72,11 +73,14 @@ def run(options: argparse.Namespace) -> None:
     """Encode a picture or a raw file."""
     if options.plain and options.weights:
         raise FprdoError(f"--plain encodes without weights, --weights {options.weights} with; leave one out")
+    if options.plain or options.weights:
+        refuse_regions(options, f"weights are {'not used (--plain)' if options.plain else 'those of --weights'}")
     codec = encoders.get(options.encoder)
     tools = codec.tools()
     sequence, idse = sequence_of(options), idse_options_of(options)
     log = options.output.with_name(f"{options.output.name}.log")
-    keep_inputs([options.output, log, options.recon], [options.source, options.weights])
+    read = [options.source, options.weights, options.mask, options.boxes]
+    keep_inputs([options.output, log, options.recon], read)
     config = codec.config(options.config, sequence.fmt, tools)
     with workspace() as folder:
         own = {} if options.plain else codec.weighted_options(idse)

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     """Compute importance weights."""
     sequence, settings = sequence_of(options), weight_settings_of(options)
     path = options.output or Path(f"{sequence.name}.idse")
-    keep_inputs([path], [options.source])
+    keep_inputs([path], [options.source, options.mask, options.boxes])
     write_weights(sequence, settings, path, progress=percentage(f"weights of {sequence.name}", console.say))
     fmt, count = sequence.fmt, sequence.frames
     if options.json:

@@ -21,7 +21,8 @@ from fprdo_bridge.encoders.checking import check_settings
 from fprdo_bridge.encoders.decoding import decode_own
 from fprdo_bridge.encoders.job import EncodeJob, IdseOptions, Rate
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.importance.weighting import WeightSettings, write_weights
+from fprdo_bridge.importance.regions import RegionSettings
+from fprdo_bridge.importance.weighting import WeightSettings, map_settings_json, write_weights
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.raw import count_frames, read_yuv
 from fprdo_bridge.video.source import Source
@@ -363,15 +364,21 @@ def decode(encoder: str, bitstream: Path, fmt: VideoFormat, folder: Path) -> Ite
 def map_spec(settings: WeightSettings) -> dict[str, object]:
     """What of map settings determines a map; loads the network once to name its weights. Raises FprdoError."""
     return {
-        "settings": {**asdict(settings), "layers": list(settings.layers) if settings.layers else None},
+        "settings": {**map_settings_json(settings), "layers": list(settings.layers) if settings.layers else None},
         "extractor": settings.load().description(),
     }
 
 
-def map_settings(spec: Mapping[str, Any]) -> WeightSettings:
+def map_how(settings: WeightSettings) -> dict[str, object]:
+    """Where the files of a map's regions are."""
+    return {"regions": asdict(settings.regions)} if settings.regions else {}
+
+
+def map_settings(spec: Mapping[str, Any], how: Mapping[str, Any]) -> WeightSettings:
     """The settings of a map job."""
     settings = spec["settings"]
-    return WeightSettings(**{**settings, "layers": tuple(settings["layers"]) if settings["layers"] else None})
+    layers = tuple(settings["layers"]) if settings["layers"] else None
+    return WeightSettings(**{**settings, "layers": layers, "regions": RegionSettings(**how.get("regions", {}))})
 
 
 def write_map(source: Source, settings: WeightSettings, extractor: Any, path: Path) -> None:

@@ -298,6 +298,7 @@ def _maps(top: Table) -> dict[str, WeightSettings]:
                 one.name.replace("_", "-"), _MAP_KINDS.get(one.name) or _KINDS_OF[type(one.default)], one.default
             )
             for one in fields(WeightSettings)
+            if one.name != "regions"  # files of single pictures, which conditions do not name
         }
         try:
             maps[name] = WeightSettings(**values)

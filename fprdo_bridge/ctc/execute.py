@@ -114,7 +114,7 @@ class Executor:
 
     def _map(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec, source = message["spec"], message["spec"]["source"]
-        settings = coding.map_settings(spec)
+        settings = coding.map_settings(spec, message["how"])
         name = digest(spec["extractor"])
         if name not in self._extractors:
             self._extractors[name] = settings.load()

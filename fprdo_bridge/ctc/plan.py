@@ -243,7 +243,7 @@ class Plan:
             "map",
             {"source": source, **self.maps[name]},
             {},
-            {**how, "title": f"weights of {item.name}"},
+            {**how, **coding.map_how(settings), "title": f"weights of {item.name}"},
             f"weights of {item.name} ({name})",
             seconds,
             memory,

@@ -11,7 +11,7 @@ from fprdo_bridge.encoders import DEFAULT
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.specification import DEFAULT_EXTRACTOR, EFFICIENTNET_LITE
-from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.importance.weighting import NO_NETWORK, WeightSettings
 
 MODES = ("sse", "idse")
 
@@ -54,8 +54,9 @@ class CompareSettings:
 
     @property
     def judges(self) -> tuple[str, ...]:
-        """The extractors that measure; of the default weights it is their network at the pictures' own size."""
-        default = self.weights.extractor == DEFAULT_EXTRACTOR and not self.weights.layers
+        """The extractors that measure; of the default weights, and of those without a network, it is the default
+        network at the pictures' own size."""
+        default = self.weights.extractor in (DEFAULT_EXTRACTOR, NO_NETWORK) and not self.weights.layers
         return self.measure or (EFFICIENTNET_LITE[0] if default else self.weights.extractor,)
 
 
