@@ -13,7 +13,7 @@ from ctc_material import square_picture, squares
 
 from fprdo_bridge.ctc.conditions import TaskSetting
 from fprdo_bridge.ctc.tasks import TASKS, Frames, Task, make
-from fprdo_bridge.ctc.tasks.classes import central
+from fprdo_bridge.ctc.tasks.classes import central, view
 from fprdo_bridge.ctc.tasks.text import edit_distance
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat
@@ -125,6 +125,33 @@ def test_pictures_are_resized_as_the_network_is_evaluated():
     expected = ramp[..., 0, left : left + edge].mean()
     assert found.mean() == pytest.approx(float(expected), abs=1e-3)
     assert torch.allclose(central(torch.full((1, 3, 10, 9), 0.5), 8), torch.full((1, 3, 8, 8), 0.5))
+
+
+def test_more_views_of_a_picture_and_their_geometric_mean():
+    task = make(TaskSetting("classes", {"network": "efficientnet_lite0", "views": 3}))
+    cat = load_picture("skimage:chelsea")
+    slightly, badly = scores(task, frames_of(cat), frames_of(damaged(cat, 5)), frames_of(damaged(cat, 90)))
+    assert 0 < slightly["log_kl"] <= slightly["kl"] and badly["log_kl"] <= badly["kl"]  # AM-GM
+    both = task.reducer([slightly, badly], [])(np.array([0, 1]))
+    assert both["log_kl"] == pytest.approx(math.sqrt(slightly["log_kl"] * badly["log_kl"]))
+    assert both["kl"] == pytest.approx((slightly["kl"] + badly["kl"]) / 2)
+    assert "3 views" in task.title and task.identity()["views"] == 3
+    one = make(TaskSetting("classes", {"network": "efficientnet_lite0"}))
+    assert "views" not in one.identity() and "log_kl" not in {measure.key for measure in one.measures}
+    with pytest.raises(FprdoError, match="views"):
+        make(TaskSetting("classes", {"views": 0}))
+
+
+def test_views_are_squares_within_the_picture():
+    ramps = torch.stack(torch.meshgrid(torch.arange(300.0), torch.arange(512.0), indexing="ij"))[None] / 512
+    picture = torch.cat([ramps, torch.zeros(1, 1, 300, 512)], dim=1)
+    assert torch.equal(view(picture, 64, 0), central(picture, 64))
+    edges = []
+    for number in range(1, 9):
+        rows, columns = view(picture, 64, number)[0, :2] * 512
+        edges.append(float((rows[-1, 0] - rows[0, 0]) * 64 / 63))
+        assert float((columns[0, -1] - columns[0, 0]) * 64 / 63) == pytest.approx(edges[-1], rel=0.02)  # square
+    assert min(edges) >= 149 and max(edges) <= 301 and max(edges) - min(edges) > 80
 
 
 # ---- correspondence --------------------------------------------------------------------------------------------------

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fprdo_bridge.ctc import schema
 from fprdo_bridge.ctc.schema import Table
-from fprdo_bridge.ctc.tasks.base import Frames, Measure, Record, Task, call, package
+from fprdo_bridge.ctc.tasks.base import Frames, Measure, Record, Reducer, Task, call, package
 from fprdo_bridge.errors import FprdoError
 
 if TYPE_CHECKING:
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 SIDES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 _BORDER = 32
 
+# The logarithm of a divergence is bounded here, in nats: below it lies rounding.
+_SMALLEST = 1e-7
+
 
 class Classes(Task):
     """Kullback-Leibler divergence of the class distribution, and agreement of the classes.
@@ -23,8 +30,13 @@ class Classes(Task):
     kl: sum p log(p / q) in nats, p of the original, q of the decoded picture, mean over the frames. top1: share of
     frames whose first class is the original's first; top5: whose first five hold it.
 
+    One view of one picture is a noisy judge: a class that is about to change weighs as much as all others. With more
+    views the numbers above are means over these too, and log_kl is added: the geometric mean of kl over views, frames
+    and pictures, to which each contributes its relative change.
+
     Arguments: `network`, one of SIDES or `module:callable` that returns a torch module, RGB (n, 3, side, side) float32
-    in [0, 1] -> logits (n, classes); `side`, for such a module.
+    in [0, 1] -> logits (n, classes); `side`, for such a module; `views`, the number of views, 1 (default) to 64, see
+    `view`.
     """
 
     name = "classes"
@@ -42,12 +54,16 @@ class Classes(Task):
             raise arguments.error("side", f"{self.network} is evaluated at {SIDES[self.network]}; leave it out")
         if self.network not in SIDES and ":" not in self.network:
             raise arguments.error("network", f"{self.network!r}: use {', '.join(SIDES)} or module:callable")
+        self.views = arguments.take("views", schema.whole(1, 64), 1)
+        if self.views > 1:
+            self.measures = (Measure("log_kl", "KL, geometric", distance=True, pool="set", digits=4), *self.measures)
         self._module: nn.Module | None = None
         super().__init__(arguments)
 
     @property
     def title(self) -> str:
-        return f"classes {self.network.removeprefix('efficientnet_')}"
+        views = f" ({self.views} views)" if self.views > 1 else ""
+        return f"classes {self.network.removeprefix('efficientnet_')}{views}"
 
     def _load(self) -> nn.Module:
         if self._module is None:
@@ -57,18 +73,22 @@ class Classes(Task):
     def identity(self) -> dict[str, object]:
         from fprdo_bridge.importance.extractors import state_fingerprint
 
-        return {"network": self.network, "side": self.side, "weights": state_fingerprint(self._load().state_dict())}
+        views = {"views": self.views} if self.views > 1 else {}
+        weights = state_fingerprint(self._load().state_dict())
+        return {"network": self.network, "side": self.side, "weights": weights, **views}
 
     def _logits(self, frames: Frames) -> list[Tensor]:
+        """Per frame and view the logits (classes,), float64."""
         import torch
 
-        found = []
+        found: list[Tensor] = []
         with torch.no_grad():
             for picture in frames.rgb():
-                logits = self._load()(central(picture, self.side))
-                if logits.ndim != 2 or not torch.isfinite(logits).all():
-                    raise FprdoError(f"network {self.network} returns no finite logits (n, classes); correct it")
-                found.append(logits[0].double())
+                for number in range(self.views):
+                    logits = self._load()(view(picture, self.side, number))
+                    if logits.ndim != 2 or not torch.isfinite(logits).all():
+                        raise FprdoError(f"network {self.network} returns no finite logits (n, classes); correct it")
+                    found.append(logits[0].double())
         return found
 
     def prepare(self, original: Frames) -> Any:
@@ -77,26 +97,68 @@ class Classes(Task):
     def score(self, prepared: Any, decoded: Frames) -> Record:
         import torch
 
-        kl, top1, top5 = 0.0, 0, 0
+        kl, logarithm, top1, top5 = 0.0, 0.0, 0, 0
         pairs = list(zip(prepared, self._logits(decoded), strict=True))
         for p, q in pairs:
             log_p, log_q = torch.log_softmax(p, 0), torch.log_softmax(q, 0)
-            kl += max(0.0, float((log_p.exp() * (log_p - log_q)).sum()))
+            divergence = max(0.0, float((log_p.exp() * (log_p - log_q)).sum()))
+            kl += divergence
+            logarithm += math.log(max(divergence, _SMALLEST))
             first = int(p.argmax())
             order = torch.topk(q, min(5, len(q))).indices.tolist()
             top1 += order[0] == first
             top5 += first in order
-        return {"kl": kl / len(pairs), "top1": top1 / len(pairs), "top5": top5 / len(pairs)}
+        record = {"kl": kl / len(pairs), "top1": top1 / len(pairs), "top5": top5 / len(pairs)}
+        return record if self.views == 1 else record | {"log_kl": math.exp(logarithm / len(pairs))}
+
+    def reducer(self, records: Sequence[Record], originals: Sequence[Record]) -> Reducer:
+        means = super().reducer(records, originals)
+        if self.views == 1:
+            return means
+        logarithms = np.log([record["log_kl"] for record in records])
+
+        def reduce(indices: np.ndarray) -> Mapping[str, float]:
+            return {**means(indices), "log_kl": float(np.exp(logarithms[indices].mean()))}
+
+        return reduce
+
+
+def view(picture: Tensor, side: int, number: int) -> Tensor:
+    """A square of a picture (1, 3, height, width) at `side` samples.
+
+    View 0 is `central`. Another is side / short of the shorter side, with short from side to 2 side, and lies anywhere:
+    logarithm of the scale, row and column are the numbers of Halton's sequence in the bases 2, 3 and 5, so the first
+    few views spread evenly and are the same for every picture.
+    """
+    if number == 0:
+        return central(picture, side)
+    scale, row, column = (_radical_inverse(number, base) for base in (2, 3, 5))
+    height, width = picture.shape[-2:]
+    edge = max(1, round(min(height, width) * 2**-scale))
+    return _square(picture, round(row * (height - edge)), round(column * (width - edge)), edge, side)
+
+
+def _radical_inverse(number: int, base: int) -> float:
+    """The digits of a number, mirrored at the point: 0 to 1."""
+    inverse, digit = 0.0, 1.0
+    while number:
+        number, rest = divmod(number, base)
+        digit /= base
+        inverse += rest * digit
+    return inverse
 
 
 def central(picture: Tensor, side: int) -> Tensor:
     """The central square of a picture (1, 3, height, width), side / (side + 32) of its shorter side, at `side` samples:
     bicubic, antialiased, clamped to [0, 1], as these networks are evaluated."""
-    import torch
-
     height, width = picture.shape[-2:]
     edge = max(1, round(min(height, width) * side / (side + _BORDER)))
-    top, left = (height - edge) // 2, (width - edge) // 2
+    return _square(picture, (height - edge) // 2, (width - edge) // 2, edge, side)
+
+
+def _square(picture: Tensor, top: int, left: int, edge: int, side: int) -> Tensor:
+    import torch
+
     crop = picture[..., top : top + edge, left : left + edge]
     return torch.nn.functional.interpolate(
         crop, (side, side), mode="bicubic", align_corners=False, antialias=True
