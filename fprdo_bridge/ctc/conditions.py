@@ -343,7 +343,7 @@ def _variants(top: Table, maps: dict[str, WeightSettings], encoders: tuple[Encod
 def _sweep(
     table: Table, kind: str, group: str, maps: dict[str, WeightSettings], shared: dict[str, Any]
 ) -> list[Variant]:
-    """The variants of a table: one, or all combinations of what it lists. The maps of presets are added to `maps`."""
+    """The variants of a table: one, or all combinations of what it lists."""
     values: dict[str, tuple[Any, ...]] = {
         "preset": table.take("preset", schema.one_or_several(schema.one_of(*PRESETS)), (DEFAULT_PRESET,)),
         "map": table.take("map", schema.one_or_several(schema.one_of(*maps)), ("",)),
@@ -353,7 +353,6 @@ def _sweep(
         if key in table:
             values[one.name] = table.take(key, schema.one_or_several(_KINDS_OF[type(one.default)]))
     swept = [key for key, several in values.items() if len(several) > 1]
-    default = next(iter(maps))
     base: dict[str, Any] = {"decisions": 0, "rdoq": 0, "sao": False} if kind == "qp-map" else {}
     variants = []
     for combination in itertools.product(*values.values()):
@@ -362,17 +361,24 @@ def _sweep(
         number = len(swept) == 1 and swept[0] not in ("map", "preset")
         parameter = float(settings[swept[0]]) if number else None
         preset, chosen = settings.pop("preset"), settings.pop("map")
-        if not chosen and not PRESETS[preset].weights:
-            chosen = default
-        elif not chosen:
-            chosen = f"preset {preset}"
-            maps[chosen] = WeightSettings(**PRESETS[preset].weights)
         try:
             idse = IdseOptions.preset(preset, **base | settings)
         except FprdoError as error:
             raise FprdoError(f"{table.place}: {error}") from None
-        variants.append(Variant(f"{group} {label}".strip(), kind, group, parameter, idse, chosen, **shared))
+        variants.append(
+            Variant(f"{group} {label}".strip(), kind, group, parameter, idse, chosen or _map_of(preset, maps), **shared)
+        )
     return variants
+
+
+def _map_of(preset: str, maps: dict[str, WeightSettings]) -> str:
+    """The map of a preset: the first of `maps`, or, where the preset says how weights are computed, one that is added."""
+    weights = PRESETS[preset].weights
+    if not weights:
+        return next(iter(maps))
+    name = f"preset {preset}"
+    maps[name] = WeightSettings(**weights)
+    return name
 
 
 def _task(table: Table) -> TaskSetting:

@@ -40,7 +40,7 @@ class Classes(Task):
     """
 
     name = "classes"
-    measures = (
+    measures: tuple[Measure, ...] = (
         Measure("kl", "KL", distance=True, pool="set", digits=4),
         Measure("top1", "top-1", pool="set"),
         Measure("top5", "top-5", pool="set"),
