@@ -372,7 +372,7 @@ def _sweep(
 
 
 def _map_of(preset: str, maps: dict[str, WeightSettings]) -> str:
-    """The map of a preset: the first of `maps`, or, where the preset says how weights are computed, one that is added."""
+    """The map of a preset: the first of `maps`, or one that is added where the preset says how weights are computed."""
     weights = PRESETS[preset].weights
     if not weights:
         return next(iter(maps))
