@@ -398,6 +398,11 @@ def test_text():
     )
     assert (same["fscore"], same["characters"]) == (1, 1) and same["true"] >= 4
     assert badly["characters"] < 0.9 and empty["fscore"] == 0 and empty["characters"] == 0
+    (lines,), (nothing,) = same["frames"], empty["frames"]  # the page draws them as it draws a detector's boxes
+    assert len(lines["boxes"]) == len(lines["labels"]) == len(lines["scores"]) == same["found"]
+    for x, y, width, height in lines["boxes"]:
+        assert 0 <= x and 0 <= y and width > height > 0 and x + width <= page.shape[1] and y + height <= page.shape[0]
+    assert any("region" in label.lower() for label in lines["labels"]) and nothing["boxes"] == []
     reduce = task.reducer([same, badly, empty], [])
     assert reduce(np.array([0, 0])) == {"fscore": 1, "characters": 1}
     assert reduce(np.array([0, 2]))["characters"] == pytest.approx(0.5)

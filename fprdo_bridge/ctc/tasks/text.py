@@ -29,6 +29,7 @@ class Text(Task):
 
     name = "text"
     measures = (Measure("fscore", "F-score", pool="set"), Measure("characters", "characters", pool="set"))
+    revision = 2  # records keep the lines, for the page
     memory = 900 << 20
     seconds = 4.0
 
@@ -70,7 +71,9 @@ class Text(Task):
 
     def score(self, prepared: Any, decoded: Frames) -> Record:
         true = found = matched = characters = errors = 0
+        kept = []
         for truth, frame in zip(prepared, self._lines(decoded), strict=True):
+            kept.append(_drawn(frame))
             lines = [(corners, text) for corners, text, _ in frame]
             pairs = match(truth, lines)
             true, found, matched = true + len(truth), found + len(lines), matched + len(pairs)
@@ -79,9 +82,8 @@ class Text(Task):
                 min(len(text), edit_distance(text, lines[pairs[index]][1])) if index in pairs else len(text)
                 for index, (_, text) in enumerate(truth)
             )
-        return {"true": true, "found": found, "matched": matched, "errors": errors, "of": characters} | _values(
-            true, found, matched, errors, characters
-        )
+        counts = {"true": true, "found": found, "matched": matched, "errors": errors, "of": characters}
+        return {**counts, **_values(true, found, matched, errors, characters), "frames": kept}
 
     def reducer(self, records: Sequence[Record], originals: Sequence[Record]) -> Reducer:
         table = np.array(
@@ -90,6 +92,19 @@ class Text(Task):
         return lambda indices: {
             key: math.nan if value is None else value for key, value in _values(*table[indices].sum(axis=0)).items()
         }
+
+
+def _drawn(lines: Sequence[tuple[list[list[float]], str, float]]) -> dict[str, list[Any]]:
+    """What a frame's page shows, in the form of a detector's record: boxes [x, y, width, height], labels, scores."""
+    boxes = []
+    for corners, _, _ in lines:
+        low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+        boxes.append([round(float(value), 1) for value in (*low, *(high - low))])
+    return {
+        "boxes": boxes,
+        "labels": [text for _, text, _ in lines],
+        "scores": [round(score, 4) for _, _, score in lines],
+    }
 
 
 def _values(true: float, found: float, matched: float, errors: float, of: float) -> dict[str, float | None]:
