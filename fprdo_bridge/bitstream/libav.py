@@ -6,24 +6,18 @@ from io import BytesIO
 from pathlib import Path
 
 import av
-import numpy as np
 
 from fprdo_bridge.bitstream.monochrome import with_equal_depths
 from fprdo_bridge.bitstream.nal_units import Standard
 from fprdo_bridge.bitstream.probe import read_bitstream, standard_of
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.video.container import PIXEL_FORMATS, picture_planes
 from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format, crop_frame
 
 TITLE = "libavcodec"
 
-# Its decoders know these bit depths, and these pixel formats for them; the yuvj ones say full range.
+# Its decoders know these bit depths.
 _DEPTHS = {Standard.HEVC: (8, 9, 10, 12), Standard.AVC: (8, 9, 10, 12, 14)}
-_PIXEL_FORMATS = {
-    f"{prefix}{'' if depth == 8 else f'{depth}le'}": (chroma, depth)
-    for depth in (8, 9, 10, 12, 14)
-    for prefix, chroma in (("gray", "400"), ("yuv420p", "420"), ("yuv422p", "422"), ("yuv444p", "444"))
-}
-_PIXEL_FORMATS |= {f"yuvj{chroma}p": (chroma, 8) for chroma in ("420", "422", "444")}
 
 
 def supports(fmt: VideoFormat, standard: Standard) -> bool:
@@ -79,29 +73,15 @@ def readable(bitstream: Path, standard: Standard, fmt: VideoFormat) -> str | Byt
 
 
 def _planes(picture: av.VideoFrame, coded: VideoFormat, bitstream: Path, standard: Standard) -> Frame:
-    """The planes of a libav picture without the padding at the end of its lines.
-
-    VideoFrame.to_ndarray does not know all of these pixel formats, nor odd sizes.
-    """
     name = picture.format.name
-    if name not in _PIXEL_FORMATS:
+    if name not in PIXEL_FORMATS:
         raise FprdoError(
             f"{bitstream}: libavcodec decodes it to pixel format {name}, which is not supported here; use the "
             "encoder's own decoder"
         )
-    chroma, depth = _PIXEL_FORMATS[name]
-    if standard is Standard.AVC and coded.chroma == "400" and chroma == "420":
-        chroma = "400"  # libavcodec adds grey chroma to AVC without any
-    found = (picture.width, picture.height, chroma, depth)
-    if found != (coded.width, coded.height, coded.chroma, coded.bit_depth):
-        raise FprdoError(
-            f"{bitstream}: holds {found[0]}x{found[1]} {name} pictures, not {coded}; "
-            "check size, chroma format and bit depth"
-        )
-    stored = coded.dtype.newbyteorder("<")
-    frame = []
-    for plane, (rows, columns) in zip(picture.planes, coded.plane_shapes):
-        lines = np.frombuffer(memoryview(plane), np.uint8, rows * plane.line_size).reshape(rows, plane.line_size)
-        samples = lines[:, : columns * stored.itemsize].copy().view(stored)
-        frame.append(samples.astype(coded.dtype, copy=False))
-    return tuple(frame)
+    # libavcodec adds grey chroma to AVC without any.
+    grey = standard is Standard.AVC and coded.chroma == "400" and PIXEL_FORMATS[name][0] == "420"
+    try:
+        return picture_planes(picture, coded, "400" if grey else None)
+    except FprdoError as error:
+        raise FprdoError(f"{bitstream}: {error}; check size, chroma format and bit depth") from None

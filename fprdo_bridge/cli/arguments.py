@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from fprdo_bridge.cli import console
+from fprdo_bridge.cli import console, standard
 from fprdo_bridge.cli.regions import add_region_arguments, regions_of
 from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
 from fprdo_bridge.encoders import DEFAULT, ENCODERS
@@ -18,7 +18,10 @@ from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, SETTINGS, IdseOptions
 from fprdo_bridge.video.formats import SITINGS, coded_format
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
-SOURCE_HELP = "picture (PNG, JPEG, WebP), .y4m or raw .yuv file, or skimage:NAME"
+SOURCE_HELP = (
+    "picture (PNG, JPEG, WebP), .y4m, .mp4, .mkv or raw .yuv file, numbered pictures like shot-%%04d.png, skimage:NAME, "
+    "or - for Y4M on standard input"
+)
 
 
 # ---- groups of arguments ---------------------------------------------------------------------------------------------
@@ -183,6 +186,8 @@ def sequence_of(options: argparse.Namespace) -> Source:
 
 def open_named(name: str, options: argparse.Namespace) -> Source:
     """The source `name`, as `sequence_of`."""
+    if name == standard.NAME:
+        name = str(standard.source_file(options.frames, options.skip))
     source = open_source(name, format_request_of(options), options.frames, options.frame_rate, options.skip)
     for note in source.notes:
         console.say(note)

@@ -11,11 +11,13 @@ MISTAKE = 2  # exit status after one line that says what is wrong
 _LONGEST = 2500  # characters of a message: enough for an encoder's command line
 
 _lost: list[str] = []  # why results could not be written
+_aside: list[bool] = []  # standard output has the samples or bits themselves
 
 
 def prepare() -> None:
     """Let both streams take any file name."""
     _lost.clear()
+    _aside.clear()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # neither closed nor a caller's own
             stream.reconfigure(errors="backslashreplace")
@@ -39,12 +41,21 @@ def fail(message: str) -> int:
     return MISTAKE
 
 
+def aside() -> None:
+    """From now on results are lines on standard error: standard output is a file of samples or bits."""
+    _aside.append(True)
+
+
 def result(text: str) -> None:
     """Write lines of results to standard output.
 
     Names in them went through `printable` already. A run does not end because they cannot be written: its files are
     worth more. `finish` says so.
     """
+    if _aside:
+        for line in text.split("\n"):
+            say(line)
+        return
     if sys.stdout is None:
         return
     try:

@@ -6,7 +6,7 @@ import argparse
 from fractions import Fraction
 from pathlib import Path
 
-from fprdo_bridge.cli import console
+from fprdo_bridge.cli import console, standard
 from fprdo_bridge.cli.arguments import add_decoded_format_arguments, format_request_of, keep_inputs
 from fprdo_bridge.encoders import decoders
 from fprdo_bridge.files import regular_file, workspace
@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("bitstream", type=Path, help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help=".yuv, .y4m, or a picture by its suffix"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".yuv, .y4m, or a picture by its suffix; - for Y4M on standard output",
     )
     parser.add_argument(
         "--decoder",
@@ -44,13 +49,15 @@ def run(options: argparse.Namespace) -> None:
 
     regular_file(options.bitstream, "no such bitstream")
     keep_inputs([options.output], [options.bitstream])
-    check_output(options.output, 1)
+    output = standard.output_file(options.output, "decoded.y4m")
+    check_output(output, 1)
     with workspace() as folder, byte_stream(options.bitstream, folder) as bitstream:
         said = probe(bitstream)
         fmt = format_request_of(options).apply(said.fmt)
         with decoding(bitstream, fmt, options.decoder) as decoded:
-            count = write_frames(options.output, decoded.frames, fmt, said.frame_rate or Fraction(30))
+            count = write_frames(output, decoded.frames, fmt, said.frame_rate or Fraction(30))
         report = decoded.report
+    standard.send(output, options.output)
     console.result(
         f"{printable(str(options.output))}: {count} picture{'s' * (count > 1)} of {fmt.width}x{fmt.height}, "
         f"4:{fmt.chroma[1]}:{fmt.chroma[2]}, {fmt.bit_depth} bit\n{report}"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fprdo_bridge import encoders
-from fprdo_bridge.cli import console
+from fprdo_bridge.cli import console, standard
 from fprdo_bridge.cli.arguments import (
     SOURCE_HELP,
     add_coding_arguments,
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="bitstream, or an .mp4 or .mkv file with it; its log goes beside it",
+        help="bitstream, or an .mp4 or .mkv file with it; its log goes beside it; - for standard output",
     )
     parser.add_argument(
         "-q",
@@ -63,7 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_force_argument(parser)
     parser.add_argument("--plain", action="store_true", help="no weights: the bitstream of the unpatched encoder")
     parser.add_argument(
-        "--recon", type=Path, metavar="FILE", help="the encoder's reconstruction: .yuv, .y4m or a picture"
+        "--recon",
+        type=Path,
+        metavar="FILE",
+        help="the encoder's reconstruction: .yuv, .y4m or a picture; - for Y4M on standard output",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_coding_arguments(parser)
@@ -78,9 +81,12 @@ def run(options: argparse.Namespace) -> None:
     codec = encoders.get(options.encoder)
     tools = codec.tools()
     sequence, idse = sequence_of(options), idse_options_of(options)
-    log = options.output.with_name(f"{options.output.name}.log")
+    standard.only_one(options.output, options.recon)
+    output = standard.output_file(options.output, "bitstream")
+    recon = options.recon and standard.output_file(options.recon, "recon.y4m")
+    log = output.with_name(f"{output.name}.log")
     read = [options.source, options.weights, options.mask, options.boxes]
-    keep_inputs([options.output, log, options.recon], read)
+    keep_inputs([output, log, recon], read)
     config = codec.config(options.config, sequence.fmt, tools)
     with workspace() as folder:
         own = {} if options.plain else codec.weighted_options(idse)
@@ -89,8 +95,8 @@ def run(options: argparse.Namespace) -> None:
             fmt=sequence.fmt,
             frames=sequence.frames,
             rate=Rate(options.rate_control, options.qp),
-            bitstream=options.output,
-            recon=options.recon,
+            bitstream=output,
+            recon=recon,
             config=(config,),
             options={**own, **dict(options.option)},
             weights=options.weights,
@@ -116,12 +122,15 @@ def run(options: argparse.Namespace) -> None:
         result = encode(codec, job, tools, progress=progress)
     for note in result.log.notes:
         console.say(f"{options.encoder}: {note}")
+    standard.send(output, options.output)
+    if recon:
+        standard.send(recon, options.recon)
     summary = {
-        "bitstream": str(result.bitstream),
+        "bitstream": str(options.output),
         "bits": result.bits,
         "psnr": [value if math.isfinite(value) else None for value in result.log.psnr],  # JSON has no infinity
         "seconds": result.log.seconds,
-        "log": result.log_file and str(result.log_file),
+        "log": None if output != options.output else result.log_file and str(result.log_file),
         "idse": vars(result.log.idse) if result.log.idse else None,
     }
     if options.json:
@@ -130,4 +139,4 @@ def run(options: argparse.Namespace) -> None:
         psnr = "".join(f", {name} {value:.2f} dB" for name, value in zip(("Y", "Cb", "Cr"), result.log.psnr))
         fmt = sequence.fmt
         odd = "" if coded_format(fmt) == fmt else f"; to decode, give --size {fmt.width}x{fmt.height}"
-        console.result(f"{printable(str(result.bitstream))}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s{odd}")
+        console.result(f"{printable(str(options.output))}: {result.bits} bits{psnr}, {result.log.seconds:.1f} s{odd}")

@@ -8,7 +8,7 @@ import textwrap
 from typing import NoReturn
 
 from fprdo_bridge import __version__
-from fprdo_bridge.cli import compare, console, ctc, decode, encode, quickstart, report, show, weights
+from fprdo_bridge.cli import compare, console, ctc, decode, encode, quickstart, report, show, standard, weights
 from fprdo_bridge.cli.values import shown
 from fprdo_bridge.errors import FprdoError
 
@@ -96,4 +96,7 @@ def run(words: list[str] | None) -> None:
         if "\0" in word:
             raise FprdoError(f"{shown(word)}: holds a NUL character; leave it out")
     options = build_parser().parse_args(words)
-    options.module.run(options)
+    try:
+        options.module.run(options)
+    finally:
+        standard.clear()

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from fprdo_bridge.cli import console
+from fprdo_bridge.cli import console, standard
 from fprdo_bridge.cli.arguments import (
     SOURCE_HELP,
     add_format_arguments,
@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("source", help=SOURCE_HELP)
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="weight file (default: NAME.idse in the current folder)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="weight file (default: NAME.idse in the current folder); - for standard output",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_preset_argument(parser)
@@ -47,7 +51,9 @@ def run(options: argparse.Namespace) -> None:
     sequence, settings = sequence_of(options), weight_settings_of(options)
     path = options.output or Path(f"{sequence.name}.idse")
     keep_inputs([path], [options.source, options.mask, options.boxes])
-    write_weights(sequence, settings, path, progress=percentage(f"weights of {sequence.name}", console.say))
+    made = standard.output_file(path, "weights.idse")
+    write_weights(sequence, settings, made, progress=percentage(f"weights of {sequence.name}", console.say))
+    standard.send(made, path)
     fmt, count = sequence.fmt, sequence.frames
     if options.json:
         console.result(json.dumps({"weights": str(path), "width": fmt.width, "height": fmt.height, "frames": count}))

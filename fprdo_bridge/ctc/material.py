@@ -17,13 +17,13 @@ from fprdo_bridge import __version__
 from fprdo_bridge.ctc.conditions import Clip, Conditions, Set
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
+from fprdo_bridge.video import container
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.picture_reader import SUFFIXES, read_picture
 from fprdo_bridge.video.raw import read_yuv
 from fprdo_bridge.video.raw_layout import PLANAR
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
-CONTAINERS = (".mp4", ".mkv", ".mov", ".avi", ".webm")
 _BLOCK = 1 << 20
 
 
@@ -100,7 +100,7 @@ def read_frames(spec: Mapping[str, Any], how: Mapping[str, Any]) -> Iterator[Fra
     fmt, skip = format_from(spec["format"]), how["skip"]
     frames: Iterator[Frame]
     if spec["kind"] == "container":
-        frames = islice(_container_frames(how["origin"], fmt), skip, skip + spec["frames"])
+        frames = container.read_frames(how["origin"], fmt, spec["frames"], skip)
     elif spec["kind"] == "raw":
         frames = read_yuv(how["origin"], fmt, skip, spec["frames"])
     elif spec["kind"] == "picture":
@@ -113,24 +113,6 @@ def read_frames(spec: Mapping[str, Any], how: Mapping[str, Any]) -> Iterator[Fra
         count += 1
     if count != -(-spec["frames"] // spec["every"]):
         raise FprdoError(f"{how['origin']}: ends after {count} of the frames that are asked for; copy it again")
-
-
-def _container_frames(origin: str, fmt: VideoFormat) -> Iterator[Frame]:
-    import av
-    import numpy as np
-
-    try:
-        with av.open(origin) as container:
-            for picture in container.decode(video=0):
-                array = picture.to_ndarray(format=f"yuv{fmt.chroma}p" if fmt.chroma != "400" else "gray")
-                flat = np.ascontiguousarray(array).reshape(-1)
-                planes, offset = [], 0
-                for rows, columns in fmt.plane_shapes:
-                    planes.append(flat[offset : offset + rows * columns].reshape(rows, columns))
-                    offset += rows * columns
-                yield tuple(planes)
-    except (av.error.FFmpegError, IndexError) as error:
-        raise FprdoError(f"{origin}: cannot be decoded ({getattr(error, 'strerror', error)}); copy it again") from None
 
 
 # ---- finding ---------------------------------------------------------------------------------------------------------
@@ -237,7 +219,7 @@ def _members(group: Set, data: Path) -> Iterator[tuple[Clip, int | None]]:
             raise FprdoError(f"{folder}: no such folder; say with --data where the pictures lie")
         truth = _coco_images(data / group.annotations) if group.annotations else None
         files = sorted(os.listdir(folder)) if truth is None else sorted(truth)
-        suffixes = tuple(SUFFIXES) + CONTAINERS + (".yuv", ".y4m")
+        suffixes = tuple(SUFFIXES) + container.SUFFIXES + (".yuv", ".y4m")
         files = [name for name in files if Path(name).suffix.lower() in suffixes and not name.startswith(".")]
         if not files:
             raise FprdoError(f"{folder}: holds no picture or clip; check the name")
@@ -298,9 +280,10 @@ def _item(
         fmt, frames, rate, kind = _picture_format(path, request, hashes), 1, Fraction(30), "picture"
         if clip.frames not in (None, 1) or clip.skip:
             raise FprdoError(f"{path}: is a picture; leave frames and skip out")
-    elif suffix in CONTAINERS:
-        fmt, frames, rate = _container_format(path)
-        kind = "container"
+    elif suffix in container.SUFFIXES:
+        stream = container.read_stream(path)
+        fmt, rate, kind = clip.request.apply(stream.fmt), stream.frame_rate or Fraction(30), "container"
+        frames = hashes.known(path, ["frames"], lambda: container.count_frames(path, fmt))
     else:
         source = open_source(str(path), clip.request)
         fmt, frames, rate = source.fmt, source.frames, source.frame_rate
@@ -333,25 +316,6 @@ def _picture_format(path: Path, request: FormatRequest, hashes: Hashes) -> Video
 
     width, height, across, down = hashes.known(path, ["picture", __version__], find)
     return request.apply(VideoFormat(width, height, aspect=(across, down) if across else None))
-
-
-def _container_format(path: Path) -> tuple[VideoFormat, int, Fraction]:
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            context, frames = stream.codec_context, stream.frames
-            if not frames:
-                frames = sum(1 for _ in container.decode(video=0))
-            rate = Fraction(stream.average_rate) if stream.average_rate else Fraction(30)
-            if context.pix_fmt not in ("yuv420p", "yuvj420p"):
-                raise FprdoError(
-                    f"{path}: holds {context.pix_fmt}, yuv420p is read from containers; convert it to .y4m"
-                )
-            return VideoFormat(context.width, context.height, full_range=context.pix_fmt == "yuvj420p"), frames, rate
-    except (av.error.FFmpegError, IndexError) as error:
-        raise FprdoError(f"{path}: holds no video ({getattr(error, 'strerror', error)}); copy it again") from None
 
 
 def as_source(spec: Mapping[str, Any], how: Mapping[str, Any], raw: Path | None = None) -> Source:

@@ -1,4 +1,5 @@
-"""What the commands work on: a picture, a raw YUV file or a .y4m file, as frames of one format."""
+"""What the commands work on: a picture, numbered pictures, a raw YUV file, a .y4m file or a container, as frames of one
+format."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,9 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video import y4m
+from fprdo_bridge.video import container, y4m
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.picture_reader import SKIMAGE_PREFIX, SUFFIXES, read_picture
+from fprdo_bridge.video.picture_series import is_series, read_series, series_files, series_name
 from fprdo_bridge.video.pictures import picture_to_frame
 from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
 from fprdo_bridge.video.raw_layout import PLANAR, RawLayout, check_layout
@@ -77,7 +79,16 @@ class Source:
             return iter([self.picture])
         if self.is_y4m:
             return y4m.read_frames(self.origin, self.fmt, self.frames, self.skip)
+        if container.is_container(self.origin):
+            return container.read_frames(self.origin, self.fmt, self.frames, self.skip)
+        if is_series(self.origin):
+            return read_series(series_files(self.origin)[self.skip : self.skip + self.frames], self.fmt)
         return read_yuv(self.origin, self.fmt, self.skip, self.frames, self.layout)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the source is a file of raw samples."""
+        return self.picture is None and Path(self.origin).suffix.lower() == ".yuv"
 
     @property
     def is_y4m(self) -> bool:
@@ -86,7 +97,7 @@ class Source:
 
     def yuv(self, folder: Path) -> Path:
         """A planar raw file that begins with these frames: the source itself, or a copy of them in `folder`."""
-        if self.picture is None and not self.is_y4m and self.skip == 0 and self.layout == PLANAR:
+        if self.is_raw and self.skip == 0 and self.layout == PLANAR:
             return Path(self.origin)
         path = folder / f"{self.name}.yuv"
         write_yuv(path, self.read(), self.fmt)
@@ -108,13 +119,15 @@ def open_source(
     frame_rate: Fraction | None = None,
     skip: int = 0,
 ) -> Source:
-    """A picture (PNG, JPEG, WebP, `skimage:NAME`) converted to Y'CbCr, a raw .yuv file or a .y4m file.
+    """A picture (PNG, JPEG, WebP, `skimage:NAME`) or numbered ones converted to Y'CbCr, a raw .yuv file, a .y4m file,
+    or a container such as .mp4.
 
     Parameters
     ----------
-    origin : path or `skimage:NAME`
+    origin : path, `skimage:NAME`, or a pattern of numbered pictures such as shot-%04d.png
     request : for a picture, what to convert to, its size is its own; for a raw file, what its name does not say
-        (raw_name.read_name) or says wrongly; for a .y4m file what its header does not say: matrix, range, siting
+        (raw_name.read_name) or says wrongly; for a .y4m file what its header does not say: matrix, range, siting;
+        for a container the same, where it says it wrongly
     frames : use only so many frames; None for all
     frame_rate : None: from the file's header or name, else 30
     skip : leave out so many frames at the beginning
@@ -137,15 +150,31 @@ def open_source(
         available = count_frames(origin, fmt)
     elif suffix == ".y4m":
         header = y4m.read_header(origin)
-        fmt = request.apply(header.fmt)
-        if str(fmt) != str(header.fmt):  # size, chroma format and bit depth
-            raise FprdoError(
-                f"{origin}: holds {header.fmt}, not {fmt}; leave size, chroma format and bit depth out for a .y4m file"
-            )
+        fmt = _of_file(origin, header.fmt, request, "a .y4m file")
         rate = frame_rate or header.frame_rate or rate_in_name(origin)
         available = y4m.count_frames(origin, None if frames is None else skip + frames)
+    elif container.is_container(origin):
+        stream = container.read_stream(origin)
+        fmt = _of_file(origin, stream.fmt, request, "a container")
+        rate = frame_rate or stream.frame_rate
+        available = container.count_frames(origin, stream.fmt, None if frames is None else skip + frames)
+    elif is_series(origin):
+        return _open_series(origin, name, request, frames, frame_rate, skip)
     else:
         return _open_picture(origin, name, request, frames, frame_rate, skip)
+    _check_count(origin, available, frames, skip)
+    return Source(name, origin, fmt, frames or available - skip, rate or Fraction(30), skip=skip, layout=layout)
+
+
+def _of_file(origin: str, own: VideoFormat, request: FormatRequest, kind: str) -> VideoFormat:
+    """What a file says it holds, with what was asked for; FprdoError if those contradict each other."""
+    fmt = request.apply(own)
+    if str(fmt) != str(own):  # size, chroma format and bit depth
+        raise FprdoError(f"{origin}: holds {own}, not {fmt}; leave size, chroma format and bit depth out for {kind}")
+    return fmt
+
+
+def _check_count(origin: str, available: int, frames: int | None, skip: int) -> None:
     if skip >= available:
         raise FprdoError(
             f"{origin}: has {available} frames, the first {skip} are left out; use --skip 0 to {available - 1}"
@@ -155,7 +184,6 @@ def open_source(
         raise FprdoError(
             f"{origin}: has {available} frames, {frames} asked for{after}; use --frames 1 to {available - skip}"
         )
-    return Source(name, origin, fmt, frames or available - skip, rate or Fraction(30), skip=skip, layout=layout)
 
 
 def source_name(origin: str) -> str:
@@ -172,7 +200,8 @@ def source_name(origin: str) -> str:
         name = origin.removeprefix(SKIMAGE_PREFIX)
     else:
         path = Path(origin)
-        name = path.stem if path.suffix.lower() in (".yuv", ".y4m", *SUFFIXES) else path.name
+        known = (".yuv", ".y4m", *SUFFIXES, *container.SUFFIXES)
+        name = series_name(path) if is_series(path) else path.stem if path.suffix.lower() in known else path.name
     if not name or name == ".." or "/" in name or "\0" in name:
         raise FprdoError(f"{origin!r}: is not the name of a source; give a file, or skimage:NAME")
     return name
@@ -229,4 +258,26 @@ def _open_picture(
         frame_rate or rate_in_name(origin) or Fraction(30),
         picture_to_frame(loaded.rgb, fmt),
         notes=tuple(f"{origin}: {note}" for note in loaded.notes),
+    )
+
+
+def _open_series(
+    origin: str, name: str, request: FormatRequest, frames: int | None, frame_rate: Fraction | None, skip: int
+) -> Source:
+    files = series_files(origin)
+    _check_count(origin, len(files), frames, skip)
+    loaded = read_picture(files[skip])
+    height, width = loaded.rgb.shape[:2]
+    if request.size not in (None, (width, height)):
+        raise FprdoError(
+            f"{origin}: holds {width}x{height} pictures, not {request.size[0]}x{request.size[1]}; leave --size out"
+        )
+    return Source(
+        name,
+        origin,
+        request.apply(VideoFormat(width, height, aspect=loaded.aspect)),
+        frames or len(files) - skip,
+        frame_rate or rate_in_name(origin) or Fraction(30),
+        skip=skip,
+        notes=tuple(f"{files[skip]}: {note}" for note in loaded.notes),
     )

@@ -1,0 +1,68 @@
+"""Y4M on standard input, and results on standard output."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from calling import FAST, PROGRAM, files
+from clips import clip
+
+from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.video.y4m import write_y4m
+
+FMT = VideoFormat(48, 32)
+
+
+@pytest.fixture
+def y4m(tmp_path) -> Path:
+    write_y4m(tmp_path / "clip.y4m", clip(FMT, 4), FMT, 25)
+    return tmp_path / "clip.y4m"
+
+
+def piped(y4m: Path | None, *words: object, status: int = 0) -> tuple[bytes, str]:
+    """Standard output and standard error of the command, with a file as a pipe on its standard input."""
+    data = y4m.read_bytes() if y4m else b""
+    done = subprocess.run([*PROGRAM, *map(str, words)], input=data, capture_output=True, cwd=y4m and y4m.parent)
+    assert done.returncode == status, done.stderr
+    return done.stdout, done.stderr.decode()
+
+
+def test_bits_and_samples_through_pipes_are_those_of_files(fprdo, y4m, x264_tools):
+    coding = ("-q", 32, "--encoder", "x264", "--plain", "--config", "lowdelay")
+    assert fprdo("encode", "clip.y4m", "-o", "file.264", "--recon", "recon.y4m", *coding).status == 0
+    bits, said = piped(y4m, "encode", "-", "-o", "-", *coding)
+    assert bits == Path("file.264").read_bytes() and "-: " in said and " bits" in said
+    samples, _ = piped(y4m, "encode", "-", "-o", "piped.264", "--recon", "-", *coding)
+    assert samples == Path("recon.y4m").read_bytes() and Path("piped.264.log").is_file()
+    samples, said = piped(y4m, "decode", "file.264", "-o", "-")
+    assert samples == Path("recon.y4m").read_bytes() and "4 pictures of 48x32" in said
+
+
+def test_weights_through_pipes_are_those_of_files(fprdo, y4m):
+    assert fprdo("weights", "clip.y4m", "-o", "file.idse", "--frames", 2, *FAST).status == 0
+    weights, _ = piped(y4m, "weights", "-", "-o", "-", "--frames", 2, *FAST)
+    header, name = Path("file.idse").read_bytes(), b'"source": "clip"'
+    assert name in header and len(weights) == len(header)
+    assert weights[-1024:] == header[-1024:]
+
+
+def test_no_more_is_read_than_is_needed(y4m, tmp_path):
+    """Behind the frames that are asked for, the stream is not Y4M any more."""
+    (tmp_path / "broken.y4m").write_bytes(y4m.read_bytes()[: -FMT.frame_bytes] + b"nothing that is a frame")
+    words = ("weights", "-", "-o", "w.idse", "--extractor", "none", "--box", "0,0,8,8,2")
+    _, said = piped(tmp_path / "broken.y4m", *words, status=2)
+    assert "ends inside frame 3" in said
+    piped(tmp_path / "broken.y4m", *words, "--frames", 2, "--skip", 1)
+
+
+def test_what_standard_input_is_not(fprdo, y4m, tmp_path, monkeypatch):
+    before = files(tmp_path)
+    (tmp_path / "text").write_text("no video\n")
+    assert "-: standard input is no Y4M (YUV4MPEG2) stream" in piped(tmp_path / "text", "weights", "-", status=2)[1]
+    (tmp_path / "text").unlink()
+    monkeypatch.setattr("sys.stdin", None)
+    said = fprdo("weights", "-")
+    assert said.status == 2 and "-: standard input is closed; name a file" in said.err
+    said = fprdo("encode", "clip.y4m", "-o", "-", "--recon", "-", "-q", 32, "--plain", "--encoder", "x264")
+    assert said.status == 2 and "two outputs cannot share standard output" in said.err
+    assert files(tmp_path) == before
