@@ -19,8 +19,8 @@ from fprdo_bridge.video.formats import SITINGS, coded_format
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
 SOURCE_HELP = (
-    "picture (PNG, JPEG, WebP), .y4m, .mp4, .mkv or raw .yuv file, numbered pictures like shot-%%04d.png, skimage:NAME, "
-    "or - for Y4M on standard input"
+    "picture (PNG, JPEG, WebP), .y4m, .mp4, .mkv or raw .yuv file, numbered pictures like shot-%%04d.png, "
+    "skimage:NAME, or - for Y4M on standard input"
 )
 
 
@@ -123,7 +123,12 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights-every",
         type=whole,
         metavar="N",
-        help="frames that share a map, which is that of their first one (default 1)",
+        help="frames that share a map, which is that of their first one (default 1); a still scene keeps its own",
+    )
+    group.add_argument(
+        "--cuts",
+        action=argparse.BooleanOptionalAction,
+        help="whether a cut begins a new map (default on)",
     )
     add_region_arguments(parser)
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -80,15 +81,45 @@ class KeptMaps:
         except FprdoError:
             return None
 
-    def put(self, number: int, weight_map: WeightMap) -> Record:
-        """Keep a map, and give it back in fixed point."""
+    def put(
+        self, number: int, weight_map: WeightMap, first: int = 0, frames: int = 1, metadata: Mapping[str, object] = {}
+    ) -> Record:
+        """Keep a map, and give it back in fixed point.
+
+        Its file is a weight file of its own, which others may read while the run goes on (growing.py).
+
+        Parameters
+        ----------
+        first, frames : which frames have this map
+        metadata : of its file
+        """
         path = self._part(number)
-        write_idse(path, [weight_map], self._fmt, frame_count=1, transform_sizes=self._layout.transform_sizes)
+        write_idse(
+            path,
+            [weight_map],
+            self._fmt,
+            frame_count=frames,
+            frames_per_map=frames,
+            transform_sizes=self._layout.transform_sizes,
+            metadata={**metadata, "first_frame": first},
+        )
         with IdseFile(path) as file:
             return file.record(0)
 
     def _part(self, number: int) -> Path:
         return self.folder / f"{number}.idse"
+
+
+def kept_parts(path: Path) -> dict[int, Path]:
+    """The finished maps of a weight file to be: first frame -> weight file of one map."""
+    found: dict[int, Path] = {}
+    for entry in _ours(_folder_of(path)):
+        if entry.suffix == ".idse":
+            with suppress(FprdoError), IdseFile(entry) as file:
+                first = file.metadata.get("first_frame")
+                if isinstance(first, int):
+                    found[first] = entry
+    return found
 
 
 def discard(path: Path) -> None:

@@ -27,7 +27,7 @@ def map_hashes(source: Source, frames_per_map: int) -> Iterator[str]:
     coded = coded_format(source.fmt)
     for index, frame in enumerate(source.read()):
         if index % frames_per_map == 0:
-            yield _frame_hash(frame, source.fmt, coded)
+            yield frame_hash(frame, source.fmt, coded)
 
 
 def check_source(file: IdseFile, source: Source) -> str | None:
@@ -91,7 +91,8 @@ def _first_difference(file: IdseFile, source: Source) -> str | None:
     return None
 
 
-def _frame_hash(frame: Frame, fmt: VideoFormat, coded: VideoFormat) -> str:
+def frame_hash(frame: Frame, fmt: VideoFormat, coded: VideoFormat) -> str:
+    """The hash of one picture of format `fmt`, as `map_hashes` has it; `coded` is coded_format(fmt)."""
     digest = hashlib.sha256()
     for plane in frame if coded == fmt else pad_frame(frame, fmt, coded):
         digest.update(np.ascontiguousarray(plane, plane.dtype.newbyteorder("<")).data)

@@ -16,11 +16,14 @@ from fprdo_bridge.files import is_stream
 from fprdo_bridge.importance.ranges import check_sketch_numbers
 from fprdo_bridge.importance.regions import NO_REGIONS, RegionSettings
 from fprdo_bridge.importance.specification import DEFAULT_EXTRACTOR
-from fprdo_bridge.values import whole_number
+from fprdo_bridge.values import flag, whole_number
 from fprdo_bridge.video.formats import coded_format, pad_frame
 
 if TYPE_CHECKING:
     from fprdo_bridge.importance.extractors import Extractor
+    from fprdo_bridge.importance.kept_maps import KeptMaps
+    from fprdo_bridge.importance.regions import Regions
+    from fprdo_bridge.importance.scenes import Survey
     from fprdo_bridge.importance.weight_map import Record, WeightMap
     from fprdo_bridge.video.formats import Frame
     from fprdo_bridge.video.source import Source
@@ -51,9 +54,11 @@ class WeightSettings:
     probes : sketches per map and scale
     seed : of the sketches' signs and noise, 0 to 2^63 - 1
     jitter : standard deviation of the noise at which probes are taken, in code values at 8 bits
-    frames_per_map : frames that share the map of their first one
+    frames_per_map : frames that share the map of their first one, at most: a map ends at a cut, and a scene that stands
+        still keeps its own (importance.scenes)
     signs_per_noise : probes that share a noise and a forward pass; more cost less and average over less noise
     regions : factors on the weights
+    cuts : whether a map ends at a cut
 
     Raises
     ------
@@ -69,11 +74,13 @@ class WeightSettings:
     frames_per_map: int = 1
     signs_per_noise: int = 1
     regions: RegionSettings = NO_REGIONS
+    cuts: bool = True
 
     def __post_init__(self) -> None:
         check_sketch_numbers(self.probes, self.seed, self.jitter, self.signs_per_noise)
         if whole_number("frames per map", self.frames_per_map) < 1:
             raise FprdoError(f"{self.frames_per_map} frames per map: use 1 or more")
+        object.__setattr__(self, "cuts", flag("cuts", self.cuts))
         if self.extractor == NO_NETWORK and (self.layers or not self.regions):
             raise FprdoError(
                 f"extractor {NO_NETWORK}: has no layers; leave them out"
@@ -115,73 +122,125 @@ def write_weights(
     """
     from fprdo_bridge.importance.idse_file import write_idse
     from fprdo_bridge.importance.kept_maps import KeptMaps, discard
-    from fprdo_bridge.importance.source_check import colour_description, map_hashes
-    from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES, ones
+    from fprdo_bridge.importance.scenes import survey
+    from fprdo_bridge.importance.source_check import colour_description
+    from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES
 
     if path.is_dir():
         raise FprdoError(f"{path}: cannot be written (it is a folder); give a file name")
     fmt = coded_format(sequence.fmt)
     regions = settings.regions.load(sequence.fmt, sequence.frames, sequence.name) if settings.regions else None
     extractor = extractor or settings.load()
-    identity = sequence.sha256()
-    sizes: tuple[int, ...] = TRANSFORM_SIZES
-    every = settings.frames_per_map
-    if isinstance(extractor, NoNetwork):
-        sizes, every = (), sequence.frames if regions is None or regions.same_for_all else every
-    count = -(-sequence.frames // every)
-
-    def one_map(number: int, frame: Frame) -> WeightMap:
-        found = ones(fmt, sizes) if isinstance(extractor, NoNetwork) else network_map(extractor, number, frame)
-        return found if regions is None else regions.weigh(found, number * every)
-
-    def network_map(extractor: Extractor, number: int, frame: Frame) -> WeightMap:
-        from fprdo_bridge.importance.weights import compute_map  # loads torch
-
-        step = (lambda share: progress((number + share) / count)) if progress else None
-        return compute_map(
-            pad_frame(frame, sequence.fmt, fmt),
-            fmt,
-            extractor,
-            probes=settings.probes,
-            seed=settings.seed,
-            jitter=settings.jitter,
-            signs_per_noise=settings.signs_per_noise,
-            progress=step,
-        )
-
-    def maps(kept: KeptMaps | None) -> Iterator[WeightMap | Record]:
-        for index, frame in enumerate(sequence.read()):
-            number, rest = divmod(index, every)
-            if rest == 0 and kept is None:
-                yield one_map(number, frame)
-            elif rest == 0 and kept is not None:
-                yield kept.get(number) or kept.put(number, one_map(number, frame))
-
+    alone = isinstance(extractor, NoNetwork)
+    found = survey(sequence, sequence.frames if alone else settings.frames_per_map, settings.cuts and not alone)
+    sizes: tuple[int, ...] = () if alone else TRANSFORM_SIZES
+    maps = _Maps(sequence, settings, extractor, regions, found, sizes, progress)
     metadata = {
         "software": f"fprdo {__version__}",
         "source": sequence.name,
-        "source_sha256": identity,
-        "map_sha256": list(map_hashes(sequence, every)),
+        "source_sha256": found.identity,
+        "map_sha256": list(found.hashes[:: maps.frames_per_map]),
         "extractor": extractor.description(),
-        **({} if isinstance(extractor, NoNetwork) else _drawn(settings)),
+        **({} if alone else _drawn(settings)),
         **({"regions": regions.description()} if regions else {}),
         "colour": colour_description(fmt),
     }
     with ExitStack() as stack:
         kept = None
-        if count > 1 and not is_stream(path):
-            kept = stack.enter_context(KeptMaps(path, _key(identity, settings, extractor), fmt, sizes))
+        if maps.computed > 1 and not is_stream(path):
+            kept = stack.enter_context(KeptMaps(path, _key(found.identity, settings, extractor), fmt, sizes))
         write_idse(
             path,
-            maps(kept),
+            maps.records(kept),
             fmt,
             frame_count=sequence.frames,
-            frames_per_map=every,
+            frames_per_map=maps.frames_per_map,
             transform_sizes=sizes,
             metadata=metadata,
         )
     if kept is None and not is_stream(path):
         discard(path)  # of a longer sequence that was to be written there
+
+
+class _Maps:
+    """The maps of a sequence in the order of the file, each computed when it is asked for; one or two in memory.
+
+    Attributes
+    ----------
+    frames_per_map : of the file
+    computed : number of maps that differ
+    """
+
+    def __init__(
+        self,
+        sequence: Source,
+        settings: WeightSettings,
+        extractor: Extractor | NoNetwork,
+        regions: Regions | None,
+        survey: Survey,
+        sizes: tuple[int, ...],
+        progress: Callable[[float], None] | None,
+    ):
+        self._sequence, self._settings, self._extractor, self._regions = sequence, settings, extractor, regions
+        self._survey, self._sizes, self._progress = survey, sizes, progress
+        self._fmt = coded_format(sequence.fmt)
+        self._one_for_all = regions is None or regions.same_for_all  # frames of a scene
+        self.frames_per_map = survey.frames_per_map if self._one_for_all else 1
+        self.computed = len(survey.starts) if self._one_for_all else sequence.frames
+
+    def records(self, kept: KeptMaps | None) -> Iterator[WeightMap | Record]:
+        """The maps; those that an earlier run has kept are not computed again, and those that are go there."""
+        starts = {start: number for number, start in enumerate(self._survey.starts)}
+        scene, first = 0, 0
+        key: Frame = ()  # the frame that its map is computed from
+        network: WeightMap | None = None
+        record: WeightMap | Record | None = None
+        for index, frame in enumerate(self._sequence.read()):
+            if index in starts:
+                scene, first, key, network, record = starts[index], index, frame, None, None
+            if index % self.frames_per_map:
+                continue
+            if record is None or not self._one_for_all:
+                number = index // self.frames_per_map
+                record = kept.get(number) if kept else None
+                if record is None:
+                    network = network or self._network_map(scene, key)
+                    record = self._weighed(network, index)
+                    if kept:
+                        record = kept.put(number, record, index, self._span(scene, first), self._of_part())
+            yield record
+
+    def _span(self, scene: int, first: int) -> int:
+        """Number of frames that a kept map is for."""
+        if not self._one_for_all:
+            return 1
+        starts = (*self._survey.starts, self._sequence.frames)
+        return starts[scene + 1] - first
+
+    def _of_part(self) -> dict[str, object]:
+        return {"software": f"fprdo {__version__}", "extractor": self._extractor.description()}
+
+    def _weighed(self, network: WeightMap, frame: int) -> WeightMap:
+        return network if self._regions is None else self._regions.weigh(network, frame)
+
+    def _network_map(self, scene: int, frame: Frame) -> WeightMap:
+        from fprdo_bridge.importance.weight_map import ones
+
+        if isinstance(self._extractor, NoNetwork):
+            return ones(self._fmt, self._sizes)
+        from fprdo_bridge.importance.weights import compute_map  # loads torch
+
+        scenes, progress, settings = len(self._survey.starts), self._progress, self._settings
+        return compute_map(
+            pad_frame(frame, self._sequence.fmt, self._fmt),
+            self._fmt,
+            self._extractor,
+            probes=settings.probes,
+            seed=settings.seed,
+            jitter=settings.jitter,
+            signs_per_noise=settings.signs_per_noise,
+            progress=(lambda share: progress((scene + share) / scenes)) if progress else None,
+        )
 
 
 def _drawn(settings: WeightSettings) -> dict[str, object]:

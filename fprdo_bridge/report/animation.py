@@ -10,6 +10,7 @@ import numpy as np
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
+from fprdo_bridge.importance.growing import GrowingFile, open_weights
 from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.report.heatmap import checked_format
 from fprdo_bridge.report.maps import coloured
@@ -42,7 +43,7 @@ def draw_animation(weight_file: Path, sequence: Source | None, path: Path) -> li
         raise FprdoError(f"{path}: an animation is .webp or, as a picture for each frame, .png; use one of them")
     from PIL import Image
 
-    with IdseFile(weight_file) as file, closing(_pictures(file, weight_file, sequence)) as pictures:
+    with open_weights(weight_file) as file, closing(_pictures(file, weight_file, sequence)) as pictures:
         if suffix == ".png":
             written = []
             for number, picture in enumerate(pictures):
@@ -65,7 +66,7 @@ def draw_animation(weight_file: Path, sequence: Source | None, path: Path) -> li
     return [path]
 
 
-def _pictures(file: IdseFile, name: Path, sequence: Source | None) -> Generator[np.ndarray]:
+def _pictures(file: IdseFile | GrowingFile, name: Path, sequence: Source | None) -> Generator[np.ndarray]:
     """Frame by frame the map, with the picture on its left."""
     fmt = checked_format(file, name, sequence)
     frames = sequence.read() if sequence else iter(())

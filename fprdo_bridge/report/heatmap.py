@@ -10,6 +10,7 @@ import numpy as np
 
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.growing import GrowingFile, open_weights
 from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.report.figures import LITERAL, figure, literal
 from fprdo_bridge.report.maps import COLOURS, OCTAVES, OPACITY, octaves, qp_offsets
@@ -38,7 +39,7 @@ def draw_weight_file(
     FprdoError
         The weight file is damaged, has no such frame or is of another size than the sequence; or see `draw_map`.
     """
-    with IdseFile(weight_file) as file:
+    with open_weights(weight_file) as file:
         fmt = checked_format(file, weight_file, sequence)
         if not 0 <= frame < file.frame_count:
             raise FprdoError(f"{weight_file}: has frames 0 to {file.frame_count - 1}, not {frame}")
@@ -53,7 +54,7 @@ def draw_weight_file(
         draw_map(path, planes, fmt, options, picture, title, block)
 
 
-def checked_format(file: IdseFile, name: Path, sequence: Source | None) -> VideoFormat:
+def checked_format(file: IdseFile | GrowingFile, name: Path, sequence: Source | None) -> VideoFormat:
     """The format that the weights of `file`, called `name`, are for.
 
     Raises

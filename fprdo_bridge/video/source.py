@@ -105,11 +105,20 @@ class Source:
 
     def sha256(self) -> str:
         """Hash of format and samples of these frames; it decides whether a result belongs to them."""
-        digest = hashlib.sha256(f"{self.fmt!r} {self.frames}".encode())  # str leaves out what the samples mean
+        digest = self.digest()
         for frame in self.read():
-            for plane in frame:
-                digest.update(plane.tobytes())
+            self.add(digest, frame)
         return digest.hexdigest()
+
+    def digest(self) -> "hashlib._Hash":
+        """What `sha256` begins with: the format. For who reads the frames anyway and adds each."""
+        return hashlib.sha256(f"{self.fmt!r} {self.frames}".encode())  # str leaves out what the samples mean
+
+    @staticmethod
+    def add(digest: "hashlib._Hash", frame: Frame) -> None:
+        """Add a frame to a `digest`."""
+        for plane in frame:
+            digest.update(plane.tobytes())
 
 
 def open_source(
