@@ -65,6 +65,8 @@ def test_noise_is_no_motion_and_a_small_thing_that_moves_is():
         (STILL[0][0].clip(8, 247) + noise.integers(-3, 4, (64, 96), dtype=np.int8)).astype(np.uint8) for _ in STILL
     ]
     assert starts([(luma,) for luma in noisy], 4) == [0]
+    texture = [(noise.integers(120, 136, (64, 96), dtype=np.uint8) // 8 * 20,) for _ in STILL]
+    assert starts(texture, 4) == [0, 4, 8], "of equal means, and another one each time"
     moved = [(luma.copy(),) for luma in noisy]
     for number in range(4, 12):
         moved[number][0][0:8, 0:8] = 255 - moved[number][0][0:8, 0:8]

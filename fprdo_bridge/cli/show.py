@@ -24,7 +24,8 @@ HELP = "draw a weight map over its picture, with the QP offsets of the blocks"
 USAGE = "fprdo show weights [source] [-o FILE] [options]"
 DESCRIPTION = (
     "Draws the luma weights of one frame of a weight file: bright is what the network cares about. The numbers are "
-    "the QP offsets that an encoder takes from them with these settings."
+    "the QP offsets that an encoder takes from them with these settings. Of a file that is still being written it draws "
+    "what is finished."
 )
 EXAMPLE = "fprdo show photo.idse photo.png -o map.png"
 
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
     name = f"animation-{options.weights.stem}.webp" if options.animation else f"map-{options.weights.stem}.png"
     path = options.output or options.weights.with_name(name)
     keep_inputs([path], [options.source, options.weights])
-    if sequence:
+    if sequence and options.weights.exists():  # what is still being written has no hashes yet
         check_weights(options.weights, sequence, options.force_weights)
     if options.animation:
         for written in draw_animation(options.weights, sequence, path):

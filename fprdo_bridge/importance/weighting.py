@@ -147,7 +147,7 @@ def write_weights(
     }
     with ExitStack() as stack:
         kept = None
-        if maps.computed > 1 and not is_stream(path):
+        if maps.computed > 1 and not alone and not is_stream(path):
             kept = stack.enter_context(KeptMaps(path, _key(found.identity, settings, extractor), fmt, sizes))
         write_idse(
             path,

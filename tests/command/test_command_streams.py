@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from calling import FAST, PROGRAM, files
 from clips import clip
+from networks import tiny_extractor
 
+from fprdo_bridge.importance.weighting import WeightSettings, write_weights
 from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.video.source import open_source
 from fprdo_bridge.video.y4m import write_y4m
 
 FMT = VideoFormat(48, 32)
@@ -66,3 +69,16 @@ def test_what_standard_input_is_not(fprdo, y4m, tmp_path, monkeypatch):
     said = fprdo("encode", "clip.y4m", "-o", "-", "--recon", "-", "-q", 32, "--plain", "--encoder", "x264")
     assert said.status == 2 and "two outputs cannot share standard output" in said.err
     assert files(tmp_path) == before
+
+
+def test_show_draws_what_is_finished_of_a_file_that_grows(fprdo, y4m):
+    def stop(share: float) -> None:
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_weights(open_source(str(y4m)), WeightSettings(probes=1), Path("w.idse"), tiny_extractor(), stop)
+    assert fprdo("show", "w.idse", "clip.y4m", "--frame", 1, "-o", "map.png").status == 0
+    said = fprdo("show", "w.idse", "--frame", 3, "-o", "other.png")
+    assert said.status == 2 and "w.idse: has frames 0 to 1, not 3" in said.err
+    assert fprdo("show", "w.idse", "clip.y4m", "--animation", "-o", "m.png").out.split() == ["m-0000.png", "m-0001.png"]
