@@ -19,7 +19,7 @@ from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.video.source import Source, open_source
 
-SETTINGS = WeightSettings(probes=1)
+SETTINGS = WeightSettings(frames_per_map=1, probes=1)
 FRAMES = 3
 _EVENTS = ("open", "os.", "shutil.", "tempfile.", "fcntl.")  # of sys.addaudithook: whatever touches files
 
@@ -137,7 +137,7 @@ def test_other_settings_and_damage_are_not_reused(clip, out, extractor):
     shares = []
     write_weights(clip, SETTINGS, out, extractor, shares.append)
     assert len(shares) == 2 and out.read_bytes() == expected and not kept.exists()
-    stopped_run(WeightSettings(probes=1, seed=1))
+    stopped_run(WeightSettings(frames_per_map=1, probes=1, seed=1))
     shares = []
     write_weights(clip, SETTINGS, out, extractor, shares.append)
     assert len(shares) == FRAMES and out.read_bytes() == expected and not kept.exists()

@@ -34,7 +34,7 @@ def clip(path: Path, frames: int, changed: tuple[int, ...] = (), fmt: VideoForma
 
 
 def weights_of(source: Source, path: Path, **settings) -> Path:
-    write_weights(source, WeightSettings(probes=1, **settings), path, tiny_extractor())
+    write_weights(source, WeightSettings(probes=1, **{"frames_per_map": 1} | settings), path, tiny_extractor())
     return path
 
 

@@ -24,7 +24,7 @@ HELP = "compute the importance weights of a picture or sequence"
 USAGE = "fprdo weights source [-o FILE] [options]"
 DESCRIPTION = (
     "Computes how much a vision network cares about each sample of a picture, and writes it to a weight file "
-    "(.idse). Of a sequence each picture gets a map, unless --frames-per-map says otherwise. A run that was "
+    "(.idse). Of a clip the first of eight frames gets a map (--frames-per-map), and so does a cut. A run that was "
     "stopped goes on where it was."
 )
 EXAMPLE = "fprdo weights photo.png -o photo.idse --probes 32"

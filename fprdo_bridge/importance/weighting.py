@@ -71,7 +71,7 @@ class WeightSettings:
     probes: int = 16
     seed: int = 0
     jitter: float = 5.0
-    frames_per_map: int = 1
+    frames_per_map: int = 8
     signs_per_noise: int = 1
     regions: RegionSettings = NO_REGIONS
     cuts: bool = True
