@@ -401,7 +401,7 @@ def test_text():
     (lines,), (nothing,) = same["frames"], empty["frames"]  # the page draws them as it draws a detector's boxes
     assert len(lines["boxes"]) == len(lines["labels"]) == len(lines["scores"]) == same["found"]
     for x, y, width, height in lines["boxes"]:
-        assert 0 <= x and 0 <= y and width > height > 0 and x + width <= page.shape[1] and y + height <= page.shape[0]
+        assert min(x, y) >= 0 and width > height > 0 and x + width <= page.shape[1] and y + height <= page.shape[0]
     assert any("region" in label.lower() for label in lines["labels"]) and nothing["boxes"] == []
     reduce = task.reducer([same, badly, empty], [])
     assert reduce(np.array([0, 0])) == {"fscore": 1, "characters": 1}
