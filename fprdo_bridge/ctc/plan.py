@@ -239,9 +239,13 @@ class Plan:
     def _map(self, item: Item, source: Json, how: Json, name: str, frames: int) -> Job:
         settings = self.conditions.maps[name]
         seconds, memory, disk = coding.map_cost(settings, item.fmt, frames)
+        spec = self.maps[name]
+        if frames == 1:  # how maps follow one another determines nothing
+            values = {key: value for key, value in spec["settings"].items() if key != "cuts"}
+            spec = {**spec, "settings": {**values, "frames_per_map": 1}}
         return Job(
             "map",
-            {"source": source, **self.maps[name]},
+            {"source": source, **spec},
             {},
             {**how, **coding.map_how(settings), "title": f"weights of {item.name}"},
             f"weights of {item.name} ({name})",

@@ -57,4 +57,4 @@ def _variances(plane: np.ndarray, down: int, across: int) -> np.ndarray:
         sizes = [np.diff([*start, end]) for start, end in zip(starts, values.shape)]
         return np.asarray(sums / np.outer(*sizes))
 
-    return np.maximum(means(plane * plane) - means(plane) ** 2, 0.0)
+    return np.asarray(np.maximum(means(plane * plane) - means(plane) ** 2, 0.0))

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -49,6 +50,13 @@ def test_one_variant_more_runs_its_jobs(place, copy, tmp_path):
     more = write_conditions(tmp_path, TWO + '\n[[variants]]\nname = "psy"\nkind = "defaults"\n')
     outcome, _ = go(more, place, copy)
     assert outcome.ran == {"encode": POINTS * PICTURES, "decode": POINTS * PICTURES, "score": 2 * POINTS * PICTURES}
+
+
+def test_how_maps_follow_one_another_means_nothing_for_pictures(place, copy, tmp_path):
+    heading = re.search(r"^\[maps\..*\]$", TWO, re.MULTILINE)[0]
+    other = write_conditions(tmp_path, TWO.replace(heading, f"{heading}\nframes-per-map = 3\ncuts = false"))
+    outcome, _ = go(other, place, copy)
+    assert outcome.ran == Counter() and outcome.before == sum(CLEAN.values())
 
 
 def test_one_task_more_encodes_nothing(place, copy, tmp_path):
