@@ -19,7 +19,7 @@ from fprdo_bridge.encoders import get, running
 from fprdo_bridge.encoders.decoding import decoding
 from fprdo_bridge.importance.growing import open_weights
 from fprdo_bridge.importance.regions import RegionSettings
-from fprdo_bridge.importance.weighting import NO_NETWORK, WeightSettings, write_weights
+from fprdo_bridge.importance.weighting import REGIONS_ALONE, WeightSettings, write_weights
 from fprdo_bridge.video.formats import Frame
 from fprdo_bridge.video.output import write_frames
 from fprdo_bridge.video.raw import read_yuv, write_yuv
@@ -72,7 +72,7 @@ def test_weights(tmp_path):
 
 def test_weights_of_boxes_and_their_reading(tmp_path):
     (tmp_path / "b.json").write_text('[{"image_id": 0, "bbox": [0, 0, 8, 8]}]')
-    settings = WeightSettings(NO_NETWORK, regions=RegionSettings(boxes_file=str(tmp_path / "b.json")))
+    settings = WeightSettings(REGIONS_ALONE, regions=RegionSettings(boxes_file=str(tmp_path / "b.json")))
     for count in (3, FEW, MANY):
         write_weights(source_of(tmp_path, count), settings, tmp_path / f"{count}.idse")
 

@@ -10,7 +10,7 @@ import pytest
 from fprdo_bridge import FprdoError, Regions, VideoFormat, WeightMap, ones
 from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.importance.regions import RegionSettings
-from fprdo_bridge.importance.weighting import NO_NETWORK, WeightSettings, write_weights
+from fprdo_bridge.importance.weighting import REGIONS_ALONE, WeightSettings, write_weights
 from fprdo_bridge.video.formats import coded_format
 from fprdo_bridge.video.pictures import save_picture
 from fprdo_bridge.video.raw import write_yuv
@@ -190,7 +190,7 @@ def clip(tmp_path):
 def test_regions_alone_are_one_map_for_a_clip_and_the_metadata_name_them(clip, tmp_path):
     save_picture(tmp_path / "mask.png", np.full((12, 20), 255, np.uint8))
     regions = RegionSettings(mask=str(tmp_path / "mask.png"), mask_factor=2, boxes=((0, 0, 10, 12, 3),))
-    write_weights(clip, WeightSettings(NO_NETWORK, regions=regions), tmp_path / "clip.idse")
+    write_weights(clip, WeightSettings(REGIONS_ALONE, regions=regions), tmp_path / "clip.idse")
     with IdseFile(tmp_path / "clip.idse") as file:
         assert (file.map_count, file.frames_per_map, file.frame_count) == (1, 4, 4)
         assert file.layout.transform_sizes == ()
@@ -204,7 +204,7 @@ def test_regions_alone_are_one_map_for_a_clip_and_the_metadata_name_them(clip, t
 
 def test_boxes_of_each_frame_make_a_map_of_each_frame(clip, tmp_path):
     path = detections(tmp_path / "found.json", BOX, {"image_id": 3, "bbox": [8, 4, 4, 4]})
-    settings = WeightSettings(NO_NETWORK, regions=RegionSettings(boxes_file=str(path), boxes_factor=2))
+    settings = WeightSettings(REGIONS_ALONE, regions=RegionSettings(boxes_file=str(path), boxes_factor=2))
     write_weights(clip, settings, tmp_path / "clip.idse")
     with IdseFile(tmp_path / "clip.idse") as file:
         first, second, _, last = (file.raw_map(number)[0][0].astype(int) for number in range(4))
@@ -215,4 +215,4 @@ def test_boxes_of_each_frame_make_a_map_of_each_frame(clip, tmp_path):
 
 def test_neither_a_network_nor_a_region():
     with pytest.raises(FprdoError, match="^extractor none: weights come from regions alone; give --mask"):
-        WeightSettings(NO_NETWORK)
+        WeightSettings(REGIONS_ALONE)

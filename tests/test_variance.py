@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
+from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.importance.variance import variance_map
-from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.importance.weighting import WeightSettings, write_weights
+from fprdo_bridge.video.formats import VideoFormat, coded_format, pad_frame
+from fprdo_bridge.video.source import open_source
 
 
 def expected(frame, fmt: VideoFormat, row: int, column: int) -> float:
@@ -37,6 +41,20 @@ def test_weights_fall_with_the_energy_of_a_block(chroma, bit_depth):
         for (row, column), value in blocks.items():
             block = plane[down * row : down * (row + 1), across * column : across * (column + 1)]
             assert np.all(block == block[0, 0]) and block[0, 0] / plane[0, 0] == pytest.approx(value, rel=1e-4)
+
+
+def test_a_file_of_them(tmp_path):
+    source = open_source("skimage:chelsea")
+    settings = WeightSettings("variance")
+    write_weights(source, settings, tmp_path / "map.idse")
+    with IdseFile(tmp_path / "map.idse") as file:
+        found, metadata = file.map(0), file.metadata
+    fmt = coded_format(source.fmt)
+    made = variance_map(pad_frame(next(iter(source.read())), source.fmt, fmt), fmt)
+    assert all(np.allclose(a, b, atol=1 / 256) for a, b in zip(found.planes, made.planes)) and found.shapes == {}
+    assert metadata["extractor"] == {"name": "variance"} and "probes" not in metadata
+    with pytest.raises(FprdoError, match="^extractor variance: has no layers; leave them out$"):
+        WeightSettings("variance", layers=("a",))
 
 
 def test_bit_depth_does_not_change_weights():

@@ -91,7 +91,8 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         "--extractor",
         metavar="NAME",
         help="network: lite0, lite1, lite2 or your own as module:callable; then @SCALES at which it looks, like "
-        "lite0@224, and :LAYERS, see docs/extractors.md (default lite0@224,full); none: regions alone",
+        "lite0@224, and :LAYERS, see docs/extractors.md (default lite0@224,full); variance: as variance AQ, without a "
+        "network; none: regions alone",
     )
     group.add_argument(
         "--layer",

@@ -37,7 +37,7 @@ from fprdo_bridge.encoders.checking import check_file
 from fprdo_bridge.encoders.structures import KINDS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
-from fprdo_bridge.importance.weighting import NO_NETWORK
+from fprdo_bridge.importance.weighting import REGIONS_ALONE, VARIANCE
 from fprdo_bridge.video.source import FormatRequest, Source
 
 _STORE = "store"  # the folder of the jobs, in the folder of results
@@ -313,8 +313,9 @@ class _Watcher(Watcher):
         """Weights take long, so there is a line about them."""
         if job.kind == "map":
             weights = self._settings.weights
-            drawn = weights.extractor != NO_NETWORK
-            how = f"{weights.probes} probes through {weights.extractor}" if drawn else "weights of regions alone"
+            how = {REGIONS_ALONE: "weights of regions alone", VARIANCE: "weights of variance AQ"}.get(
+                weights.extractor, f"{weights.probes} probes through {weights.extractor}"
+            )
             self._say(f"{job.how['title']}: {how}")
 
     def done(self, job: Job) -> None:

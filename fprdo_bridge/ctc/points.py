@@ -56,7 +56,7 @@ class CompareSettings:
     def judges(self) -> tuple[str, ...]:
         """The extractors that measure; of the default weights, and of those without a network, it is the default
         network at the pictures' own size."""
-        default = self.weights.extractor in (DEFAULT_EXTRACTOR, NO_NETWORK) and not self.weights.layers
+        default = self.weights.extractor in (DEFAULT_EXTRACTOR, *NO_NETWORK) and not self.weights.layers
         return self.measure or (EFFICIENTNET_LITE[0] if default else self.weights.extractor,)
 
 

@@ -25,21 +25,35 @@ if TYPE_CHECKING:
     from fprdo_bridge.importance.regions import Regions
     from fprdo_bridge.importance.scenes import Survey
     from fprdo_bridge.importance.weight_map import Record, WeightMap
-    from fprdo_bridge.video.formats import Frame
+    from fprdo_bridge.video.formats import Frame, VideoFormat
     from fprdo_bridge.video.source import Source
 
 
-NO_NETWORK = "none"  # as extractor: regions stand alone
+REGIONS_ALONE, VARIANCE = "none", "variance"  # as extractor
+NO_NETWORK = (REGIONS_ALONE, VARIANCE)
 
 
+@dataclass(frozen=True)
 class NoNetwork:
-    """In the place of an extractor, where weights come from regions alone."""
+    """In the place of an extractor: weights of 1, or those of variance AQ (importance.variance).
 
-    name = NO_NETWORK
+    Parameters
+    ----------
+    name : one of NO_NETWORK
+    """
+
+    name: str
 
     def description(self) -> dict[str, object]:
         """What the metadata of a weight file say."""
-        return {"name": NO_NETWORK}
+        return {"name": self.name}
+
+    def map(self, frame: Frame, fmt: VideoFormat) -> WeightMap:
+        """The weights of a frame, without transform shapes."""
+        from fprdo_bridge.importance.variance import variance_map
+        from fprdo_bridge.importance.weight_map import ones
+
+        return variance_map(frame, fmt) if self.name == VARIANCE else ones(fmt, ())
 
 
 @dataclass(frozen=True)
@@ -48,8 +62,8 @@ class WeightSettings:
 
     Parameters
     ----------
-    extractor : NAME[@SCALES][:LAYERS], a name or a plug-in `module:callable` (importance.specification), or "none" for
-        the regions alone
+    extractor : NAME[@SCALES][:LAYERS], a name or a plug-in `module:callable` (importance.specification);
+        "variance" for the weights of variance AQ, "none" for the regions alone
     layers : feature maps, where `extractor` names none; None for the extractor's own choice
     probes : sketches per map and scale
     seed : of the sketches' signs and noise, 0 to 2^63 - 1
@@ -81,17 +95,17 @@ class WeightSettings:
         if whole_number("frames per map", self.frames_per_map) < 1:
             raise FprdoError(f"{self.frames_per_map} frames per map: use 1 or more")
         object.__setattr__(self, "cuts", flag("cuts", self.cuts))
-        if self.extractor == NO_NETWORK and (self.layers or not self.regions):
+        if self.extractor in NO_NETWORK and self.layers:
+            raise FprdoError(f"extractor {self.extractor}: has no layers; leave them out")
+        if self.extractor == REGIONS_ALONE and not self.regions:
             raise FprdoError(
-                f"extractor {NO_NETWORK}: has no layers; leave them out"
-                if self.layers
-                else f"extractor {NO_NETWORK}: weights come from regions alone; give --mask, --box or --boxes"
+                f"extractor {REGIONS_ALONE}: weights come from regions alone; give --mask, --box or --boxes"
             )
 
     def load(self) -> Extractor | NoNetwork:
         """The extractor; FprdoError if it cannot be had."""
-        if self.extractor == NO_NETWORK:
-            return NoNetwork()
+        if self.extractor in NO_NETWORK:
+            return NoNetwork(self.extractor)
         from fprdo_bridge.importance.extractors import load_extractor  # loads torch
 
         return load_extractor(self.extractor, self.layers)
@@ -131,23 +145,23 @@ def write_weights(
     fmt = coded_format(sequence.fmt)
     regions = settings.regions.load(sequence.fmt, sequence.frames, sequence.name) if settings.regions else None
     extractor = extractor or settings.load()
-    alone = isinstance(extractor, NoNetwork)
+    drawn, alone = not isinstance(extractor, NoNetwork), extractor.name == REGIONS_ALONE
     found = survey(sequence, sequence.frames if alone else settings.frames_per_map, settings.cuts and not alone)
-    sizes: tuple[int, ...] = () if alone else TRANSFORM_SIZES
-    maps = _Maps(sequence, settings, extractor, regions, found, sizes, progress)
+    sizes: tuple[int, ...] = TRANSFORM_SIZES if drawn else ()
+    maps = _Maps(sequence, settings, extractor, regions, found, progress)
     metadata = {
         "software": f"fprdo {__version__}",
         "source": sequence.name,
         "source_sha256": found.identity,
         "map_sha256": list(found.hashes[:: maps.frames_per_map]),
         "extractor": extractor.description(),
-        **({} if alone else _drawn(settings)),
+        **(_drawn(settings) if drawn else {}),
         **({"regions": regions.description()} if regions else {}),
         "colour": colour_description(fmt),
     }
     with ExitStack() as stack:
         kept = None
-        if maps.computed > 1 and not alone and not is_stream(path):
+        if maps.computed > 1 and drawn and not is_stream(path):
             kept = stack.enter_context(KeptMaps(path, _key(found.identity, settings, extractor), fmt, sizes))
         write_idse(
             path,
@@ -178,11 +192,10 @@ class _Maps:
         extractor: Extractor | NoNetwork,
         regions: Regions | None,
         survey: Survey,
-        sizes: tuple[int, ...],
         progress: Callable[[float], None] | None,
     ):
         self._sequence, self._settings, self._extractor, self._regions = sequence, settings, extractor, regions
-        self._survey, self._sizes, self._progress = survey, sizes, progress
+        self._survey, self._progress = survey, progress
         self._fmt = coded_format(sequence.fmt)
         self._one_for_all = regions is None or regions.same_for_all  # frames of a scene
         self.frames_per_map = survey.frames_per_map if self._one_for_all else 1
@@ -224,15 +237,14 @@ class _Maps:
         return network if self._regions is None else self._regions.weigh(network, frame)
 
     def _network_map(self, scene: int, frame: Frame) -> WeightMap:
-        from fprdo_bridge.importance.weight_map import ones
-
+        frame = pad_frame(frame, self._sequence.fmt, self._fmt)
         if isinstance(self._extractor, NoNetwork):
-            return ones(self._fmt, self._sizes)
+            return self._extractor.map(frame, self._fmt)
         from fprdo_bridge.importance.weights import compute_map  # loads torch
 
         scenes, progress, settings = len(self._survey.starts), self._progress, self._settings
         return compute_map(
-            pad_frame(frame, self._sequence.fmt, self._fmt),
+            frame,
             self._fmt,
             self._extractor,
             probes=settings.probes,

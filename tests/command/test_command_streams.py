@@ -77,7 +77,9 @@ def test_show_draws_what_is_finished_of_a_file_that_grows(fprdo, y4m):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_weights(open_source(str(y4m)), WeightSettings(frames_per_map=1, probes=1), Path("w.idse"), tiny_extractor(), stop)
+        write_weights(
+            open_source(str(y4m)), WeightSettings(frames_per_map=1, probes=1), Path("w.idse"), tiny_extractor(), stop
+        )
     assert fprdo("show", "w.idse", "clip.y4m", "--frame", 1, "-o", "map.png").status == 0
     said = fprdo("show", "w.idse", "--frame", 3, "-o", "other.png")
     assert said.status == 2 and "w.idse: has frames 0 to 1, not 3" in said.err
