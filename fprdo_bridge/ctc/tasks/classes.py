@@ -57,6 +57,7 @@ class Classes(Task):
         self.views = arguments.take("views", schema.whole(1, 64), 1)
         if self.views > 1:
             self.measures = (Measure("log_kl", "KL, geometric", distance=True, pool="set", digits=4), *self.measures)
+        self.seconds *= self.views
         self._module: nn.Module | None = None
         super().__init__(arguments)
 
