@@ -250,7 +250,7 @@ class Preset:
 
 DEFAULT_PRESET = "balanced"  # the defaults of all settings
 PRESETS = {
-    "neutral": Preset("the picture pays nearly nothing", {"power": 0.3}),
+    "neutral": Preset("luma pays nearly nothing", {"tau": 5.0}),
     "balanced": Preset("most for tasks at a small price of the picture"),
     "machine": Preset("most for tasks", {"tau": 0.15}),
     "fast": Preset("as balanced, with maps in a quarter of the time", weights={"probes": 4}),
