@@ -124,8 +124,8 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights-every",
         type=whole,
         metavar="N",
-        help=f"frames that share a map, which is that of their first one (default {default.frames_per_map}); a still scene "
-        "keeps its own",
+        help=f"frames that share a map, which is that of their first one (default {default.frames_per_map}); a still "
+        "scene keeps its own",
     )
     group.add_argument(
         "--cuts",

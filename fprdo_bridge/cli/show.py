@@ -24,8 +24,8 @@ HELP = "draw a weight map over its picture, with the QP offsets of the blocks"
 USAGE = "fprdo show weights [source] [-o FILE] [options]"
 DESCRIPTION = (
     "Draws the luma weights of one frame of a weight file: bright is what the network cares about. The numbers are "
-    "the QP offsets that an encoder takes from them with these settings. Of a file that is still being written it draws "
-    "what is finished."
+    "the QP offsets that an encoder takes from them with these settings. Of a file that is still being written it "
+    "draws what is finished."
 )
 EXAMPLE = "fprdo show photo.idse photo.png -o map.png"
 

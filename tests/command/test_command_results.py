@@ -144,7 +144,7 @@ def test_raw_video_of_ten_bits(fprdo, tmp_path):
     fmt = VideoFormat(50, 35, "422", 10)
     write_yuv("clip.yuv", clip(fmt, 3), fmt)
     shape = ("--size", "50x35", "--chroma", "422", "--bit-depth", "10")
-    said = fprdo("weights", "clip.yuv", *shape, "--frames", 2, *FAST, "--json")
+    said = fprdo("weights", "clip.yuv", *shape, "--frames", 2, "--frames-per-map", 1, *FAST, "--json")
     assert json.loads(said.out) == {"weights": "clip.idse", "width": 50, "height": 35, "frames": 2}
     with IdseFile("clip.idse") as weights:
         assert (weights.map_count, weights.frame_count, weights.layout.chroma) == (2, 2, "422")
