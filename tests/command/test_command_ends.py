@@ -234,7 +234,7 @@ def test_interrupted_weights_go_on(tmp_path, number):
     """Maps that are done are kept in a hidden folder until the file is complete."""
     fmt = VideoFormat(64, 64)
     write_yuv(tmp_path / "clip_64x64.yuv", clip(fmt, 4), fmt)
-    words = [*PROGRAM, "weights", "clip_64x64.yuv", "-o", "w.idse", "--probes", "20"]
+    words = [*PROGRAM, "weights", "clip_64x64.yuv", "-o", "w.idse", "--probes", "20", "--frames-per-map", "1"]
     process = subprocess.Popen(words, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     first = tmp_path / ".w.idse.maps" / "0.idse"
     deadline = time.monotonic() + 60
