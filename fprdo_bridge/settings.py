@@ -253,7 +253,7 @@ PRESETS = {
     "neutral": Preset("luma pays nearly nothing", {"tau": 5.0}),
     "balanced": Preset("most for tasks at a small price of the picture"),
     "machine": Preset("most for tasks", {"tau": 0.15}),
-    "fast": Preset("as balanced, with maps in a quarter of the time", weights={"probes": 4}),
+    "fast": Preset("as balanced, with maps in a fifth of the time", weights={"probes": 4, "signs_per_noise": 4}),
 }
 
 

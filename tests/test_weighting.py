@@ -44,6 +44,7 @@ def test_groups_of_frames_share_the_map_of_their_first(clip, tmp_path, extractor
         assert (file.layout.width, file.layout.height) == (34, 18)
         maps = [file.raw_map(number)[0] for number in range(3)]
         assert file.metadata["source_sha256"] == clip.sha256()
+        assert file.metadata["device"] == extractor.device.type
     assert not np.array_equal(maps[0][0], maps[1][0])
     fmt = clip.fmt
     write_yuv(tmp_path / "third.yuv", [list(clip.read())[2]], fmt)

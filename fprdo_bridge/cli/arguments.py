@@ -13,6 +13,7 @@ from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
 from fprdo_bridge.encoders import DEFAULT, ENCODERS
 from fprdo_bridge.encoders.job import RATE_KINDS
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import DEVICES
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, SETTINGS, IdseOptions, preset_values
 from fprdo_bridge.video.formats import SITINGS, coded_format
@@ -119,6 +120,7 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIGMA",
         help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})",
     )
+    add_device_argument(group)
     group.add_argument(
         "--frames-per-map",
         "--weights-every",
@@ -133,6 +135,15 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether a cut begins a new map (default on)",
     )
     add_region_arguments(parser)
+
+
+def add_device_argument(group: argparse._ActionsContainer) -> None:
+    """Where networks run."""
+    group.add_argument(
+        "--device",
+        choices=DEVICES,
+        help="where networks run (default auto: a GPU if torch sees one, else the processor)",
+    )
 
 
 def add_idse_arguments(parser: argparse.ArgumentParser) -> None:

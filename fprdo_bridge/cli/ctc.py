@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fprdo_bridge.cli import console
+from fprdo_bridge.cli.arguments import add_device_argument
 from fprdo_bridge.cli.values import whole
 from fprdo_bridge.errors import FprdoError
 
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="folder of all jobs that were ever done; several conditions may share one",
         )
         one.add_argument("--json", action="store_true", help="print the result as JSON")
+        add_device_argument(one)
     one.add_argument("--jobs", type=whole, metavar="N", help="worker processes on this machine (default: one a core)")
     one.add_argument("--workers", type=whole, metavar="N", help="use a local Dask cluster of N workers")
     one.add_argument("--scheduler", metavar="ADDRESS", help="use the Dask scheduler at ADDRESS, like tcp://host:8786")
@@ -84,7 +86,7 @@ def _plan(options: argparse.Namespace) -> None:
     from fprdo_bridge.report.ctc_table import format_plan
 
     store = Store(options.output, create=False) if options.output and options.output.exists() else None
-    planned, totals = plan(options.conditions, options.data, store, console.say)
+    planned, totals = plan(options.conditions, options.data, store, console.say, options.device)
     rows = [(kind, count, totals.done[kind]) for kind, count in totals.jobs.items()]
     if options.json:
         console.result(
@@ -112,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
         if value is not None and not 1 <= value <= 4096:
             raise FprdoError(f"{name} {value}: use 1 to 4096")
     with Store(options.output) as store:
-        planned, totals = plan(options.conditions, options.data, store, console.say)
+        planned, totals = plan(options.conditions, options.data, store, console.say, options.device)
         for problem in planned.problems:
             console.say(f"left out: {problem}")
         outcome = run(

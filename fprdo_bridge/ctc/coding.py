@@ -369,16 +369,17 @@ def map_spec(settings: WeightSettings) -> dict[str, object]:
     }
 
 
-def map_how(settings: WeightSettings) -> dict[str, object]:
-    """Where the files of a map's regions are."""
-    return {"regions": asdict(settings.regions)} if settings.regions else {}
+def map_how(settings: WeightSettings, device: str) -> dict[str, object]:
+    """Where the network runs, and where the files of a map's regions are."""
+    return {"device": device, **({"regions": asdict(settings.regions)} if settings.regions else {})}
 
 
 def map_settings(spec: Mapping[str, Any], how: Mapping[str, Any]) -> WeightSettings:
     """The settings of a map job."""
     settings = spec["settings"]
     layers = tuple(settings["layers"]) if settings["layers"] else None
-    return WeightSettings(**{**settings, "layers": layers, "regions": RegionSettings(**how.get("regions", {}))})
+    regions = RegionSettings(**how.get("regions", {}))
+    return WeightSettings(**{**settings, "layers": layers, "regions": regions, "device": how["device"]})
 
 
 def write_map(source: Source, settings: WeightSettings, extractor: Any, path: Path) -> None:

@@ -138,6 +138,7 @@ def _plan(sources: Sequence[Source], settings: CompareSettings, values: tuple[fl
         bits="pictures",
         pool="picture",
         statistics=StatisticsSetting(),
+        device=settings.weights.device,
     )
     items = [
         Item(

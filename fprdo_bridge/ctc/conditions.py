@@ -17,6 +17,7 @@ from typing import Any
 from fprdo_bridge.ctc import schema
 from fprdo_bridge.ctc.schema import Table
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import DEFAULT_DEVICE, DEVICES
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
@@ -165,7 +166,8 @@ class StatisticsSetting:
 
 @dataclass(frozen=True)
 class Conditions:
-    """A file of test conditions; `bits` says what counts as bits: "pictures" or "bitstream"."""
+    """A file of test conditions; `bits` says what counts as bits: "pictures" or "bitstream". `device` is where all
+    networks run."""
 
     name: str
     title: str
@@ -180,6 +182,7 @@ class Conditions:
     pool: str
     statistics: StatisticsSetting
     source: str = ""
+    device: str = DEFAULT_DEVICE
 
 
 def ready_made() -> list[str]:
@@ -229,9 +232,10 @@ def parse(values: object, name: str, source: str = "", place: str = "") -> Condi
         "anchors", schema.several(schema.one_of(*(variant.name for variant in variants))), (variants[0].name,)
     )
     statistics = _statistics(top.table("statistics"))
+    device = top.take("device", schema.one_of(*DEVICES), DEFAULT_DEVICE)
     top.done()
     return Conditions(
-        name, title, sets, encoders, variants, maps, tasks, anchors, request, bits, pool, statistics, source
+        name, title, sets, encoders, variants, maps, tasks, anchors, request, bits, pool, statistics, source, device
     )
 
 
@@ -298,7 +302,8 @@ def _maps(top: Table) -> dict[str, WeightSettings]:
                 one.name.replace("_", "-"), _MAP_KINDS.get(one.name) or _KINDS_OF[type(one.default)], one.default
             )
             for one in fields(WeightSettings)
-            if one.name != "regions"  # files of single pictures, which conditions do not name
+            # Not in conditions: files of single pictures; one device for all networks of a run.
+            if one.name not in ("regions", "device")
         }
         try:
             maps[name] = WeightSettings(**values)

@@ -115,7 +115,7 @@ class Executor:
     def _map(self, message: Message, output: Path) -> tuple[Json, Json]:
         spec, source = message["spec"], message["spec"]["source"]
         settings = coding.map_settings(spec, message["how"])
-        name = digest(spec["extractor"])
+        name = digest([spec["extractor"], settings.device])
         if name not in self._extractors:
             self._extractors[name] = settings.load()
             if self._extractors[name].description() != spec["extractor"]:
@@ -165,7 +165,7 @@ class Executor:
         return {"decoders": list(seconds), "recon": how["recon"], "seconds": seconds}, {}
 
     def _score(self, message: Message, output: Path) -> tuple[Json, Json]:
-        task = self._task(message["how"]["task"], message["how"]["arguments"])
+        task = self._task(message["how"]["task"], message["how"]["arguments"], message["how"]["device"])
         self._one_thread()
         original = self._original(message)
         name = digest(
@@ -192,10 +192,10 @@ class Executor:
 
         torch.set_num_threads(1)
 
-    def _task(self, name: str, arguments: Mapping[str, Any]) -> Task:
-        key = digest([name, arguments])
+    def _task(self, name: str, arguments: Mapping[str, Any], device: str) -> Task:
+        key = digest([name, arguments, device])
         if key not in self._tasks:
-            self._tasks[key] = make(TaskSetting(name, arguments))
+            self._tasks[key] = make(TaskSetting(name, arguments), device=device)
         return self._tasks[key]
 
     def _samples(self, message: Message) -> Path:

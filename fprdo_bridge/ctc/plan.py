@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from fprdo_bridge.ctc.jobs import Job
 from fprdo_bridge.ctc.material import Hashes, Item
 from fprdo_bridge.ctc.tasks import Frames, Task, make
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import find_device
 
 Json = dict[str, Any]
 _KEPT = 4096  # command lines; pictures of one size share them
@@ -247,7 +248,7 @@ class Plan:
             "map",
             {"source": source, **spec},
             {},
-            {**how, **coding.map_how(settings), "title": f"weights of {item.name}"},
+            {**how, **coding.map_how(settings, self.conditions.device), "title": f"weights of {item.name}"},
             f"weights of {item.name} ({name})",
             seconds,
             memory,
@@ -267,6 +268,7 @@ class Plan:
             "task": setting.task,
             "arguments": dict(setting.arguments),
             "title": f"{title} of {more.get('title', item.name)}",
+            "device": self.conditions.device,
         }
         return Job("score", spec, inputs, how, how["title"], 0.02 + task.seconds * samples / 1e6, task.memory, 4 << 10)
 
@@ -291,10 +293,15 @@ def make_plan(
 
 def plan_of(conditions: Conditions, items: list[Item], data: Path) -> Plan:
     """The plan for items that have been found; raises as `make_plan`."""
+    if conditions.device not in ("auto", "cpu"):
+        find_device(conditions.device)  # one line for all networks
     tasks: dict[str, tuple[Task, TaskSetting, Json]] = {}
     problems: list[str] = []
     settings = (TaskSetting("picture"), *(one for one in conditions.tasks if one.task != "picture"))
-    made = [make(setting, f"{conditions.name}: tasks[{index - 1}]") for index, setting in enumerate(settings)]
+    made = [
+        make(setting, f"{conditions.name}: tasks[{index - 1}]", conditions.device)
+        for index, setting in enumerate(settings)
+    ]
     for task, setting in zip(made, settings):
         if task.title in tasks:
             raise FprdoError(f"{conditions.name}: tasks: {task.title} stands twice; leave one out")
@@ -309,7 +316,7 @@ def plan_of(conditions: Conditions, items: list[Item], data: Path) -> Plan:
     maps = {}
     for name in dict.fromkeys(variant.map for variant in conditions.variants if variant.map):
         try:
-            maps[name] = coding.map_spec(conditions.maps[name])
+            maps[name] = coding.map_spec(replace(conditions.maps[name], device=conditions.device))
         except FprdoError as error:
             problems.append(f"maps.{name}: {error}")
     for encoder in conditions.encoders:

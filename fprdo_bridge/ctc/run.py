@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from fprdo_bridge import __version__
@@ -21,7 +21,11 @@ _EVERY = 5.0  # seconds between two lines while files are hashed
 
 
 def plan(
-    name: str, data: Path, store: Store | None, say: Callable[[str], None] = lambda line: None
+    name: str,
+    data: Path,
+    store: Store | None,
+    say: Callable[[str], None] = lambda line: None,
+    device: str | None = None,
 ) -> tuple[Plan, Totals]:
     """What conditions would do, and what of it a store has already.
 
@@ -29,6 +33,7 @@ def plan(
     ----------
     name : of ready-made conditions, or a .toml file
     data : folder to which the conditions' file names are relative
+    device : where networks run, if not where the conditions say
 
     Raises
     ------
@@ -44,7 +49,10 @@ def plan(
             last = time.monotonic()
             say(f"looked at {count} pictures and clips")
 
-    found = make_plan(conditions.load(name), data, Hashes(store.folder / "hashes.json" if store else None), progress)
+    chosen = conditions.load(name)
+    if device is not None:
+        chosen = replace(chosen, device=device)
+    found = make_plan(chosen, data, Hashes(store.folder / "hashes.json" if store else None), progress)
     totals = engine.count(found.groups(), store)
     if not totals.jobs["encode"]:
         for problem in found.problems:

@@ -55,6 +55,7 @@ def load_efficientnet_lite(name: str, layers: Sequence[str] | None = None, scale
         layers = layers or _last_blocks(network)
         _fuse(network.eval(), keep=layers)
     extractor = Extractor(name, network, layers, fingerprint=state_fingerprint(state))
+    _rectify_in_place(network)
     strides = _strides(extractor)
     if strides:
         extractor.strides, extractor.margin = strides, _MARGIN
@@ -122,3 +123,39 @@ def _fuse(network: Any, keep: Sequence[str]) -> None:
             fused.padding, fused.static_padding = (padding[0], padding[0]), nn.Identity()
         setattr(owner, convolution, fused)
         setattr(owner, norm, nn.Identity())
+
+
+class _InPlace(torch.autograd.Function):
+    """ReLU6 that overwrites its input and keeps its output alone; PyTorch's own copies the input first."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        values.clamp_(0, 6)
+        ctx.mark_dirty(values)
+        ctx.save_for_backward(values)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (values,) = ctx.saved_tensors
+        result: Tensor = torch.ops.aten.hardtanh_backward(gradient, values, 0, 6)
+        return result
+
+
+class _Rectifier(nn.Module):
+    """`_InPlace` as a layer."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        result: Tensor = _InPlace.apply(values)  # type: ignore[no-untyped-call]
+        return result
+
+
+def _rectify_in_place(network: nn.Module) -> None:
+    """Let rectifiers overwrite what convolutions return, which nobody needs again: features are copies.
+
+    A pass takes half of the memory; values and derivatives stay the same.
+    """
+    for part in network.modules():
+        for name, child in part.named_children():
+            if isinstance(child, nn.ReLU6):
+                setattr(part, name, _Rectifier())

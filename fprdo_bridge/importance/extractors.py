@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import DEFAULT_DEVICE, exact_arithmetic, find_device, wide
 from fprdo_bridge.importance.fingerprint import state_fingerprint
 from fprdo_bridge.importance.foreign import guarded
 from fprdo_bridge.importance.network import Features, Network
@@ -61,6 +63,7 @@ class Extractor:
     Attributes
     ----------
     name, layers, strides, margin, fingerprint, scales : as given, sequences as tuples
+    device : torch.device where the module runs; the CPU until `to` moves it
 
     Raises
     ------
@@ -93,8 +96,20 @@ class Extractor:
         with guarded(f"extractor {name}: its weights cannot be read", "correct the network or give a fingerprint"):
             self.fingerprint = fingerprint or state_fingerprint(module.state_dict())
 
+    @property
+    def device(self) -> torch.device:
+        return self._network.device
+
+    def to(self, device: str) -> Extractor:
+        """Move the module to a device, "auto", "cpu", "cuda" or "mps", and return this extractor.
+
+        Raises FprdoError if there is no such device, or the module cannot be moved.
+        """
+        self._network.move(find_device(device))
+        return self
+
     def __call__(self, rgb: Tensor) -> list[Tensor]:
-        """Features of RGB (n, 3, height, width) float32 in [0, 1], at all scales.
+        """Features of RGB (n, 3, height, width) float32 in [0, 1], at all scales, on the extractor's device.
 
         Returns
         -------
@@ -112,7 +127,9 @@ class Extractor:
         if not isinstance(rgb, Tensor) or not rgb.is_floating_point() or rgb.ndim != 4 or 0 in rgb.shape:
             got = f"{rgb.dtype} of shape {tuple(rgb.shape)}" if isinstance(rgb, Tensor) else type(rgb).__name__
             raise FprdoError(f"extractor {self.name}: {got} given: give RGB (n, 3, height, width), float32 in [0, 1]")
-        return [feature for part in self.parts for feature in part.features(part.resized(rgb))]
+        rgb = rgb.to(self.device)
+        with exact_arithmetic(self.device):
+            return [feature for part in self.parts for feature in part.features(part.resized(rgb))]
 
     @property
     def parts(self) -> list[Extractor]:
@@ -132,7 +149,11 @@ class Extractor:
         if scale is None or scale == min(height, width):
             return rgb
         size = [max(round(side * scale / min(height, width)), 1) for side in (height, width)]
-        return functional.interpolate(rgb, size=size, mode="bicubic", antialias=True)
+        if rgb.device.type == "cpu":
+            return functional.interpolate(rgb, size=size, mode="bicubic", antialias=True)
+        # The same as matrices: on a GPU the derivative of `interpolate` adds up in any order, or there is none.
+        rows, columns = (_resizing(*sides, rgb.device) for sides in zip((height, width), size))
+        return rows @ rgb @ columns.T
 
     def features(self, picture: Tensor) -> Features:
         """Names and values of the features of a picture (n, 3, height, width) that has its scale already.
@@ -162,7 +183,9 @@ class Extractor:
             f"extractor {self.name} has no derivative on a {picture.shape[-1]}x{picture.shape[-2]} picture",
             f"correct the network{self._network.hint()}",
         ):
-            return torch.autograd.grad(features, picture, cotangents, retain_graph=again)[0]
+            # A single number as the root: given cotangents themselves, torch loads a library for symbols first (0.4 s).
+            products = [(feature * cotangent).sum() for feature, cotangent in zip(features, cotangents)]
+            return torch.autograd.grad(sum(products[1:], products[0]), picture, retain_graph=again)[0]
 
     def description(self) -> dict[str, object]:
         """What the metadata of a weight file say about the extractor."""
@@ -191,7 +214,9 @@ class Extractor:
             )
 
 
-def load_extractor(spec: str = DEFAULT_EXTRACTOR, layers: Sequence[str] | None = None) -> Extractor:
+def load_extractor(
+    spec: str = DEFAULT_EXTRACTOR, layers: Sequence[str] | None = None, device: str = DEFAULT_DEVICE
+) -> Extractor:
     """Load a network by name, or a plug-in by `module:callable`.
 
     Parameters
@@ -200,13 +225,15 @@ def load_extractor(spec: str = DEFAULT_EXTRACTOR, layers: Sequence[str] | None =
     layers : the feature maps to use, where `spec` names none; default for the networks of the package: the last
         blocks at strides 8, 16 and 32. A plug-in that returns a Module needs them; with one that returns an Extractor
         neither layers nor scales are allowed.
+    device : where it runs: "auto" (a GPU if there is one), "cpu", "cuda" or "mps"
 
     Raises
     ------
     FprdoError
-        Unknown name, a package that is not installed (the message names it), a plug-in that cannot be imported or
-        returns something else, a layer that does not exist.
+        No such device, an unknown name, a package that is not installed (the message names it), a plug-in that cannot
+        be imported or returns something else, a layer that does not exist.
     """
+    find_device(device)  # before anything is loaded
     given = Specification.parse(spec)
     if given.layers is not None and layers is not None:
         raise FprdoError(f"extractor {spec}: layers are named there and as {', '.join(layers)}: name them once")
@@ -214,12 +241,12 @@ def load_extractor(spec: str = DEFAULT_EXTRACTOR, layers: Sequence[str] | None =
     if not given.is_plug_in:
         from fprdo_bridge.importance.efficientnet import load_efficientnet_lite  # which needs this module
 
-        return load_efficientnet_lite(given.name, layers, given.scales)
+        return load_efficientnet_lite(given.name, layers, given.scales).to(device)
     made = call_plug_in(given.name)
     if isinstance(made, Extractor):
         if layers is not None or given.scales != FULL:
             raise FprdoError(f"extractor {given.name} chooses its layers and scales itself: leave them out")
-        return made
+        return made.to(device)
     if isinstance(made, nn.Module):
         if not layers:
             with guarded(f"extractor {given.name} cannot be used", "correct the network"):
@@ -228,7 +255,7 @@ def load_extractor(spec: str = DEFAULT_EXTRACTOR, layers: Sequence[str] | None =
                 f"extractor {given.name} is a module: name its layers (its parts are {', '.join(parts) or 'none'}), "
                 f"like {given.name}:{parts[0] if parts else 'LAYER'}"
             )
-        return Extractor(given.name, made, layers, scales=given.scales)
+        return Extractor(given.name, made, layers, scales=given.scales).to(device)
     raise FprdoError(f"extractor {given.name} returned {type(made).__name__}: return a torch.nn.Module or an Extractor")
 
 
@@ -268,8 +295,8 @@ def feature_distance(extractor: Extractor, reference: Tensor | Sequence[Tensor],
                     f"extractor {extractor.name}: features {name} of the two pictures have shapes "
                     f"{tuple(f.shape)} and {tuple(g.shape)}: compare pictures of one size"
                 )
-            energy = f.double().square().sum().item()
-            error = (g.double() - f.double()).square().sum().item()
+            energy = wide(f).square().sum().item()
+            error = (wide(g) - wide(f)).square().sum().item()
             if energy == 0 and error > 0:
                 raise FprdoError(
                     f"extractor {extractor.name}: features {name} of the reference picture are all zero, "
@@ -280,3 +307,11 @@ def feature_distance(extractor: Extractor, reference: Tensor | Sequence[Tensor],
     if not distance < float("inf"):
         raise FprdoError(f"extractor {extractor.name} returns NaN or infinite features: check its preparation")
     return distance
+
+
+@lru_cache(maxsize=16)
+def _resizing(before: int, after: int, device: torch.device) -> Tensor:
+    """The matrix (after, before) by which `interpolate` resizes one side, bicubic and antialiased."""
+    unit = torch.eye(before)[None, None]
+    matrix = functional.interpolate(unit, size=(after, before), mode="bicubic", antialias=True)[0, 0]
+    return matrix.to(device)

@@ -14,13 +14,16 @@ _LONGEST = 300  # characters of a reason
 def guarded(what: str, remedy: str) -> Iterator[None]:
     """Turn what foreign code in the block raises into an FprdoError "`what`: its reason; `remedy`".
 
-    SystemExit and RecursionError are no exception to it. KeyboardInterrupt and FprdoError pass as they are.
+    SystemExit and RecursionError are no exception to it. KeyboardInterrupt and FprdoError pass as they are. Where the
+    memory of a GPU does not suffice, the remedy is another one.
     """
     try:
         yield
     except (FprdoError, KeyboardInterrupt):
         raise
     except BaseException as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not loaded here
+            remedy = "end what else uses the GPU, or use the device cpu"
         raise FprdoError(f"{what}: {reason(error)}; {remedy}") from error
 
 

@@ -25,7 +25,7 @@ class Network:
     Parameters
     ----------
     name : what messages call the extractor
-    module : takes RGB (n, 3, height, width) float32 in [0, 1]; its weights are on the CPU
+    module : takes RGB (n, 3, height, width) float32 in [0, 1]; its weights are on the CPU, until `move`
     layers : names as in `module.named_modules()`, all different
 
     Raises
@@ -36,6 +36,7 @@ class Network:
 
     def __init__(self, name: str, module: nn.Module, layers: Sequence[str]):
         self.name, self.module = name, module
+        self.device = torch.device("cpu")
         self._once: set[tuple[int, ...]] = set()  # sizes for which each layer was called once
         with guarded(f"extractor {name} cannot be used", "correct the network"):
             self._layers = self._named_layers(layers)
@@ -76,6 +77,16 @@ class Network:
         if once:
             self._once.add(size)
         return list(itertools.chain.from_iterable(itertools.chain.from_iterable(calls.values())))
+
+    def move(self, device: torch.device) -> None:
+        """Move the module, which then takes pictures there; FprdoError if it cannot be moved."""
+        if device == self.device:
+            return
+        with guarded(f"extractor {self.name} cannot run on the device {device}", "use the device cpu"):
+            self.module.to(device)
+            # Only CPUs are faster in the layout channels_last, at 32 bits.
+            self._use_layout(torch.channels_last if device.type == "cpu" else torch.contiguous_format)
+        self.device = device
 
     def hint(self) -> str:
         """For messages: what is unusual about the weights' type."""

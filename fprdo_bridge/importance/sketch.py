@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import wide
+from fprdo_bridge.importance.draws import Draws, batch_size
 from fprdo_bridge.importance.extractors import Extractor
 from fprdo_bridge.video.colour import planes_to_rgb
 
@@ -94,21 +96,43 @@ def sketch_gradients(
     FprdoError
         The extractor fails, or tile_samples leaves no room beside the extractor's margin.
     """
-    generator = torch.Generator().manual_seed(seed)
     picture = extractor.resized(planes_to_rgb(planes, fmt))
     tiles = plan_tiles(picture.shape[-2], picture.shape[-1], extractor, tile_samples)
     shapes, scales = _feature_shapes_and_scales(extractor, picture, tiles)
     del picture
     deviation = jitter * 2.0 ** (fmt.bit_depth - 8)
-    for first in range(0, probes, signs_per_noise):
+    planned = Draws([tuple(plane.shape) for plane in planes], shapes, probes, seed, signs_per_noise)
+    rows = batch_size(extractor, tiles, probes)
+    if rows > 1:
+        yield from _batched_sketches(extractor, planes, fmt, tiles, planned, deviation, scales, rows)
+        return
+    for noise, signs in planned.draw():
+        noisy = [plane + deviation * one.to(plane.device) for plane, one in zip(planes, noise)]
+        yield from _sketches(extractor, noisy, fmt, tiles, signs, scales)
+
+
+def _batched_sketches(
+    extractor: Extractor,
+    planes: Sequence[Tensor],
+    fmt: VideoFormat,
+    tiles: Sequence[Tile],
+    planned: Draws,
+    deviation: float,
+    scales: Sequence[float],
+    rows: int,
+) -> Iterator[list[Tensor]]:
+    """The sketches in their order, `rows` of them in each pass."""
+    pairs = [(noise, signs) for noise, several in planned.kept(extractor.device) for signs in several]
+    for first in range(0, len(pairs), rows):
+        batch = pairs[first : first + rows]
         noisy = [
-            plane + deviation * torch.randn(plane.shape, generator=generator, dtype=torch.float32) for plane in planes
+            plane + deviation * torch.stack([noise[component] for noise, _ in batch])
+            for component, plane in enumerate(planes)
         ]
-        draws = [
-            [torch.randint(0, 2, shape, generator=generator, dtype=torch.int8).mul_(2).sub_(1) for shape in shapes]
-            for _ in range(min(signs_per_noise, probes - first))
-        ]
-        yield from _sketches(extractor, noisy, fmt, tiles, draws, scales)
+        signs = [torch.cat(of_feature) for of_feature in zip(*(signs for _, signs in batch))]
+        (gradients,) = _sketches(extractor, noisy, fmt, tiles, [signs], scales)
+        for row in range(len(batch)):
+            yield [gradient[row] for gradient in gradients]
 
 
 def plan_tiles(height: int, width: int, extractor: Extractor, tile_samples: int = DEFAULT_TILE_SAMPLES) -> list[Tile]:
@@ -172,7 +196,7 @@ def _feature_shapes_and_scales(
             if not shapes:
                 shapes, energies = [[] for _ in features], [0.0] * len(features)
             for index, owned in enumerate(features):
-                energies[index] += owned.values.double().square().sum().item()
+                energies[index] += wide(owned.values).square().sum().item()
                 shapes[index] = owned.whole_shape  # the last tile lies at the bottom right
     if not all(energy < float("inf") for energy in energies):
         raise FprdoError(f"extractor {extractor.name} returns NaN or infinite features: check its preparation")
@@ -194,13 +218,13 @@ def _sketches(
 
     Parameters
     ----------
-    planes : float32, shapes fmt.plane_shapes; they become leaves of the derivative
+    planes : float32, shapes fmt.plane_shapes, or with a leading batch size; they become leaves of the derivative
     draws : per draw and feature, int8 signs of the shape in the whole picture
     scales : per feature, see `_feature_shapes_and_scales`
 
     Returns
     -------
-    per draw, list of Tensor of shapes fmt.plane_shapes
+    per draw, list of Tensor of the planes' shapes
     """
     with torch.enable_grad():  # whatever a plug-in or the caller has switched off
         leaves = [plane.requires_grad_() for plane in planes]

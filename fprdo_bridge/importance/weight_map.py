@@ -10,7 +10,6 @@ import numpy as np
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.ranges import is_amount
-from fprdo_bridge.native._quantise import quantise_blocks, quantise_plane
 from fprdo_bridge.values import shown
 from fprdo_bridge.video.formats import VideoFormat
 
@@ -151,6 +150,8 @@ def fill_record(record: np.ndarray, weight_map: WeightMap, layout: Layout, where
     FprdoError
         The map does not fit the layout, or a weight is NaN, infinite or negative; the record is undefined then.
     """
+    from fprdo_bridge.native._quantise import quantise_blocks, quantise_plane  # compiled; maps are computed without it
+
     planes, shapes = layout.views(record)
     for n, targets in ((0, planes), *shapes.items()):
         given = weight_map.planes if n == 0 else weight_map.shapes.get(n, ())

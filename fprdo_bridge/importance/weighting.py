@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from fprdo_bridge import __version__
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import is_stream
+from fprdo_bridge.importance.device import DEFAULT_DEVICE, device_name
+from fprdo_bridge.importance.memory import reused_memory
 from fprdo_bridge.importance.ranges import check_sketch_numbers
 from fprdo_bridge.importance.regions import NO_REGIONS, RegionSettings
 from fprdo_bridge.importance.specification import DEFAULT_EXTRACTOR
@@ -73,11 +75,12 @@ class WeightSettings:
     signs_per_noise : probes that share a noise and a forward pass; more cost less and average over less noise
     regions : factors on the weights
     cuts : whether a map ends at a cut
+    device : where the network runs: "auto" (a GPU if there is one), "cpu", "cuda" or "mps"; decides over rounding alone
 
     Raises
     ------
     FprdoError
-        A number is out of range, or there is neither a network nor a region.
+        A number is out of range, the device has another name, or there is neither a network nor a region.
     """
 
     extractor: str = DEFAULT_EXTRACTOR
@@ -89,6 +92,7 @@ class WeightSettings:
     signs_per_noise: int = 1
     regions: RegionSettings = NO_REGIONS
     cuts: bool = True
+    device: str = DEFAULT_DEVICE
 
     def __post_init__(self) -> None:
         check_sketch_numbers(self.probes, self.seed, self.jitter, self.signs_per_noise)
@@ -101,14 +105,15 @@ class WeightSettings:
             raise FprdoError(
                 f"extractor {REGIONS_ALONE}: weights come from regions alone; give --mask, --box or --boxes"
             )
+        device_name(self.device)
 
     def load(self) -> Extractor | NoNetwork:
-        """The extractor; FprdoError if it cannot be had."""
+        """The extractor on its device; FprdoError if one of them cannot be had."""
         if self.extractor in NO_NETWORK:
             return NoNetwork(self.extractor)
         from fprdo_bridge.importance.extractors import load_extractor  # loads torch
 
-        return load_extractor(self.extractor, self.layers)
+        return load_extractor(self.extractor, self.layers, self.device)
 
 
 def write_weights(
@@ -155,11 +160,12 @@ def write_weights(
         "source_sha256": found.identity,
         "map_sha256": list(found.hashes[:: maps.frames_per_map]),
         "extractor": extractor.description(),
-        **(_drawn(settings) if drawn else {}),
+        **({} if isinstance(extractor, NoNetwork) else _drawn(settings, extractor)),
         **({"regions": regions.description()} if regions else {}),
         "colour": colour_description(fmt),
     }
     with ExitStack() as stack:
+        stack.enter_context(reused_memory())
         kept = None
         if maps.computed > 1 and drawn and not is_stream(path):
             kept = stack.enter_context(KeptMaps(path, _key(found.identity, settings, extractor), fmt, sizes))
@@ -255,18 +261,22 @@ class _Maps:
         )
 
 
-def _drawn(settings: WeightSettings) -> dict[str, object]:
-    """How sketches were drawn, for the metadata."""
-    return {name: getattr(settings, name) for name in ("probes", "seed", "jitter", "signs_per_noise")}
+def _drawn(settings: WeightSettings, extractor: Extractor) -> dict[str, object]:
+    """How sketches were drawn, and where, for the metadata."""
+    drawn = {name: getattr(settings, name) for name in ("probes", "seed", "jitter", "signs_per_noise")}
+    return {**drawn, "device": extractor.device.type}
 
 
 def map_settings_json(settings: WeightSettings) -> dict[str, object]:
     """What of the settings determines a map, as JSON: files of regions by their hashes; without regions not named."""
     found = asdict(settings)
-    del found["regions"]
+    del found["regions"], found["device"]  # which decides over rounding alone
     return {**found, **({"regions": settings.regions.content()} if settings.regions else {})}
 
 
 def _key(identity: str, settings: WeightSettings, extractor: Extractor | NoNetwork) -> str:
-    text = json.dumps([__version__, identity, map_settings_json(settings), extractor.description()], sort_keys=True)
+    values = map_settings_json(settings)
+    if not isinstance(extractor, NoNetwork):
+        values["device"] = extractor.device.type  # maps of one file are of one device
+    text = json.dumps([__version__, identity, values, extractor.description()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

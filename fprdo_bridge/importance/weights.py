@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import exact_arithmetic, wide
 from fprdo_bridge.importance.extractors import Extractor
+from fprdo_bridge.importance.memory import reused_memory
 from fprdo_bridge.importance.ranges import check_count, check_deviation, check_sketch_numbers
 from fprdo_bridge.importance.sketch import DEFAULT_JITTER, DEFAULT_PROBES, DEFAULT_TILE_SAMPLES, sketch_gradients
 from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES, Layout, WeightMap
@@ -79,27 +81,56 @@ def compute_map(
     if shrink is not None and (isinstance(shrink, bool) or not isinstance(shrink, Real) or not 0 <= shrink <= 1):
         raise FprdoError(f"shrink {shown(shrink)}: use 0 (each block's own shape) to 1 (one shape for the plane)")
     transform_sizes = Layout.of(fmt, transform_sizes).transform_sizes
-    planes = float_planes(frame)
     parts = extractor.parts
-    maps = []
-    for number, part in enumerate(parts):
+    maps: _Tensors | None = None
+    with reused_memory(), exact_arithmetic(extractor.device):
+        planes = [plane.to(extractor.device) for plane in float_planes(frame)]
+        for number, part in enumerate(parts):
 
-        def done(probe: int, before: int = number * probes) -> None:
-            if progress:
-                progress((before + probe) / (len(parts) * probes))
+            def done(probe: int, before: int = number * probes) -> None:
+                if progress:
+                    progress((before + probe) / (len(parts) * probes))
 
-        gradients = sketch_gradients(
-            part,
-            planes,
-            fmt,
-            probes=probes,
-            seed=seed,
-            jitter=jitter,
-            signs_per_noise=signs_per_noise,
-            tile_samples=tile_samples,
+            gradients = sketch_gradients(
+                part,
+                planes,
+                fmt,
+                probes=probes,
+                seed=seed,
+                jitter=jitter,
+                signs_per_noise=signs_per_noise,
+                tile_samples=tile_samples,
+            )
+            one = _one_scale(gradients, part, planes, probes, transform_sizes, smooth, shrink, done)
+            maps = maps.plus(one) if maps else one
+        assert maps is not None  # there is a scale
+        return maps.mean(len(parts))
+
+
+class _Tensors(NamedTuple):
+    """What a `WeightMap` holds, on the extractor's device, summed over scales."""
+
+    planes: list[Tensor]
+    shapes: dict[int, list[Tensor]]
+    plane_gain: list[float]
+
+    def plus(self, other: _Tensors) -> _Tensors:
+        for mine, others in ((self.planes, other.planes), *((self.shapes[n], other.shapes[n]) for n in self.shapes)):
+            for target, more in zip(mine, others):
+                target.add_(more)
+        return self._replace(plane_gain=[a + b for a, b in zip(self.plane_gain, other.plane_gain)])
+
+    def mean(self, count: int) -> WeightMap:
+        """Planes and blocks keep their mean of 1."""
+
+        def arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
+            return tuple(tensor.div_(count).cpu().numpy() for tensor in tensors)
+
+        return WeightMap(
+            arrays(self.planes),
+            {n: arrays(shapes) for n, shapes in self.shapes.items()},
+            tuple(gain / count for gain in self.plane_gain),
         )
-        maps.append(_one_scale(gradients, part, planes, probes, transform_sizes, smooth, shrink, done))
-    return maps[0] if len(maps) == 1 else _mean_map(maps)
 
 
 def _check_source(frame: object, fmt: object, extractor: object) -> None:
@@ -122,11 +153,11 @@ def _one_scale(
     smooth: float,
     shrink: float | None,
     done: Callable[[int], None],
-) -> WeightMap:
-    squares = [torch.zeros(plane.shape, dtype=torch.float32) for plane in planes]
+) -> _Tensors:
+    squares = [torch.zeros_like(plane) for plane in planes]
     # Two accumulators, for the first and the second half of the probes: what differs between them is estimation noise.
     spectra = {
-        n: [[torch.zeros(_whole_blocks(plane.shape, n), dtype=torch.float32) for plane in planes] for _ in range(2)]
+        n: [[plane.new_zeros(_whole_blocks(plane.shape, n)) for plane in planes] for _ in range(2)]
         for n in sorted(set(transform_sizes))
     }
     for k, gradients in enumerate(sketches):
@@ -136,7 +167,7 @@ def _one_scale(
                 coefficients = block_dct(gradient, n)
                 halves[2 * k // probes][c].addcmul_(coefficients, coefficients)
         done(k + 1)
-    means = [square.double().mean().item() / probes for square in squares]
+    means = [wide(square).mean().item() / probes for square in squares]
     if not all(mean < math.inf for mean in means):
         raise FprdoError(f"extractor {extractor.name} has NaN or infinite derivatives here: check its layers")
     for c, mean in enumerate(means):
@@ -146,26 +177,12 @@ def _one_scale(
                 accumulator[c].fill_(1)
     pixel = [_smoothed(square, smooth) for square in squares]
     shapes = {
-        n: tuple(_block_shapes(first, second, n, shrink).numpy() for first, second in zip(*halves))
-        for n, halves in spectra.items()
+        n: [_block_shapes(first, second, n, shrink) for first, second in zip(*halves)] for n, halves in spectra.items()
     }
-    return WeightMap(
-        tuple((plane / plane.double().mean()).float().numpy() for plane in pixel),
+    return _Tensors(
+        [(plane / wide(plane).mean()).float() for plane in pixel],
         shapes,
-        tuple(mean / (means[0] or max(means) or 1.0) for mean in means),
-    )
-
-
-def _mean_map(maps: Sequence[WeightMap]) -> WeightMap:
-    """The mean of maps of one format: planes and blocks keep their mean of 1."""
-
-    def mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
-        return np.asarray(np.mean(arrays, axis=0, dtype=np.float64), np.float32)
-
-    return WeightMap(
-        tuple(map(mean, zip(*(one.planes for one in maps)))),
-        {n: tuple(map(mean, zip(*(one.shapes[n] for one in maps)))) for n in maps[0].shapes},
-        tuple(float(gain) for gain in np.mean([one.plane_gain for one in maps], axis=0)),
+        [mean / (means[0] or max(means) or 1.0) for mean in means],
     )
 
 
@@ -178,8 +195,9 @@ def block_dct(plane: Tensor, n: int) -> Tensor:
     """
     rows, columns = _whole_blocks(plane.shape, n)
     if (rows, columns) != plane.shape:
-        plane = plane[_reflected(0, rows, plane.shape[0])][:, _reflected(0, columns, plane.shape[1])]
-    basis = _dct_basis(n)
+        down, across = (_reflected(0, *sides).to(plane.device) for sides in zip((rows, columns), plane.shape))
+        plane = plane[down][:, across]
+    basis = _dct_basis(n).to(plane.device)
     vertical = torch.matmul(basis, plane.reshape(rows // n, n, columns))
     return torch.matmul(vertical.reshape(rows, columns // n, n), basis.T).reshape(rows, columns)
 
@@ -207,11 +225,11 @@ def _smoothed(plane: Tensor, deviation: float) -> Tensor:
     reach = math.ceil(3 * deviation)
     if reach == 0:
         return plane
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviation) ** 2)
-    taps /= taps.sum()
+    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviation) ** 2)
+    taps = (weights / weights.sum()).tolist()
     for _ in range(2):  # rows, then, transposed, columns
         size = plane.shape[1]
-        padded = plane[:, _reflected(-reach, size + reach, size)]
+        padded = plane[:, _reflected(-reach, size + reach, size).to(plane.device)]
         plane = sum(tap * padded[:, t : t + size] for t, tap in enumerate(taps)).T
     return plane.contiguous()
 

@@ -68,6 +68,10 @@ MISTAKES = [
     ("weights nosize.yuv", "nosize.yuv: the name says no picture size"),
     ("weights nosize.yuv --size 0x16", "picture size 0x16: both sides must be"),
     ("weights gone_16x16.yuv", "gone_16x16.yuv: cannot be read"),
+    ("weights even.png --device gpu", "invalid choice: 'gpu'"),
+    ("weights even.png --device mps", "device mps: torch "),  # which only Apple's machines have
+    ("encode even.png -o o.bin -q 32 --device mps", "sees none here; use cpu, or auto for what is there"),
+    ("compare even.png -o out --device mps", "device mps: torch "),
     ("weights good_16x16.yuv --frames 3", "good_16x16.yuv: has 2 frames, 3 asked for"),
     ("weights good_16x16.yuv --frames 0", "good_16x16.yuv: 0 frames asked for; use --frames 1 or more"),
     ("weights even.png --frames 2", "even.png: a picture is 1 frame, 2 asked for"),

@@ -30,6 +30,7 @@ def test_smallest_file():
     assert [variant.name for variant in found.variants] == ["stock", "idse"]
     assert found.encoders[0].name == "hm intra" and found.encoders[0].rates == Rates("qp", (22, 27, 32, 37))
     assert found.maps["default"] == WeightSettings()
+    assert found.device == "auto" and parse('device = "cuda"\n' + BASE).device == "cuda"
 
 
 def test_a_list_is_a_sweep():
@@ -119,6 +120,7 @@ def test_mistakes_name_the_key(change, message):
         ("[maps.m]\nprobs = 0", r"maps\.m\.probs: no such key; use probes"),
         ('[statistics]\nbd-rate = "cubic"', r"statistics\.bd-rate"),
         ("[format]\nbit-depth = 7", r"format\.bit-depth"),
+        ('[maps.m]\ndevice = "cpu"', r"maps\.m\.device: no such key"),
     ],
 )
 def test_mistakes_of_other_tables(more, message):

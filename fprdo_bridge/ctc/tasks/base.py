@@ -13,6 +13,7 @@ import numpy as np
 
 from fprdo_bridge.ctc.schema import Table
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import DEFAULT_DEVICE
 from fprdo_bridge.video.formats import Frame, VideoFormat
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Task:
     revision: ClassVar[int] = 1  # raised when a score changes for the same input
     memory: int = 600 << 20  # bytes, besides a worker's own
     seconds: float = 1.0  # of one core per million luma samples, roughly
+    device: str = DEFAULT_DEVICE  # where its network runs, a name of importance.device; set after `__init__`
 
     def __init__(self, arguments: Table):
         arguments.done()

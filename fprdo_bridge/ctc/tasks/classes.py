@@ -12,6 +12,7 @@ from fprdo_bridge.ctc import schema
 from fprdo_bridge.ctc.schema import Table
 from fprdo_bridge.ctc.tasks.base import Frames, Measure, Record, Reducer, Task, call, package
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import exact_arithmetic, find_device
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,7 +69,9 @@ class Classes(Task):
 
     def _load(self) -> nn.Module:
         if self._module is None:
-            self._module = _efficientnet(self.network) if self.network in SIDES else _plug_in(self.network)
+            self._device = find_device(self.device)
+            module = _efficientnet(self.network) if self.network in SIDES else _plug_in(self.network)
+            self._module = module.to(self._device)
         return self._module
 
     def identity(self) -> dict[str, object]:
@@ -83,10 +86,11 @@ class Classes(Task):
         import torch
 
         found: list[Tensor] = []
-        with torch.no_grad():
+        network = self._load()
+        with torch.no_grad(), exact_arithmetic(self._device):
             for picture in frames.rgb():
                 for number in range(self.views):
-                    logits = self._load()(view(picture, self.side, number))
+                    logits = network(view(picture, self.side, number).to(self._device)).cpu()
                     if logits.ndim != 2 or not torch.isfinite(logits).all():
                         raise FprdoError(f"network {self.network} returns no finite logits (n, classes); correct it")
                     found.append(logits[0].double())

@@ -21,6 +21,7 @@ from fprdo_bridge.ctc.jobs import digest
 from fprdo_bridge.ctc.schema import Table
 from fprdo_bridge.ctc.tasks.base import Frames, Measure, Record, Reducer, Task, call, package
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import exact_arithmetic, find_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,8 +77,13 @@ class Detection(Task):
                 raise FprdoError(
                     f"network {self.network} returned {type(self._module).__name__}: return a torch.nn.Module"
                 )
+            self._device = find_device(self.device)
             if hasattr(self._module, "eval"):
                 self._module.eval()
+            if hasattr(self._module, "parameters"):  # other code runs where it likes
+                self._module.to(self._device)
+            else:
+                self._device = find_device("cpu")
         return self._module
 
     def identity(self) -> dict[str, object]:
@@ -118,9 +124,10 @@ class Detection(Task):
         import torch
 
         frames = []
-        with torch.no_grad():
+        network = self._load()
+        with torch.no_grad(), exact_arithmetic(self._device):
             for picture in decoded.rgb():
-                found = self._load()([picture[0]])
+                found = network([picture[0].to(self._device)])
                 frames.append(self._kept(found[0] if isinstance(found, (list, tuple)) and found else found, picture))
         if prepared is not None and len(prepared) != len(frames):
             raise FprdoError(

@@ -36,7 +36,7 @@ class Features(Task):
         if self._network is None:
             from fprdo_bridge.importance.extractors import load_extractor
 
-            self._network = load_extractor(self.extractor, self.layers)
+            self._network = load_extractor(self.extractor, self.layers, self.device)
         return self._network
 
     def identity(self) -> dict[str, object]:

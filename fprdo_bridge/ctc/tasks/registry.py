@@ -8,6 +8,7 @@ from fprdo_bridge.ctc.conditions import TaskSetting
 from fprdo_bridge.ctc.schema import Table
 from fprdo_bridge.ctc.tasks.base import Task
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.importance.device import DEFAULT_DEVICE
 
 # Name in conditions -> module of this package and class.
 TASKS = {
@@ -22,7 +23,7 @@ TASKS = {
 }
 
 
-def make(setting: TaskSetting, place: str = "tasks") -> Task:
+def make(setting: TaskSetting, place: str = "tasks", device: str = DEFAULT_DEVICE) -> Task:
     """The task that conditions ask for; nothing is loaded yet.
 
     Raises
@@ -46,4 +47,5 @@ def make(setting: TaskSetting, place: str = "tasks") -> Task:
     else:
         raise FprdoError(f"{place}: task {spec!r}: use one of {', '.join(TASKS)}, or module:class")
     task: Task = kind(Table(setting.arguments, f"{place} {spec}"))
+    task.device = device
     return task
