@@ -109,8 +109,8 @@ class Encoder:
 
         Parameters
         ----------
-        frames : picture, .yuv, .y4m or .mp4 file and the like (docs/sources.md), or frames (tuples of planes) of format `fmt`: a list, or anything that
-            gives them one after the other, of which one is in memory at a time
+        frames : picture, .yuv, .y4m or .mp4 file and the like (docs/sources.md), or frames (tuples of planes) of format
+            `fmt`: a list, or anything that gives them one after the other, of which one is in memory at a time
         qp : quantisation parameter, 0 to 51, from -6 (depth - 8) on above 8 bits
         fmt : what the frames are; needed where they come from no file, or from a file that does not say it
         weights : the same weights for every picture: a WeightBuffer, a WeightMap, or float32 arrays per plane, mean 1
