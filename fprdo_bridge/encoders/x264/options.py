@@ -2,7 +2,7 @@
 
 from fprdo_bridge.encoders import options
 from fprdo_bridge.encoders.options import InputFile, Rule
-from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.encoders.x26x import LongOptions
 from fprdo_bridge.settings import option_names
 
 RULES = (
@@ -49,38 +49,16 @@ _VALUE_NAMES = """
     mastering-display cll alternative-transfer vf video-filter input-fmt input-res input-csp input-depth output-depth
     output-csp input-range
 """
-_FLAGS, _WITH_VALUE = frozenset(_FLAG_NAMES.split()), frozenset((*_VALUE_NAMES.split(), *option_names("x264")))
+OPTIONS = LongOptions(
+    flags=frozenset(_FLAG_NAMES.split()), with_value=frozenset((*_VALUE_NAMES.split(), *option_names("x264")))
+)
 
 
 def full_name(name: str) -> str:
     """The option that x264 takes a name for: getopt_long completes a beginning that only one option has. A beginning of
     several, which it refuses, comes back as it is, and so does an unknown name."""
-    known = _FLAGS | _WITH_VALUE
+    known = OPTIONS.flags | OPTIONS.with_value
     if name in known:
         return name
     completed = [option for option in known if option.startswith(name)]
     return completed[0] if len(completed) == 1 else name
-
-
-def arguments(options_of_a_job: dict[str, str]) -> list[str]:
-    """Words of the command line, by full names. A flag has the value "" or 1; with 0 it is left out.
-
-    Raises
-    ------
-    FprdoError
-        A flag has another value, which x264 would take for the name of its source; an option has none.
-    """
-    words: list[str] = []
-    for name, value in options_of_a_job.items():
-        if name in _FLAGS:
-            if value not in ("", "0", "1"):
-                raise FprdoError(
-                    f"encoder option {name}={value}: {name} takes no value; give {name}= or {name}=1, or "
-                    f"{name}=0 to leave it out"
-                )
-            words += [f"--{name}"] * (value != "0")
-        elif name in _WITH_VALUE and not value:
-            raise FprdoError(f"encoder option {name}: give a value, like {name}=VALUE")
-        else:
-            words += [f"--{name}", value] if value else [f"--{name}"]
-    return words
