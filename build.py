@@ -8,12 +8,13 @@
     python3 build.py hm               HM only: fetch, verify, patch, compile
     python3 build.py x264             x264 only
     python3 build.py jm               JM only
+    python3 build.py x265             x265, which is built on request alone: about ten minutes
     python3 build.py doctor           what is installed, what is missing, how to get it
 
 Python's standard library only. What is done already is skipped: the virtual environment and every build tree are named
-or stamped by a hash of what they were made from. This page holds the encoders' recipes and the commands; what they
-are made of lies in third_party/ (sources, builds, .venv) and patches/ (series, work trees). The README.md of each tells
-how to change a patch and where the sources come from.
+or stamped by a hash of what they were made from. This page holds the commands; what they are made of lies in
+third_party/ (recipes, sources, builds, .venv) and patches/ (series, work trees). The README.md of each tells how to
+change a patch and where the sources come from.
 """
 
 from __future__ import annotations
@@ -33,10 +34,7 @@ import fcntl
 import importlib.util
 import io
 import os
-import platform
-import re
 import shutil
-import subprocess
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,163 +47,14 @@ SITE = ROOT / "out" / "site"
 
 from patches.series import PatchError, read_series, verify_series
 from patches.worktree import WORK, WorkTree, patch, refresh
-from third_party.builds import BUILD, NATIVE, Build, Tools, build_encoder, forget_tools, patch_folder, plan_builds
-from third_party.compilers import NoTool, accepts, find_compiler
-from third_party.console import BuildError, Progress, call, catch_signals, run, say
-from third_party.sources import CACHE, THIRD_PARTY, NoSource, Pin, Recipe, find_pin, obtain_source, source_at_hand
+from third_party.builds import BUILD, NATIVE, build_encoder, forget_tools, patch_folder, plan_builds
+from third_party.compilers import NoTool, find_compiler
+from third_party.console import BuildError, call, catch_signals, say
+from third_party.recipes import RECIPES, assembler
+from third_party.sources import CACHE, THIRD_PARTY, NoSource, Pin, find_pin, obtain_source, source_at_hand
 from third_party.venv import NO_CUDA, VENV, VENV_STAMP, find_program, install_package, package_installed
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Recipes: how each encoder is compiled, and into which programs. Another encoder is another entry here, pins in
-# third_party/sources.toml and a series in patches/NAME/.
-
-
-def compile_with_cmake(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
-    """Compile `source` with its objects in `objects`; return the folder that holds the programs at some depth."""
-    c_flags, cxx_flags = (
-        " ".join(flag for flag in build.pin.recipe.flags if accepts(compiler, flag, language))
-        for compiler, language in ((tools.cc, "c"), (tools.cxx, "c++"))
-    )
-    run(
-        [
-            tools.cmake,
-            "-S",
-            str(source),
-            "-B",
-            str(objects),
-            *tools.generator,
-            "-DCMAKE_BUILD_TYPE=Release",
-            f"-DCMAKE_C_COMPILER={tools.cc}",
-            f"-DCMAKE_CXX_COMPILER={tools.cxx}",
-            f"-DCMAKE_C_FLAGS={c_flags}",
-            f"-DCMAKE_CXX_FLAGS={cxx_flags}",
-            # Objects that a library shares with the program; without a library, the source's own choice stays.
-            *(["-DCMAKE_POSITION_INDEPENDENT_CODE=ON"] if "library" in build.programs else []),
-        ],
-        build.log,
-        progress,
-    )
-    run(
-        [
-            tools.cmake,
-            "--build",
-            str(objects),
-            "--parallel",
-            str(os.cpu_count() or 1),
-            "--target",
-            *build.programs.values(),
-        ],
-        build.log,
-        progress,
-    )
-    return source / "bin"
-
-
-# x264 as the package uses it: raw pictures in, bitstream out, 8 and 10 bits in one program.
-X264_OPTIONS = (
-    "--bit-depth=all",
-    "--disable-opencl",
-    "--disable-avs",
-    "--disable-swscale",
-    "--disable-lavf",
-    "--disable-ffms",
-    "--disable-gpac",
-    "--disable-lsmash",
-    "--disable-bashcompletion",
-)
-
-
-def assembler() -> str | None:
-    """nasm of the version that x264 asks for (2.13)."""
-    nasm = shutil.which("nasm")
-    said = subprocess.run([nasm, "-v"], capture_output=True, text=True).stdout if nasm else ""
-    version = re.search(r"version (\d+)\.(\d+)", said)
-    return nasm if version and (int(version[1]), int(version[2])) >= (2, 13) else None
-
-
-def x264_machine() -> tuple[str, ...]:
-    """x264's assembly for x86 is written for nasm; other machines' goes through the C compiler."""
-    x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i586", "i686")
-    return ("--disable-asm",) if x86 and not assembler() else ()
-
-
-def compile_with_configure(build: Build, tools: Tools, source: Path, objects: Path, progress: Progress) -> Path:
-    """The same for x264, whose scripts may have lost their mode bits in an archive."""
-    machine = x264_machine()
-    if machine:
-        say(
-            f"{build.pin.title}: no nasm 2.13 or newer, so it is built without assembly and is several times slower; "
-            "install nasm and run build.py x264 again"
-        )
-    for name in ("configure", "config.guess", "config.sub", "version.sh"):
-        (source / name).chmod(0o755)
-    objects.mkdir(exist_ok=True)
-    flags = " ".join(flag for flag in build.pin.recipe.flags if accepts(tools.cc, flag, "c"))
-    if not (objects / "config.mak").exists():
-        run(
-            [
-                "env",
-                f"CC={tools.cc}",
-                "bash",
-                str(source / "configure"),
-                *X264_OPTIONS,
-                *machine,
-                f"--extra-cflags={flags}",
-            ],
-            build.log,
-            progress,
-            objects,
-        )
-    run(["make", f"-j{os.cpu_count() or 1}", *build.programs.values()], build.log, progress, objects)
-    return objects
-
-
-RECIPES = {
-    "hm": Recipe(
-        name="hm",
-        title="HM",
-        revision=1,
-        # HM compiles with -Werror; gcc 12 reports these two where there is nothing wrong.
-        flags=("-Wno-error=array-bounds", "-Wno-error=maybe-uninitialized"),
-        native="source/Lib/TLibCommon/idse",
-        patched={"encoder": "TAppEncoder", "library": "fprdo-hm.so"},
-        stock={"stock_encoder": "TAppEncoder", "stock_decoder": "TAppDecoder"},
-        config_dir="cfg",
-        products=(".git", "bin", "lib", "build"),
-        compile=compile_with_cmake,
-    ),
-    "x264": Recipe(
-        name="x264",
-        title="x264",
-        revision=1,
-        flags=(),
-        native="common/idse",
-        patched={"encoder": "x264"},
-        stock={"stock_encoder": "x264"},
-        config_dir=".",
-        products=(".git",),
-        compile=compile_with_configure,
-        machine=x264_machine,
-        needs=("make", "bash"),
-        optional=True,
-    ),
-    "jm": Recipe(
-        name="jm",
-        title="JM",
-        revision=1,
-        # JM compiles with -Werror too; gcc 12 sees a use after free in its list of decoded pictures.
-        flags=("-Wno-error=use-after-free",),
-        native="source/app/lencod/idse",
-        patched={"encoder": "lencod", "library": "fprdo-jm.so"},
-        stock={"stock_encoder": "lencod", "stock_decoder": "ldecod"},
-        config_dir="cfg",
-        products=(".git", "bin", "lib", "build"),
-        compile=compile_with_cmake,
-        optional=True,
-    ),
-}
-
-
 # Commands
 
 
@@ -243,10 +92,21 @@ def sweep() -> None:
             path.unlink()
 
 
+def is_built(pin: Pin) -> bool:
+    return all(build.finished() for build in plan_builds(pin, read_series(patch_folder(pin))))
+
+
 def build_all() -> None:
     for recipe in RECIPES.values():
         try:
-            build_encoder(find_pin(recipe))
+            pin = find_pin(recipe)
+            if recipe.on_request and not is_built(pin):
+                forget_tools(recipe.name)
+                say(
+                    f"{pin.title}: not built; python3 build.py {recipe.name} builds it; going on without {recipe.title}"
+                )
+                continue
+            build_encoder(pin)
         except (NoSource, NoTool) as error:
             if not recipe.optional:
                 raise
@@ -361,7 +221,7 @@ def doctor() -> int:
     row(
         "nasm",
         assembler(),
-        "x264's assembly for x86 needs it; without, x264 is several times slower; install nasm",
+        "x264's and x265's assembly for x86 needs it; without, they are several times slower; install nasm",
         needed=False,
     )
     row(

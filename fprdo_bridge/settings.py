@@ -43,7 +43,8 @@ class _Family:
 
 
 _HM = _Family("IDSEWeightFile", _camel_case)  # and that of every encoder that is not listed
-_FAMILIES = {"hm": _HM, "jm": _HM, "x264": _Family("idse-weights", _dashed)}
+_DASHED = _Family("idse-weights", _dashed)
+_FAMILIES = {"hm": _HM, "jm": _HM, "x264": _DASHED, "x265": _DASHED}
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,7 @@ def option_names(encoder: str) -> tuple[str, ...]:
 
 def table() -> str:
     """The settings as a table in Markdown."""
-    rows = ["| `fprdo` | HM, JM | x264 | default | values | meaning |", "|---|---|---|---|---|---|"]
+    rows = ["| `fprdo` | HM, JM | x264, x265 | default | values | meaning |", "|---|---|---|---|---|---|"]
     for setting in SETTINGS:
         options = [
             "its own"
@@ -334,12 +335,18 @@ def _c_range(setting: Setting) -> str:
     return f"value == 0 || ({inside})" if setting.no_limit else inside
 
 
+_HELP = {"x264": (80, "      ", 30), "x265": (120, "   ", 33)}  # line length, before an option, column of the text
+
+
 def _c_help(setting: Setting, encoder: str) -> str:
-    """A string literal: of x264 whole lines in the columns of its own help, a format of printf."""
+    """A string literal: of x264 and x265 whole lines in the columns of their own help, a format of printf."""
     text = setting.help[0].upper() + setting.help[1:]
-    if encoder == "x264":
-        option = f"      --{setting.option(encoder)} <{'float' if setting.kind is float else 'integer'}>"
-        wrapper = textwrap.TextWrapper(80, initial_indent=option.ljust(29) + " ", subsequent_indent=30 * " ")
+    if encoder in _HELP:
+        width, indent, column = _HELP[encoder]
+        option = f"{indent}--{setting.option(encoder)} <{'float' if setting.kind is float else 'integer'}>"
+        wrapper = textwrap.TextWrapper(
+            width, initial_indent=option.ljust(column - 1) + " ", subsequent_indent=column * " "
+        )
         text = wrapper.fill(text.replace("%", "%%")) + "\n"
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

@@ -145,14 +145,26 @@ def test_x264s_help_fits_its_columns():
             assert len(line) <= 80 and re.match(r" {6}--idse-[\w-]+ <\w+> +\w| {30}\S", line), line
 
 
-@pytest.mark.parametrize("setting", [setting for setting in BRIDGE_SETTINGS if "x264" not in setting.without], ids=str)
-def test_x264s_options_are_read_and_refused_by_their_names(setting):
+def test_x265s_help_fits_its_columns():
+    lines = re.findall(r'^IDSE_X265_SETTING\(.*, "(.*)"\)$', c_include(), re.MULTILINE)
+    assert len(lines) == len(option_names("x265")) - 1
+    for text in lines:
+        for line in text.replace("\\n", "\n").splitlines():
+            assert len(line) <= 120 and re.match(r" {3}--idse-[\w-]+ <\w+> +\w| {33}\S", line), line
+
+
+@pytest.mark.parametrize("encoder", ["x264", "x265"])
+@pytest.mark.parametrize("setting", BRIDGE_SETTINGS, ids=str)
+def test_options_are_read_and_refused_by_their_names(setting, encoder):
+    if encoder in setting.without:
+        return
+    read = {"x264": lib.idse_x264_set, "x265": lib.idse_x265_set}[encoder]
     settings, message = ffi.new("idse_settings *"), ffi.new("char[]", lib.IDSE_MESSAGE_BYTES)
     lib.idse_settings_default(settings)
-    option = setting.option("x264")
+    option = setting.option(encoder)
 
     def set_to(text: str) -> str:
-        done = lib.idse_x264_set(settings, option.encode(), text.encode(), message)
+        done = read(settings, option.encode(), text.encode(), message)
         assert done in (0, 1) and (done or ffi.string(message))
         return "" if done else ffi.string(message).decode()
 
@@ -165,5 +177,11 @@ def test_x264s_options_are_read_and_refused_by_their_names(setting):
     if setting.kind is float:
         assert set_to("nan") == f"--{option} nan: {setting.encoder_allowed}"
     assert getattr(settings, setting.name) == setting.high
+    assert not read(settings, b"idse-other", b"1", message)
+    assert ffi.string(message) == b"--idse-other: no such option"
+
+
+def test_settings_that_an_encoder_does_not_have_are_no_options():
+    settings, message = ffi.new("idse_settings *"), ffi.new("char[]", lib.IDSE_MESSAGE_BYTES)
     assert not lib.idse_x264_set(settings, b"idse-sao", b"1", message)
     assert ffi.string(message) == b"--idse-sao: no such option"

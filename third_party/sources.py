@@ -51,6 +51,7 @@ class Recipe:
     machine: Callable[[], tuple[str, ...]] = tuple  # what else decides the programs on this machine: part of the hash
     needs: tuple[str, ...] = ()  # programs of this machine that `compile` runs, beside those of find_tools
     optional: bool = False  # the quickstart and the tests go on without it where source or tools are missing
+    on_request: bool = False  # built by `build.py NAME` alone; the quickstart and the tests use what is built
 
     @property
     def variable(self) -> str:

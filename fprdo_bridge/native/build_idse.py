@@ -9,7 +9,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).parent
-HEADERS = ("idse.h", "jm.h", "x264.h")
+HEADERS = ("idse.h", "jm.h", "x264.h", "x265.h")
 
 
 def declarations(header: str) -> str:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The bridge between importance weights and a block-based encoder: what every encoder calls. jm.h and x264.h beside it
- * have what one encoder alone needs.
+ * The bridge between importance weights and a block-based encoder: what every encoder calls. jm.h, x264.h and x265.h
+ * beside it have what one encoder alone needs.
  *
  * A weight buffer holds unsigned 16-bit fixed-point weights with 8 fraction bits (256 is 1.0), so that decisions are
  * the same on every compiler and CPU, and a weight of 1.0 reproduces the plain squared error exactly. All state

@@ -2,7 +2,8 @@
  *
  * What the files of the bridge know of one another; encoders see idse.h and their own adapter's header. The way of a
  * weight: file.c reads it, map.c applies the settings, picture.c uses it in the hot path, encoder.c says which picture
- * has which map. settings.c has defaults, ranges and messages; jm.c and x264.c adapt the hot path to an encoder each.
+ * has which map. settings.c has defaults, ranges and messages, options.c reads options;
+ * jm.c, x264.c and x265.c adapt the hot path to an encoder each.
  */
 #ifndef FPRDO_INTERNAL_H
 #define FPRDO_INTERNAL_H
@@ -19,7 +20,8 @@ enum {
   TU_MAX = 32,
   TU_ORDERS = 2, /* IDSE_FREQUENCIES, IDSE_SAMPLES */
   MAX_QP_CLIP = 12,
-  JM_TU_MAX = 8, /* largest size of idse_jm_errors() */
+  COEFFICIENT_MAX = 8192 * IDSE_ONE, /* largest weight of a coefficient, of x264 and x265 */
+  JM_TU_MAX = 8,                     /* largest size of idse_jm_errors() */
   JM_SLOT_BITS = 5,
   JM_SLOTS = 1 << JM_SLOT_BITS
 };

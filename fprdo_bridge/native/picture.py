@@ -167,6 +167,14 @@ class WeightedPicture:
         weights = _lib.idse_tu_weights(self._picture, component, x, y, size, order, mean)
         return np.frombuffer(_ffi.buffer(weights, 8 * size * size)).reshape(size, size).copy(), mean[0]
 
+    def tu_weights_in_integers(self, component: int, x: int, y: int, size: int, order: int = FREQUENCIES) -> np.ndarray:
+        """x265's: floor(256 w) (size, size) int32 of the same weights."""
+        weights = np.zeros((size, size), np.int32)
+        _lib.idse_x265_coefficient_weights(
+            self._picture, component, x, y, size, order, _ffi.cast("int32_t *", weights.ctypes.data)
+        )
+        return weights
+
     def qp_offset(self, x: int, y: int, width: int, height: int) -> int:
         """QP offset of the quantisation group whose luma block this is."""
         return int(_lib.idse_qp_offset(self._picture, x, y, width, height))
