@@ -34,6 +34,11 @@ def x264_tools() -> toolchain.Toolchain:
     return optional_tools("x264")
 
 
+@pytest.fixture(scope="session")
+def x265_tools() -> toolchain.Toolchain:
+    return optional_tools("x265")
+
+
 @pytest.fixture(params=["hm", "jm"])
 def encoder(request) -> Encoder:
     """Each encoder that Python drives."""
@@ -45,7 +50,7 @@ def encoder(request) -> Encoder:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs an encoder that build.py made, and what is fast: whatever is neither slow nor runs an encoder."""
     for item in items:
-        fixtures = {"encoder", "tools", "jm_tools", "x264_tools"} & set(getattr(item, "fixturenames", ()))
+        fixtures = {"encoder", "tools", "jm_tools", "x264_tools", "x265_tools"} & set(getattr(item, "fixturenames", ()))
         if fixtures or item.path.parent.name in ("conformance", "encoders", "python_api"):
             item.add_marker("encoder")
         if not any(item.iter_markers("encoder")) and not any(item.iter_markers("slow")):

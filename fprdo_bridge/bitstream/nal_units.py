@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 
 _START_CODE = b"\0\0\1"
@@ -75,3 +76,41 @@ def sei_bits(data: bytes) -> list[int]:
             waiting = 0
         previous = end
     return bits
+
+
+@dataclass
+class PictureBytes:
+    """What a picture takes in a byte stream, without SEI messages.
+
+    Attributes
+    ----------
+    units : bytes of its NAL units that are no parameter sets, without start codes
+    parameter_sets : bytes of the parameter sets before it, without start codes
+    all : bytes of all these, start codes included
+    """
+
+    units: int = 0
+    parameter_sets: int = 0
+    all: int = 0
+
+
+def hevc_pictures(data: bytes) -> list[PictureBytes]:
+    """The pictures of an HEVC byte stream, in coding order."""
+    pictures: list[PictureBytes] = []
+    waiting = PictureBytes()
+    previous = 0
+    for start, end in nal_units(data):
+        kind = Standard.HEVC.unit_type(data[start:end])
+        if Standard.HEVC.is_slice(kind) and data[start + 2] & 128:  # first_slice_segment_in_pic_flag
+            pictures.append(waiting)
+            waiting = PictureBytes()
+        of_last = pictures and (Standard.HEVC.is_slice(kind) or 36 <= kind <= 38)  # ends, filler data: table 7-1
+        picture = pictures[-1] if of_last else waiting
+        if kind not in (39, 40):  # SEI messages
+            if 32 <= kind <= 34:
+                picture.parameter_sets += end - start
+            else:
+                picture.units += end - start
+            picture.all += end - previous
+        previous = end
+    return pictures

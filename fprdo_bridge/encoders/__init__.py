@@ -13,7 +13,7 @@ from fprdo_bridge.errors import FprdoError
 __all__ = ["DEFAULT", "ENCODERS", "Codec", "built", "decoders", "get"]
 
 # Folder of each encoder, and the name under which it has its Codec; the first one is the default.
-ENCODERS = {"hm": "HM", "jm": "JM", "x264": "X264"}
+ENCODERS = {"hm": "HM", "jm": "JM", "x264": "X264", "x265": "X265"}
 DEFAULT = next(iter(ENCODERS))
 
 

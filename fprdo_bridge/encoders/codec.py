@@ -144,6 +144,10 @@ class Codec(ABC):
         """Lines for the user about what this module adds to an encode by itself."""
         return []
 
+    def bytes_written(self, bitstream: Path, job: EncodeJob, log: EncodeLog) -> int | None:
+        """The size that a finished run's bitstream must have; None if the run did not finish."""
+        return log.bytes_written
+
     def finish(self, bitstream: Path, job: EncodeJob, log: EncodeLog) -> EncodeLog:
         """What is left to do with the bitstream of a run; returns the run's log as it is to be reported."""
         return log

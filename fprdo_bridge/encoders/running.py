@@ -278,9 +278,10 @@ def _failure(codec: Codec, job: EncodeJob, arguments: list[str], status: int, er
 def _verify(codec: Codec, job: EncodeJob, run: EncodeJob, log: EncodeLog, arguments: list[str]) -> None:
     """An encoder may end with status 0 though its input could not be read or the disk is full: look at what it left."""
     ran = f"(command: {shlex.join(arguments)})"
-    if len(log.pictures) != job.frames or log.bytes_written is None:
+    written = codec.bytes_written(run.bitstream, job, log)
+    if len(log.pictures) != job.frames or written is None:
         raise FprdoError(f"{job.title}: {codec.title} coded {len(log.pictures)} of {job.frames} pictures {ran}")
-    sizes = [(job.bitstream, run.bitstream, log.bytes_written)]
+    sizes = [(job.bitstream, run.bitstream, written)]
     if run.recon and job.recon:
         sizes.append((job.recon, run.recon, job.frames * codec.bitstream_format(job).frame_bytes))
     for name, path, expected in sizes:

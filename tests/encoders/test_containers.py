@@ -12,13 +12,14 @@ from PIL import Image
 
 from fprdo_bridge import cli, encoders
 from fprdo_bridge.bitstream import container
-from fprdo_bridge.bitstream.nal_units import nal_units
+from fprdo_bridge.bitstream.nal_units import Standard, nal_units
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.encoders.hm import HM
 from fprdo_bridge.encoders.jm import JM
 from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.encoders.x264 import X264
+from fprdo_bridge.encoders.x265 import X265
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video import y4m
 from fprdo_bridge.video.formats import VideoFormat, first_difference
@@ -67,7 +68,7 @@ def test_pictures_colours_rate_and_order(tmp_path, tools_of, capsys, codec: Code
         assert stream.average_rate == pytest.approx(RATE, rel=1e-3)
         assert stream.sample_aspect_ratio == Fraction(128, 117)
         if suffix != ".mkv":
-            assert stream.codec_context.codec_tag == ("hvc1" if codec is HM else "avc1")
+            assert stream.codec_context.codec_tag == ("hvc1" if codec.standard is Standard.HEVC else "avc1")
         pictures = list(file.decode(stream))
     assert len(pictures) == 9
     times = [float(picture.pts * picture.time_base * RATE) for picture in pictures]
@@ -98,7 +99,15 @@ def test_packing_codes_nothing_again(tmp_path, tools_of, codec: Codec):
 
 @pytest.mark.parametrize(
     "codec, chroma, depth",
-    [(HM, "422", 10), (HM, "400", 10), (HM, "444", 12), (JM, "400", 10), (JM, "444", 14), (X264, "400", 10)],
+    [
+        (HM, "422", 10),
+        (HM, "400", 10),
+        (HM, "444", 12),
+        (JM, "400", 10),
+        (JM, "444", 14),
+        (X264, "400", 10),
+        (X265, "422", 10),
+    ],
     ids=lambda value: value.name if isinstance(value, Codec) else str(value),
 )
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

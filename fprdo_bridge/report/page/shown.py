@@ -34,7 +34,7 @@ _THUMB = 240
 _FINEST = 320  # columns of a map of errors
 _STEPS = 16  # of a byte of such a map in an octave
 _MIDDLE = 128  # byte of weight 1
-_GROUP = {"hm": 32, "jm": 16, "x264": 16}  # luma size of the blocks that get QP offsets
+_GROUP = {"hm": 32, "jm": 16, "x264": 16, "x265": 32}  # luma size of the blocks that get QP offsets
 _BOXES = 60  # of a network's answer
 
 
