@@ -116,7 +116,7 @@ MISTAKES = [
     (ENCODE + " --decisions 32", "IDSEDecisions 32: use"),
     (ENCODE + " --option SAO", "'SAO' is no option; write it like SAO=0"),
     (ENCODE + " --option NoSuchOption=1", "Unknown option `NoSuchOption'"),
-    (ENCODE + " --option RateControl=1", "cannot be combined with RateControl; set RateControl to 0"),
+    (ENCODE + " --option AdaptiveQP=1", "cannot be combined with AdaptiveQP; set AdaptiveQP to 0"),
     (ENCODE + " --config gone.cfg", "gone.cfg: no such file"),
     (ENCODE + " --bit-depth 16", "HM codes up to 12 bits, not 16"),
     (ENCODE + " --plain", "--plain encodes without weights, --weights even.idse with"),

@@ -69,6 +69,13 @@ CASES = {
     "422-range-extensions": Case(
         98, 63, "422", options=RANGE_EXTENSIONS | {"CrossComponentPrediction": "0", "MaxCuDQPDepth": "1"}
     ),
+    "rate-control": Case(
+        98,
+        66,
+        kind="lowdelay",
+        frames=5,
+        options={"RateControl": "1", "TargetBitrate": "60000", "KeepHierarchicalBit": "2"},
+    ),
     "tiny": Case(8, 8, offsets=False),
 }
 
@@ -97,8 +104,7 @@ SUBJECT = Subject(
     limited=None,
     words=words,
     said=lambda option, value: f"{option} is {value}; ",
-    refused={("--RateControl=1", "--TargetBitrate=100000"): refused("RateControl")}
-    | {
+    refused={
         (f"--{name}=1",): refused(name)
         for name in (
             "AdaptiveQP",

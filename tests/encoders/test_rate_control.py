@@ -71,17 +71,31 @@ def test_an_average_bit_rate_is_met_with_weights(tmp_path, x264_tools, kbit):
     assert missed[1] < max(0.05, 1.5 * missed[0]), missed
 
 
-REFERENCE = [
-    (HM, {"RateControl": "1", "TargetBitrate": "100000"}, "RateControl"),
-    (JM, {"RateControlEnable": "1", "RCUpdateMode": "1"}, "RateControlEnable"),
-]
+@pytest.mark.parametrize("kbit", [60, 200])
+@pytest.mark.parametrize("level", ["0", "1"], ids=["picture", "ctu"])
+def test_hm_meets_its_target_as_well_as_without_weights(tmp_path, tools, kbit, level):
+    """The offsets of the map lie around the QP of the controller, which is not told of them."""
+    options = {
+        "RateControl": "1",
+        "TargetBitrate": str(1000 * kbit),
+        "KeepHierarchicalBit": "2",
+        "LCULevelRateControl": level,
+    }
+    rates, frames = [], 13
+    for weighted in (False, True):
+        weights = weights_of(tmp_path, FMT, frames) if weighted else None
+        shared = dict(kind="lowdelay", frames=frames, recon=None, weights=weights, idse=IdseOptions(tau=0))
+        job = make_job(tmp_path, FMT, tools, options=options | {"MaxCuDQPDepth": "1"}, **shared)
+        result = encode(HM, job, tools)
+        rates.append(result.kbps)
+        assert not weighted or result.log.idse.qp_offset_max - result.log.idse.qp_offset_min >= 6
+    missed = [abs(rate / kbit - 1) for rate in rates]
+    assert missed[1] < missed[0] + 0.05, rates
 
 
-@pytest.mark.parametrize("codec, options, name", REFERENCE, ids=["hm", "jm"])
-def test_rate_control_of_the_reference_encoders_is_refused(tmp_path, tools, jm_tools, codec, options, name):
-    fmt = VideoFormat(64, 48)
-    built = tools if codec is HM else jm_tools
-    job = make_job(tmp_path, fmt, built, codec=codec, options=options, weights=weights_of(tmp_path, fmt, 1))
-    with pytest.raises(FprdoError, match=f"cannot be combined with {name}; "):
-        encode(codec, job, built)
+def test_rate_control_of_jm_is_refused(tmp_path, jm_tools):
+    fmt, options = VideoFormat(64, 48), {"RateControlEnable": "1", "RCUpdateMode": "1"}
+    job = make_job(tmp_path, fmt, jm_tools, codec=JM, options=options, weights=weights_of(tmp_path, fmt, 1))
+    with pytest.raises(FprdoError, match="cannot be combined with RateControlEnable; "):
+        encode(JM, job, jm_tools)
     assert not job.bitstream.exists()
