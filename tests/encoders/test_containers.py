@@ -210,7 +210,8 @@ def test_containers_of_other_codecs(here, capsys):
 
 
 @pytest.mark.parametrize("encoder", list(encoders.ENCODERS))
-def test_reconstructions_are_what_their_names_say(here, capsys, jm_tools, x264_tools, encoder):
+def test_reconstructions_are_what_their_names_say(here, capsys, tools_of, encoder):
+    tools_of[encoder]  # skipped here where it is missing
     words = (
         "--encoder",
         encoder,
