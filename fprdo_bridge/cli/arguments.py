@@ -120,6 +120,11 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIGMA",
         help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})",
     )
+    group.add_argument(
+        "--predictor",
+        metavar="FILE",
+        help="network of fprdo distill, which gives the map of its extractor from the picture in one pass",
+    )
     add_device_argument(group)
     group.add_argument(
         "--frames-per-map",
@@ -229,6 +234,11 @@ def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
     own = ("layers", "regions")
     given = {one.name: getattr(options, one.name) for one in fields(WeightSettings) if one.name not in own}
     layers = tuple(options.layer) if options.layer else None
+    if options.predictor and (options.extractor or layers):
+        raise FprdoError(
+            f"--predictor {options.predictor}: gives the maps of the extractor it was made from; leave --extractor and "
+            "--layer out"
+        )
     return WeightSettings(**preset_values(options.preset, "weights", given), layers=layers, regions=regions_of(options))
 
 

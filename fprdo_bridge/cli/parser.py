@@ -8,7 +8,7 @@ import textwrap
 from typing import NoReturn
 
 from fprdo_bridge import __version__
-from fprdo_bridge.cli import compare, console, ctc, decode, encode, quickstart, report, show, standard, weights
+from fprdo_bridge.cli import compare, console, ctc, decode, distill, encode, quickstart, report, show, standard, weights
 from fprdo_bridge.cli.values import shown
 from fprdo_bridge.errors import FprdoError
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "decode": decode,
     "compare": compare,
     "show": show,
+    "distill": distill,
     "ctc": ctc,
     "report": report,
     "quickstart": quickstart,

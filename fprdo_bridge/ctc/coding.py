@@ -370,8 +370,9 @@ def map_spec(settings: WeightSettings) -> dict[str, object]:
 
 
 def map_how(settings: WeightSettings, device: str) -> dict[str, object]:
-    """Where the network runs, and where the files of a map's regions are."""
-    return {"device": device, **({"regions": asdict(settings.regions)} if settings.regions else {})}
+    """Where the network runs, and where the files of a map are."""
+    regions = {"regions": asdict(settings.regions)} if settings.regions else {}
+    return {"device": device, "predictor": settings.predictor, **regions}
 
 
 def map_settings(spec: Mapping[str, Any], how: Mapping[str, Any]) -> WeightSettings:
@@ -379,7 +380,8 @@ def map_settings(spec: Mapping[str, Any], how: Mapping[str, Any]) -> WeightSetti
     settings = spec["settings"]
     layers = tuple(settings["layers"]) if settings["layers"] else None
     regions = RegionSettings(**how.get("regions", {}))
-    return WeightSettings(**{**settings, "layers": layers, "regions": regions, "device": how["device"]})
+    own = {"device": how["device"], "predictor": how["predictor"]}
+    return WeightSettings(**{**settings, **own, "layers": layers, "regions": regions})
 
 
 def write_map(source: Source, settings: WeightSettings, extractor: Any, path: Path) -> None:

@@ -317,6 +317,8 @@ class _Watcher(Watcher):
             how = {REGIONS_ALONE: "weights of regions alone", VARIANCE: "weights of variance AQ"}.get(
                 weights.extractor, f"{weights.probes} probes through {weights.extractor}"
             )
+            if weights.predictor:
+                how = f"predictor {weights.predictor}"
             self._say(f"{job.how['title']}: {how}")
 
     def done(self, job: Job) -> None:

@@ -22,6 +22,8 @@ from fprdo_bridge.values import flag, whole_number
 from fprdo_bridge.video.formats import coded_format, pad_frame
 
 if TYPE_CHECKING:
+    import torch
+
     from fprdo_bridge.importance.extractors import Extractor
     from fprdo_bridge.importance.kept_maps import KeptMaps
     from fprdo_bridge.importance.regions import Regions
@@ -35,9 +37,32 @@ REGIONS_ALONE, VARIANCE = "none", "variance"  # as extractor
 NO_NETWORK = (REGIONS_ALONE, VARIANCE)
 
 
+class MapMaker:
+    """In the place of an extractor: what gives the map of a frame at once.
+
+    Attributes
+    ----------
+    name : for metadata and messages
+    transform_sizes : of the shapes in its maps
+    device : where it runs, None where nothing runs
+    """
+
+    name: str
+    transform_sizes: tuple[int, ...] = ()
+    device: torch.device | None = None
+
+    def description(self) -> dict[str, object]:
+        """What the metadata of a weight file say."""
+        raise NotImplementedError
+
+    def map(self, frame: Frame, fmt: VideoFormat) -> WeightMap:
+        """The weights of a frame of planes fmt.plane_shapes."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class NoNetwork:
-    """In the place of an extractor: weights of 1, or those of variance AQ (importance.variance).
+class NoNetwork(MapMaker):
+    """Weights of 1, or those of variance AQ (importance.variance).
 
     Parameters
     ----------
@@ -76,6 +101,7 @@ class WeightSettings:
     regions : factors on the weights
     cuts : whether a map ends at a cut
     device : where the network runs: "auto" (a GPU if there is one), "cpu", "cuda" or "mps"; decides over rounding alone
+    predictor : file of `fprdo distill`, which gives the maps instead of the extractor; "" for none
 
     Raises
     ------
@@ -93,6 +119,7 @@ class WeightSettings:
     regions: RegionSettings = NO_REGIONS
     cuts: bool = True
     device: str = DEFAULT_DEVICE
+    predictor: str = ""
 
     def __post_init__(self) -> None:
         check_sketch_numbers(self.probes, self.seed, self.jitter, self.signs_per_noise)
@@ -107,8 +134,12 @@ class WeightSettings:
             )
         device_name(self.device)
 
-    def load(self) -> Extractor | NoNetwork:
-        """The extractor on its device; FprdoError if one of them cannot be had."""
+    def load(self) -> Extractor | MapMaker:
+        """The extractor or predictor on its device; FprdoError if one of them cannot be had."""
+        if self.predictor:
+            from fprdo_bridge.importance.predictor import load_predictor  # loads torch
+
+            return load_predictor(self.predictor, self.device)
         if self.extractor in NO_NETWORK:
             return NoNetwork(self.extractor)
         from fprdo_bridge.importance.extractors import load_extractor  # loads torch
@@ -120,7 +151,7 @@ def write_weights(
     sequence: Source,
     settings: WeightSettings,
     path: Path,
-    extractor: Extractor | NoNetwork | None = None,
+    extractor: Extractor | MapMaker | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Compute the maps of a sequence, in the size that the encoder codes, and write them.
@@ -150,9 +181,9 @@ def write_weights(
     fmt = coded_format(sequence.fmt)
     regions = settings.regions.load(sequence.fmt, sequence.frames, sequence.name) if settings.regions else None
     extractor = extractor or settings.load()
-    drawn, alone = not isinstance(extractor, NoNetwork), extractor.name == REGIONS_ALONE
+    drawn, alone = not isinstance(extractor, MapMaker), extractor.name == REGIONS_ALONE
     found = survey(sequence, sequence.frames if alone else settings.frames_per_map, settings.cuts and not alone)
-    sizes: tuple[int, ...] = TRANSFORM_SIZES if drawn else ()
+    sizes = extractor.transform_sizes if isinstance(extractor, MapMaker) else TRANSFORM_SIZES
     maps = _Maps(sequence, settings, extractor, regions, found, progress)
     metadata = {
         "software": f"fprdo {__version__}",
@@ -160,7 +191,8 @@ def write_weights(
         "source_sha256": found.identity,
         "map_sha256": list(found.hashes[:: maps.frames_per_map]),
         "extractor": extractor.description(),
-        **({} if isinstance(extractor, NoNetwork) else _drawn(settings, extractor)),
+        **(_drawn(settings) if drawn else {}),
+        **({"device": extractor.device.type} if extractor.device else {}),
         **({"regions": regions.description()} if regions else {}),
         "colour": colour_description(fmt),
     }
@@ -195,7 +227,7 @@ class _Maps:
         self,
         sequence: Source,
         settings: WeightSettings,
-        extractor: Extractor | NoNetwork,
+        extractor: Extractor | MapMaker,
         regions: Regions | None,
         survey: Survey,
         progress: Callable[[float], None] | None,
@@ -244,7 +276,7 @@ class _Maps:
 
     def _network_map(self, scene: int, frame: Frame) -> WeightMap:
         frame = pad_frame(frame, self._sequence.fmt, self._fmt)
-        if isinstance(self._extractor, NoNetwork):
+        if isinstance(self._extractor, MapMaker):
             return self._extractor.map(frame, self._fmt)
         from fprdo_bridge.importance.weights import compute_map  # loads torch
 
@@ -261,22 +293,19 @@ class _Maps:
         )
 
 
-def _drawn(settings: WeightSettings, extractor: Extractor) -> dict[str, object]:
-    """How sketches were drawn, and where, for the metadata."""
-    drawn = {name: getattr(settings, name) for name in ("probes", "seed", "jitter", "signs_per_noise")}
-    return {**drawn, "device": extractor.device.type}
+def _drawn(settings: WeightSettings) -> dict[str, object]:
+    """How sketches were drawn, for the metadata."""
+    return {name: getattr(settings, name) for name in ("probes", "seed", "jitter", "signs_per_noise")}
 
 
 def map_settings_json(settings: WeightSettings) -> dict[str, object]:
     """What of the settings determines a map, as JSON: files of regions by their hashes; without regions not named."""
     found = asdict(settings)
-    del found["regions"], found["device"]  # which decides over rounding alone
+    del found["regions"], found["device"], found["predictor"]  # rounding alone; known by its description
     return {**found, **({"regions": settings.regions.content()} if settings.regions else {})}
 
 
-def _key(identity: str, settings: WeightSettings, extractor: Extractor | NoNetwork) -> str:
-    values = map_settings_json(settings)
-    if not isinstance(extractor, NoNetwork):
-        values["device"] = extractor.device.type  # maps of one file are of one device
+def _key(identity: str, settings: WeightSettings, extractor: Extractor | MapMaker) -> str:
+    values = {**map_settings_json(settings), "device": str(extractor.device)}  # maps of one file are of one device
     text = json.dumps([__version__, identity, values, extractor.description()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -13,6 +13,7 @@ import argparse
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from fprdo_bridge.importance.device import DEVICES
 from fprdo_bridge.importance.extractors import Extractor
 from fprdo_bridge.importance.memory import reused_memory
 from fprdo_bridge.importance.weight_map import WeightMap
-from fprdo_bridge.importance.weighting import WeightSettings
+from fprdo_bridge.importance.weighting import MapMaker, WeightSettings
 from fprdo_bridge.importance.weights import compute_map
 from fprdo_bridge.settings import PRESETS
 from fprdo_bridge.video.formats import Frame, VideoFormat
@@ -54,11 +55,16 @@ def host_mebibytes() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def timed(fmt: VideoFormat, frame: Frame, extractor: Extractor, settings: WeightSettings) -> tuple[float, WeightMap]:
+def timed(
+    fmt: VideoFormat, frame: Frame, extractor: Extractor | MapMaker, settings: WeightSettings
+) -> tuple[float, WeightMap]:
     start = time.perf_counter()
-    found = compute_map(
-        frame, fmt, extractor, probes=settings.probes, signs_per_noise=settings.signs_per_noise, seed=settings.seed
-    )
+    if isinstance(extractor, MapMaker):
+        found = extractor.map(frame, fmt)
+    else:
+        found = compute_map(
+            frame, fmt, extractor, probes=settings.probes, signs_per_noise=settings.signs_per_noise, seed=settings.seed
+        )
     return time.perf_counter() - start, found
 
 
@@ -70,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--extractor", default=WeightSettings.extractor)
+    parser.add_argument("--predictor", default="", help="file of fprdo distill instead")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="fast")
     parser.add_argument("--probes", type=int)
     parser.add_argument("--signs-per-noise", type=int)
@@ -82,12 +89,13 @@ def main() -> None:
     options = parse_arguments()
     given = {"probes": options.probes, "signs_per_noise": options.signs_per_noise}
     values = {**PRESETS[options.preset].weights, **{key: value for key, value in given.items() if value}}
-    settings = WeightSettings(extractor=options.extractor, device=options.device, **values)
+    settings = WeightSettings(extractor=options.extractor, device=options.device, predictor=options.predictor, **values)
     extractor = settings.load()
     device = extractor.device
     what = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(
-        f"{settings.extractor}, {settings.probes} probes, {settings.signs_per_noise} to a noise; {device} ({what}), "
+        (settings.predictor or f"{settings.extractor}, {settings.probes} probes, {settings.signs_per_noise} to a noise")
+        + f"; {device} ({what}), "
         f"torch {torch.__version__}",
         flush=True,
     )
@@ -112,7 +120,7 @@ def main() -> None:
         frame = picture(fmt)
         _, there = timed(fmt, frame, extractor, settings)
         _, again = timed(fmt, frame, extractor, settings)
-        _, here = timed(fmt, frame, extractor.to("cpu"), settings)
+        _, here = timed(fmt, frame, replace(settings, device="cpu").load(), settings)
         same = all(np.array_equal(a, b) for a, b in zip(arrays(there), arrays(again)))
         apart = [np.abs(a - b) for a, b in zip(arrays(there), arrays(here))]
         print(

@@ -69,6 +69,16 @@ MISTAKES = [
     ("weights nosize.yuv --size 0x16", "picture size 0x16: both sides must be"),
     ("weights gone_16x16.yuv", "gone_16x16.yuv: cannot be read"),
     ("weights even.png --device gpu", "invalid choice: 'gpu'"),
+    ("weights even.png --predictor gone.pt", "gone.pt: cannot be read"),
+    ("weights even.png --predictor text.png", "text.png: is no predictor; give a file that fprdo distill has written"),
+    (
+        "weights even.png --predictor text.png --extractor lite0",
+        "--predictor text.png: gives the maps of the extractor",
+    ),
+    ("distill even.png -o o.pt --steps 0", "0 steps: use 1 to 1000000"),
+    ("distill even.png -o folder", "folder: is no regular file"),
+    ("distill even.png -o even.png", "even.png: is read by this command"),
+    ("distill even.png -o o.pt --chroma 444", "even.png: is 80x64 444; give pictures of 4:2:0"),
     ("weights even.png --device mps", "device mps: torch "),  # which only Apple's machines have
     ("encode even.png -o o.bin -q 32 --device mps", "sees none here; use cpu, or auto for what is there"),
     ("compare even.png -o out --device mps", "device mps: torch "),
