@@ -130,7 +130,7 @@ MISTAKES = [
     (ENCODE + " --config gone.cfg", "gone.cfg: no such file"),
     (ENCODE + " --bit-depth 16", "HM codes up to 12 bits, not 16"),
     (ENCODE + " --plain", "--plain encodes without weights, --weights even.idse with"),
-    (ENCODE + " --encoder x265", "invalid choice: 'x265'"),
+    (ENCODE + " --encoder vtm", "invalid choice: 'vtm'"),
     (ENCODE + " -o folder", "folder: is a folder"),
     (ENCODE + " -o even.png", "even.png: is read by this command"),
     (ENCODE + " --recon even.png", "even.png: is read by this command"),

@@ -426,8 +426,8 @@ def test_what_every_encoder_brings(codec: Codec, tools_of):
 
 
 def test_an_encoder_that_is_not_there():
-    with pytest.raises(FprdoError, match="encoder 'x265': use one of hm"):
-        encoders.get("x265")
+    with pytest.raises(FprdoError, match="encoder 'vtm': use one of hm"):
+        encoders.get("vtm")
 
 
 def test_which_encoders_are_built(tmp_path, monkeypatch, codec: Codec, tools_of):
