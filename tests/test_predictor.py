@@ -128,18 +128,11 @@ def test_files_that_are_refused(predictor, tmp_path, monkeypatch):
     Path("plain.pt").write_bytes(pickle.dumps(Evil()))
     Path("text.pt").write_text("no predictor")
     Path("cut.pt").write_bytes(predictor.read_bytes()[:5000])
-    for name, message in (
-        ("later.pt", "is a predictor of version 99, this fprdo reads 1; make it anew"),
-        ("other.pt", "is no predictor"),
-        ("empty.pt", "it is damaged"),
-        ("evil.pt", "is no predictor"),
-        ("plain.pt", "is no predictor"),
-        ("text.pt", "is no predictor"),
-        ("cut.pt", "is no predictor"),
-        ("gone.pt", "cannot be read"),
-    ):
-        with pytest.raises(FprdoError, match=f"^{name}: .*{message}") as caught:
-            load_predictor(name)
+    refused = {"later": "is a predictor of version 99, this fprdo reads 1; make it anew", "empty": "it is damaged"}
+    refused |= dict.fromkeys(("other", "evil", "plain", "text", "cut"), "is no predictor")
+    for name, message in {**refused, "gone": "cannot be read"}.items():
+        with pytest.raises(FprdoError, match=f"^{name}.pt: .*{message}") as caught:
+            load_predictor(f"{name}.pt")
         assert "\n" not in str(caught.value)
     assert not Path("touched").exists()
 
