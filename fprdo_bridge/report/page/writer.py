@@ -24,7 +24,7 @@ from fprdo_bridge.report.page.shown import Viewer
 from fprdo_bridge.report.page.what_ran import what_ran
 from fprdo_bridge.text import printable
 
-_PICTURES = 10 << 20  # bytes of the page that pictures may take
+_PICTURES = 7 << 20  # bytes of the page that pictures may take
 _CURVES = 24  # items whose curves are there, those of the sample first
 _LINES = 40  # of what is missing or failed
 _PARTS = Path(__file__).with_name("parts")
