@@ -158,6 +158,12 @@ class IdseOptions:
     chroma_qp_offset : int
         -12 to 12: what the encoder adds to the QP of Cb and Cr. Weights move bits from luma to chroma, by 10 to 20 % of
         chroma's PSNR; an offset of 1 moves them back.
+    deblock_offset : int
+        -6 to 6: offset of both thresholds of the deblocking filter in units of two QPs, as in the syntax (slice_beta_offset_div2
+        in HEVC, 7.4.7.1, and AVC, 7.4.3). Standard thresholds smooth more than squared error and networks want.
+    aq_strength : float
+        0 to 3: strength of the encoder's own AQ of x264 and x265 (aq-mode 2) beside the weights; 0 for none. It has no
+        effect at constant QP.
 
     Raises
     ------
@@ -199,6 +205,13 @@ class IdseOptions:
     chroma_qp_offset: int = _setting(
         1, int, -12, 12, "added to the QP of Cb and Cr, by the encoder's own option", metavar="N", of_encoder=True
     )
+    deblock_offset: int = _setting(
+        -4, int, -6, 6, "offset of both deblocking thresholds, by the encoder's own options", metavar="N", of_encoder=True
+    )
+    aq_strength: float = _setting(
+        0.0, float, 0, 3, "strength of the encoder's own aq-mode 2 beside the weights; 0: off", metavar="S", of_encoder=True,
+        without=("hm", "jm"),
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for setting in SETTINGS:
@@ -209,15 +222,21 @@ class IdseOptions:
                 object.__setattr__(self, setting.name, setting.kind(value))
 
     @classmethod
-    def preset(cls, name: str, **given: float | None) -> IdseOptions:
-        """The settings of a preset (docs/settings.md), and those `given` over them.
+    def preset(cls, name: str, encoder: str | None = None, **given: float | None) -> IdseOptions:
+        """The settings of a preset for an encoder (docs/settings.md), and those `given` over them.
+
+        Parameters
+        ----------
+        name : of the preset
+        encoder : such as "x264"; None: the values of encoders that have none of their own
 
         Raises
         ------
         FprdoError
             There is no such preset, or a value is of another type or out of its range.
         """
-        return cls(**preset_values(name, "idse", given))
+        preset = _preset(name)
+        return cls(**{**preset.idse, **preset.own.get(encoder or "", {}), **_those(given)})
 
     def options(self, encoder: str, weights: Path | str | None) -> list[tuple[str, str]]:
         """The settings as options of an encoder, name and value, and first the weight file, if there is one."""
@@ -241,34 +260,58 @@ class Preset:
     ----------
     help : one line
     idse : settings of `IdseOptions` that differ from their defaults
-    weights : the same of `WeightSettings`, which say how weights are computed
+    own : by encoder, what differs from `idse` there, as it gains more with other values
+    weights : settings of `WeightSettings`, which say how weights are computed, that differ from their defaults
     """
 
     help: str
     idse: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights: Mapping[str, Any] = field(default_factory=dict)
 
 
-DEFAULT_PRESET = "balanced"  # the defaults of all settings
+DEFAULT_PRESET = "balanced"  # the defaults of all settings, but for the encoders that have values of their own
+# AVC pays for the QP of each macroblock, which eats what a QP map saves. x264 is compared with itself as people run it,
+# with adaptive quantisation, which adds to the weights.
+_JM: Mapping[str, Any] = {"qp_map": False, "tau": 0.5}
+_X264: Mapping[str, Any] = {"qp_map": False, "tau": 0.3, "aq_strength": 0.3}
 PRESETS = {
-    "neutral": Preset("luma pays nearly nothing", {"tau": 5.0}),
-    "balanced": Preset("most for tasks at a small price of the picture"),
-    "machine": Preset("most for tasks", {"tau": 0.15}),
-    "fast": Preset("as balanced, with maps in a fifth of the time", weights={"probes": 4, "signs_per_noise": 4}),
+    "neutral": Preset(
+        "the picture pays nearly nothing",
+        {"tau": 5.0},
+        {"jm": {**_JM, "tau": 1.5}, "x264": {**_X264, "tau": 4.0, "aq_strength": 0.0}},
+    ),
+    "balanced": Preset("most for tasks at a small price of the picture", own={"jm": _JM, "x264": _X264}),
+    "machine": Preset(
+        "most for tasks", {"tau": 0.15}, {"jm": {**_JM, "tau": 0.1}, "x264": {**_X264, "aq_strength": 0.5}}
+    ),
+    "fast": Preset(
+        "as balanced, with maps in a fifth of the time",
+        own={"jm": _JM, "x264": _X264},
+        weights={"probes": 4, "signs_per_noise": 4},
+    ),
 }
 
 
-def preset_values(name: str, part: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings `part`, "idse" or "weights", of a preset, and those `given` over them; None is not given.
+def preset_weights(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `WeightSettings` in a preset, and those `given` over them; None is not given.
 
     Raises
     ------
     FprdoError
         There is no such preset.
     """
+    return {**_preset(name).weights, **_those(given)}
+
+
+def _preset(name: str) -> Preset:
     if name not in PRESETS:
         raise FprdoError(f"preset {shown(name)}: use {', '.join(PRESETS)}")
-    return {**getattr(PRESETS[name], part), **{key: value for key, value in given.items() if value is not None}}
+    return PRESETS[name]
+
+
+def _those(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def option_names(encoder: str) -> tuple[str, ...]:
@@ -281,11 +324,11 @@ def table() -> str:
     rows = ["| `fprdo` | HM, JM | x264, x265 | default | values | meaning |", "|---|---|---|---|---|---|"]
     for setting in SETTINGS:
         options = [
-            "its own"
+            "none"
+            if encoder in setting.without
+            else "its own"
             if setting.of_encoder
             else f"`{setting.option(encoder)}`"
-            if encoder not in setting.without
-            else "none"
             for encoder in ("hm", "x264")
         ]
         cells = [f"`{setting.flag}`", *options, f"{setting.default:g}", setting.allowed, setting.help]

@@ -13,6 +13,7 @@ from fprdo_bridge.cli.arguments import (
     weight_settings_of,
 )
 from fprdo_bridge.ctc.conditions import load
+from fprdo_bridge.encoders import ENCODERS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, IdseOptions
@@ -22,12 +23,12 @@ def settings_of(preset: str) -> tuple[IdseOptions, WeightSettings]:
     return IdseOptions.preset(preset), WeightSettings(**PRESETS[preset].weights)
 
 
-def parsed(*words: str) -> tuple[IdseOptions, WeightSettings]:
+def parsed(*words: str, encoder: str | None = None) -> tuple[IdseOptions, WeightSettings]:
     parser = argparse.ArgumentParser()
     for add in (add_preset_argument, add_idse_arguments, add_weight_arguments):
         add(parser)
     options = parser.parse_args(words)
-    return idse_options_of(options), weight_settings_of(options)
+    return idse_options_of(options, encoder), weight_settings_of(options)
 
 
 def test_the_default_preset_is_the_defaults():
@@ -40,8 +41,21 @@ def test_the_command_knows_each(preset):
     assert PRESETS[preset].help and "\n" not in PRESETS[preset].help
 
 
-def test_no_two_presets_are_the_same():
-    assert len({settings_of(preset) for preset in PRESETS}) == len(PRESETS)
+@pytest.mark.parametrize("encoder", [None, *ENCODERS])
+def test_no_two_presets_are_the_same(encoder):
+    found = {(IdseOptions.preset(name, encoder), settings_of(name)[1]) for name in PRESETS}
+    assert len(found) == len(PRESETS)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_encoders_may_have_values_of_their_own(preset):
+    generic = IdseOptions.preset(preset)
+    assert set(PRESETS[preset].own) <= set(ENCODERS)
+    for encoder in ENCODERS:
+        own, parsed_own = IdseOptions.preset(preset, encoder), parsed("--preset", preset, encoder=encoder)[0]
+        differing = {one.name for one in fields(own) if getattr(own, one.name) != getattr(generic, one.name)}
+        assert own == parsed_own and differing == set(PRESETS[preset].own.get(encoder, {}))
+        assert IdseOptions.preset(preset, encoder, tau=9.0).tau == 9 == parsed("--tau", "9", encoder=encoder)[0].tau
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -83,6 +97,12 @@ task = "features"
 """
 
 
+def alone(tmp_path, variant: str):
+    path = tmp_path / "alone.toml"
+    path.write_text(CONDITIONS.format(preset='"balanced"', more="").replace('kind = "idse"', variant))
+    return path
+
+
 def conditions(tmp_path, preset: str, more: str = ""):
     path = tmp_path / "c.toml"
     path.write_text(CONDITIONS.format(preset=preset, more=more))
@@ -94,6 +114,16 @@ def test_conditions_sweep_over_presets(tmp_path):
     for name, variant in zip(PRESETS, found.variants, strict=True):
         assert variant.name == f"idse preset={name}" and variant.parameter is None
         assert (variant.idse, found.maps[variant.map]) == settings_of(name)
+
+
+def test_conditions_run_an_encoders_own_values(tmp_path):
+    for variant, name in zip(conditions(tmp_path, '["neutral", "machine"]').variants, ["neutral", "machine"]):
+        for encoder in ENCODERS:
+            assert variant.idse_of(encoder) == IdseOptions.preset(name, encoder)
+    (given,) = conditions(tmp_path, '"machine"', "tau = 2").variants
+    assert {given.idse_of(encoder).tau for encoder in ENCODERS} == {2}
+    (qp_map,) = load(str(alone(tmp_path, 'kind = "qp-map"'))).variants
+    assert {qp_map.idse_of(encoder) for encoder in ENCODERS} == {IdseOptions(decisions=0, rdoq=0, sao=False)}
 
 
 def test_in_conditions_too_what_is_given_wins(tmp_path):

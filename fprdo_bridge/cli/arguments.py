@@ -15,7 +15,7 @@ from fprdo_bridge.encoders.job import RATE_KINDS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.device import DEVICES
 from fprdo_bridge.importance.weighting import WeightSettings
-from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, SETTINGS, IdseOptions, preset_values
+from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, SETTINGS, IdseOptions, preset_weights
 from fprdo_bridge.video.formats import SITINGS, coded_format
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
@@ -239,13 +239,13 @@ def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
             f"--predictor {options.predictor}: gives the maps of the extractor it was made from; leave --extractor and "
             "--layer out"
         )
-    return WeightSettings(**preset_values(options.preset, "weights", given), layers=layers, regions=regions_of(options))
+    return WeightSettings(**preset_weights(options.preset, given), layers=layers, regions=regions_of(options))
 
 
-def idse_options_of(options: argparse.Namespace) -> IdseOptions:
-    """The settings of add_idse_arguments(), and of the preset where they are not given."""
+def idse_options_of(options: argparse.Namespace, encoder: str | None = None) -> IdseOptions:
+    """The settings of add_idse_arguments(), and of the preset for an encoder where they are not given."""
     given = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
-    return IdseOptions.preset(options.preset, **given)
+    return IdseOptions.preset(options.preset, encoder, **given)
 
 
 def check_weights(weights: Path, source: Source, force: bool) -> None:

@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
         qps=tuple(options.qp),
         config=options.config,
         options=dict(options.option),
-        idse=idse_options_of(options),
+        idse=idse_options_of(options, options.encoder),
         idse_options=dict(options.idse_option),
         weights=weight_settings_of(options),
         measure=tuple(options.measure or ()),

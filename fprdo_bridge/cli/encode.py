@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
         refuse_regions(options, f"weights are {'not used (--plain)' if options.plain else 'those of --weights'}")
     codec = encoders.get(options.encoder)
     tools = codec.tools()
-    sequence, idse = sequence_of(options), idse_options_of(options)
+    sequence, idse = sequence_of(options), idse_options_of(options, options.encoder)
     standard.only_one(options.output, options.recon)
     output = standard.output_file(options.output, "bitstream")
     recon = options.recon and standard.output_file(options.recon, "recon.y4m")

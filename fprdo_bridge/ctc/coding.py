@@ -81,7 +81,7 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
     FprdoError
         The encoder is not built, a configuration file is missing, or the encoder has not what the variant asks for.
     """
-    codec, weighted = encoders.get(setting.encoder), variant.idse is not None
+    codec, idse = encoders.get(setting.encoder), variant.idse_of(setting.encoder)
     tools = codec.tools()
     config: tuple[Path, ...] = (
         _file(data, setting.config, tools.config_dir)
@@ -102,19 +102,19 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
         options |= codec.adaptive_qp(variant.mode)
     if variant.kind == "defaults":
         options |= codec.own_defaults
-    if variant.idse is not None:
-        options = {**codec.weighted_options(variant.idse), **options}
+    if idse is not None:
+        options = {**codec.weighted_options(idse), **options}
     options |= variant.options
-    program = tools.encoder if weighted else tools.stock_encoder
+    program = tools.stock_encoder if idse is None else tools.encoder
     return Setup(
         codec.name,
         tools.version,
         program.parent.parent.name,
-        not weighted,
+        idse is None,
         config,
         tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in config),
         options,
-        variant.idse,
+        idse,
     )
 
 

@@ -122,6 +122,7 @@ class Variant:
     name : in tables, such as "idse tau=0.5"
     group, parameter : of a sweep: its name, and the value swept if it is the one number that differs
     idse : settings of the weights, None for plain SSE
+    own : by encoder, the settings of the weights where the preset has other values for it
     map : name of the map settings
     encoders : encoders that it is for; empty for all
     rates : instead of the encoder setting's
@@ -133,6 +134,7 @@ class Variant:
     group: str
     parameter: float | None = None
     idse: IdseOptions | None = None
+    own: Mapping[str, IdseOptions] = field(default_factory=dict)
     map: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     encoders: tuple[str, ...] = ()
@@ -142,6 +144,10 @@ class Variant:
     def fits(self, encoder: EncoderSetting) -> bool:
         """Whether it is run with that encoder setting."""
         return not self.encoders or encoder.encoder in self.encoders or encoder.name in self.encoders
+
+    def idse_of(self, encoder: str) -> IdseOptions | None:
+        """The settings of the weights in an encoder, None for plain SSE."""
+        return self.own.get(encoder, self.idse)
 
 
 @dataclass(frozen=True)
@@ -368,11 +374,12 @@ def _sweep(
         preset, chosen = settings.pop("preset"), settings.pop("map")
         try:
             idse = IdseOptions.preset(preset, **base | settings)
+            own = {encoder: IdseOptions.preset(preset, encoder, **settings) for encoder in PRESETS[preset].own}
         except FprdoError as error:
             raise FprdoError(f"{table.place}: {error}") from None
-        variants.append(
-            Variant(f"{group} {label}".strip(), kind, group, parameter, idse, chosen or _map_of(preset, maps), **shared)
-        )
+        weights = chosen or _map_of(preset, maps)
+        own = own if kind == "idse" else {}  # which are for weights in all decisions
+        variants.append(Variant(f"{group} {label}".strip(), kind, group, parameter, idse, own, weights, **shared))
     return variants
 
 

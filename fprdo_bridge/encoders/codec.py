@@ -135,6 +135,11 @@ class Codec(ABC):
         """Options of its own that the QP map needs."""
         return {}
 
+    def deblocking(self, offset: int) -> Mapping[str, str]:
+        """Options of its own that give both thresholds of its deblocking filter an offset, -6 to 6 as in the syntax.
+        None of them: it has none."""
+        return {}
+
     def adaptive_qp(self, mode: int) -> Mapping[str, str]:
         """Options that switch its own perceptual quantisation on; `mode` is one of its own. None of them: it has
         none."""
@@ -157,7 +162,8 @@ class Codec(ABC):
     def weighted_options(self, idse: IdseOptions) -> Mapping[str, str]:
         """Options of its own that weighted encodes get; the user's win over them."""
         chroma = dict.fromkeys(self.chroma_qp_options, str(idse.chroma_qp_offset)) if idse.chroma_qp_offset else {}
-        return {**(self.quantisation_groups() if idse.qp_map else {}), **chroma}
+        deblocking = self.deblocking(idse.deblock_offset) if idse.deblock_offset else {}
+        return {**(self.quantisation_groups() if idse.qp_map else {}), **chroma, **deblocking}
 
     def tools(self) -> Toolchain:
         """Its programs; FprdoError if they are not built."""

@@ -10,6 +10,7 @@ from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.encoders.structures import own_config
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat
 
@@ -19,6 +20,9 @@ COLOUR = {
     "bt709": ("bt709", "bt709", "bt709"),
     "bt2020": ("bt2020", "bt2020-10", "bt2020nc"),
 }
+
+
+_AUTO_VARIANCE = 2  # aq-mode
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,15 @@ class X26xCodec(Codec):
         given = {setting.name for setting in self.settings(job)}
         return {default.name: default.value for default in self.defaults(job) if not default.unless & given}
 
+    def deblocking(self, offset: int) -> Mapping[str, str]:
+        return {"deblock": f"{offset}:{offset}"}
+
     def adaptive_qp(self, mode: int) -> Mapping[str, str]:
         return {"aq-mode": str(mode)}
+
+    def weighted_options(self, idse: IdseOptions) -> Mapping[str, str]:
+        own = {**self.adaptive_qp(_AUTO_VARIANCE), "aq-strength": f"{idse.aq_strength:g}"} if idse.aq_strength else {}
+        return {**super().weighted_options(idse), **own}
 
     def words_of(self, job: EncodeJob) -> list[str]:
         """Words of the job's configuration files and options; those of the job come last."""

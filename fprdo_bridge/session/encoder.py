@@ -164,8 +164,9 @@ class Encoder:
             if output is not None:
                 _check_output(output, source, config)
             if options is None:
-                balanced = idse if weighted else replace(idse, chroma_qp_offset=0)  # weights unbalance luma and chroma
-                options = {} if plain else self.codec.weighted_options(balanced)
+                # An own distortion needs none of what goes with the weights.
+                own = idse if weighted else replace(idse, chroma_qp_offset=0, deblock_offset=0)
+                options = {} if plain else self.codec.weighted_options(own)
             job = EncodeJob(
                 source=source.path,
                 fmt=source.fmt,

@@ -3,12 +3,15 @@
 import itertools
 from dataclasses import replace
 
+import numpy as np
 from coding import OFF, STOCK, Coding
 from oracles import random_map, same
 
 from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.video.raw import read_yuv
 
+PLAIN = IdseOptions(qp_map=False, chroma_qp_offset=0, deblock_offset=0, aq_strength=0)  # no options of an encoder's own
 SETTINGS = {
     "off": OFF,
     "rdoq1": replace(OFF, rdoq=1),
@@ -68,7 +71,7 @@ def test_chroma_qp_offset_is_the_encoders_own(tmp_path, subject, tools):
     coding = Coding(subject, tools, tmp_path, fmt, replace(subject.settings, kind="intra", frames=1))
     weights = coding.maps("random", [random_map(fmt, 1)])
     options = {
-        f"offset{offset}": subject.codec.weighted_options(IdseOptions(qp_map=False, chroma_qp_offset=offset))
+        f"offset{offset}": subject.codec.weighted_options(replace(PLAIN, chroma_qp_offset=offset))
         for offset in (-6, 0, 6)
     }
     logs = coding.run(
@@ -83,3 +86,19 @@ def test_chroma_qp_offset_is_the_encoders_own(tmp_path, subject, tools):
     assert abs(y - luma) < 1
     for name in options:
         coding.check_decoders(name)
+
+
+def test_deblock_offset_is_the_encoders_own(tmp_path, subject, tools):
+    """The higher the thresholds, the smaller the steps at the edges of blocks, and the decoders know."""
+    fmt = VideoFormat(136, 72)
+    coding = Coding(subject, tools, tmp_path, fmt, replace(subject.settings, qp=37, frames=3))
+    weights = coding.maps("random", [random_map(fmt, seed) for seed in range(3)])
+    steps = []
+    for offset in (-6, 0, 6):
+        own, name = subject.codec.weighted_options(replace(PLAIN, deblock_offset=offset)), f"offset{offset}"
+        assert bool(own) == bool(offset)
+        coding.run(**{name: coding.weighted(weights, idse=OFF, options={**coding.job.options, **own})})
+        coding.check_decoders(name)
+        lumas = np.array([planes[0] for planes in read_yuv(tmp_path / f"{name}.yuv", fmt)], int)
+        steps.append(np.abs(lumas[:, :, 7:-1:8] - lumas[:, :, 8::8]).sum())
+    assert steps[0] > steps[1] > steps[2]

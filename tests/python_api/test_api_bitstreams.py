@@ -28,7 +28,7 @@ from fprdo_bridge.video.pictures import save_picture
 from fprdo_bridge.video.raw import write_yuv
 
 FMT = VideoFormat(72, 56)
-PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False, chroma_qp_offset=0)
+PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False, chroma_qp_offset=0, deblock_offset=0)
 
 
 def from_file(encoder: Encoder, folder: Path, maps, frames, qp: int = 32, idse: IdseOptions = IdseOptions()) -> bytes:

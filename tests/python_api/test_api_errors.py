@@ -15,7 +15,7 @@ from fprdo_bridge.settings import IdseOptions
 from fprdo_bridge.video.formats import VideoFormat
 
 FMT = VideoFormat(72, 56)
-PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False, chroma_qp_offset=0)
+PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False, chroma_qp_offset=0, deblock_offset=0)
 
 
 def test_an_exception_of_the_provider_is_the_callers(encoder):

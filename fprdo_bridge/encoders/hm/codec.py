@@ -117,6 +117,9 @@ class _Hm(Codec):
         """The same as in cfg/hm/idse.cfg: groups of 32x32 luma samples, in CTUs of 64x64."""
         return {"MaxCuDQPDepth": "1"}
 
+    def deblocking(self, offset: int) -> Mapping[str, str]:
+        return dict.fromkeys(("LoopFilterBetaOffset_div2", "LoopFilterTcOffset_div2"), str(offset))
+
     def adaptive_qp(self, mode: int) -> Mapping[str, str]:
         return {"AdaptiveQP": "1"}
 

@@ -53,6 +53,9 @@ _CANONICAL = {
         "MbInterlace",
     )
 }
+_THRESHOLDS = tuple(
+    f"DF{name}{kind}{letter}Slice" for name in ("Alpha", "Beta") for kind in ("Ref", "NRef") for letter in "IPB"
+)
 _DEPTH_OPTIONS = ("OutputBitDepthLuma", "OutputBitDepthChroma", "SourceBitDepthRescale")
 
 
@@ -90,6 +93,9 @@ class _Jm(Codec):
     rules = RULES
     input_files = INPUT_FILES
     local_weights = "weights.idse"
+
+    def deblocking(self, offset: int) -> dict[str, str]:
+        return {"DFParametersFlag": "1", **dict.fromkeys(_THRESHOLDS, str(offset))}
 
     def config_for(self, kind: str, fmt: VideoFormat, tools: Toolchain) -> Path:
         """cfg/jm/KIND.cfg, which serves every format."""

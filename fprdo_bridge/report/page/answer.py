@@ -151,12 +151,20 @@ def encoder_title(material: Material, encoder: str) -> str:
     return f"{software} {setting.structure}"
 
 
-def headline_variant(material: Material, encoder: str) -> str | None:
-    """The variant that the first lines are about: with weights and the default tau, else the first one with weights,
-    else the first one that is no anchor; None if there is none."""
+def headline_anchor(material: Material, encoder: str) -> str:
+    """What the first lines compare with: the encoder as people run it where that is an anchor, else the first one."""
     conditions = material.results.conditions
     runs = set(material.results.runs())
-    there = [one for one in conditions.variants if (encoder, one.name) in runs and one.name != conditions.anchors[0]]
+    usual = [one.name for one in conditions.variants if one.kind == "defaults" and (encoder, one.name) in runs]
+    return next((name for name in usual if name in conditions.anchors), conditions.anchors[0])
+
+
+def headline_variant(material: Material, encoder: str) -> str | None:
+    """The variant that the first lines are about: with weights and the default settings, else the first one with
+    weights, else the first one that is no anchor; None if there is none."""
+    conditions, anchor = material.results.conditions, headline_anchor(material, encoder)
+    runs = set(material.results.runs())
+    there = [one for one in conditions.variants if (encoder, one.name) in runs and one.name != anchor]
     weighted = [one for one in there if one.kind == "idse"]
     usual = [one for one in weighted if one.idse == IdseOptions()]
     return next((one.name for one in (*usual, *weighted, *there)), None)
@@ -175,7 +183,7 @@ def plain(title: str) -> str:
 
 
 def _card(material: Material, columns: Sequence[Column], encoder: str, title: str) -> Card | None:
-    variant, anchor = headline_variant(material, encoder), material.results.conditions.anchors[0]
+    variant, anchor = headline_variant(material, encoder), headline_anchor(material, encoder)
     own = [one for one in columns if (one.encoder, one.variant, one.anchor) == (encoder, variant, anchor)]
     if variant is None or not own:
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fprdo_bridge.ctc.results import Run
 from fprdo_bridge.ctc.summary import COST, Column
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.report.page.answer import headline_measure, headline_variant
+from fprdo_bridge.report.page.answer import headline_anchor, headline_measure, headline_variant
 from fprdo_bridge.report.page.material import Material, Place
 
 FEW = 3  # pictures that are shown where nobody says how many
@@ -74,9 +74,8 @@ def spread(size: int, count: int) -> list[int]:
 def ranking(material: Material) -> list[tuple[Place, float, str]]:
     """Items from the best to the worst by the headline's variant of the first encoder that has them: BD-rate of its
     measure, or of the first one that is taken per item."""
-    anchor = material.results.conditions.anchors[0]
     for encoder in dict.fromkeys(name for name, _ in material.results.runs()):
-        variant = headline_variant(material, encoder)
+        variant, anchor = headline_variant(material, encoder), headline_anchor(material, encoder)
         own = [
             one
             for one in material.summary.columns

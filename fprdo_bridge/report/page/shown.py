@@ -21,7 +21,7 @@ from fprdo_bridge.files import workspace
 from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.native.picture import ONE
 from fprdo_bridge.report.maps import block_means, qp_offsets
-from fprdo_bridge.report.page.answer import encoder_title, headline_variant, plain
+from fprdo_bridge.report.page.answer import encoder_title, headline_anchor, headline_variant, plain
 from fprdo_bridge.report.page.material import Keys, Material, Place, encode_record, finite
 from fprdo_bridge.report.page.originals import Originals
 from fprdo_bridge.report.page.sample import Choice, Nearest, asked_bits, nearest
@@ -89,8 +89,8 @@ class Viewer:
         }
         bits = self._bits(choice.place)
         encoder = next(iter(bits))[0] if bits else ""
-        variant = headline_variant(self._material, encoder)
-        asked = asked_bits(bits, self._material.results.conditions.anchors[0], variant)
+        variant, anchor = headline_variant(self._material, encoder), headline_anchor(self._material, encoder)
+        asked = asked_bits(bits, anchor, variant)
         if asked is None:
             notes.append("Nothing of it is coded yet.")
             return shown
@@ -195,9 +195,10 @@ class Viewer:
         if original is not None:
             version["errors"] = error_map(original.luma, decoded.luma, block)
             self._left -= len(version["errors"])
-        if weights is not None and variant.idse is not None and variant.idse.qp_map:
+        idse = variant.idse_of(encoder)
+        if weights is not None and idse is not None and idse.qp_map:
             size = _GROUP.get(encoder, 32)
-            version["offsets"] = {"size": size, "rows": qp_offsets(*weights, variant.idse, size)}
+            version["offsets"] = {"size": size, "rows": qp_offsets(*weights, idse, size)}
         version["blocks"] = blocks_json(bitstream, number)
         return version
 
