@@ -206,7 +206,13 @@ class IdseOptions:
         1, int, -12, 12, "added to the QP of Cb and Cr, by the encoder's own option", metavar="N", of_encoder=True
     )
     deblock_offset: int = _setting(
-        -4, int, -6, 6, "offset of both deblocking thresholds, by the encoder's own options", metavar="N", of_encoder=True
+        -4,
+        int,
+        -6,
+        6,
+        "offset of both deblocking thresholds, by the encoder's own options",
+        metavar="N",
+        of_encoder=True,
     )
     aq_strength: float = _setting(
         0.0, float, 0, 3, "strength of the encoder's own aq-mode 2 beside the weights; 0: off", metavar="S", of_encoder=True,
@@ -279,7 +285,7 @@ PRESETS = {
     "neutral": Preset(
         "the picture pays nearly nothing",
         {"tau": 5.0},
-        {"jm": {**_JM, "tau": 1.5}, "x264": {**_X264, "tau": 4.0, "aq_strength": 0.0}},
+        {"jm": {**_JM, "tau": 1.5}, "x264": {"qp_map": False, "tau": 4.0}},
     ),
     "balanced": Preset("most for tasks at a small price of the picture", own={"jm": _JM, "x264": _X264}),
     "machine": Preset(

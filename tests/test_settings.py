@@ -14,7 +14,16 @@ from fprdo_bridge.cli.arguments import add_idse_arguments, add_preset_argument, 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.native.picture import WeightedPicture, default_settings
-from fprdo_bridge.settings import BRIDGE_SETTINGS, INCLUDE, SETTINGS, IdseOptions, c_include, option_names, table
+from fprdo_bridge.settings import (
+    BRIDGE_SETTINGS,
+    DEFAULT_PRESET,
+    INCLUDE,
+    SETTINGS,
+    IdseOptions,
+    c_include,
+    option_names,
+    table,
+)
 from fprdo_bridge.video.formats import VideoFormat
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +73,7 @@ def test_package_and_encoders_accept_the_same(setting):
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-@pytest.mark.parametrize("value", ["1", None, [1], np.zeros(2), 1j, object()], ids=str)
+@pytest.mark.parametrize("value", ["1", None, [1], np.zeros(2), 1j, object()], ids=lambda value: type(value).__name__)
 def test_other_types_are_one_line(setting, value):
     with pytest.raises(FprdoError, match=rf"^{setting.option('hm')} .*: use ") as error:
         IdseOptions(**{setting.name: value})
@@ -80,7 +89,7 @@ def test_whole_numbers_are_whole(name, value):
 def test_numpys_numbers_are_numbers():
     options = IdseOptions(tau=np.float32(0.5), rdoq=np.int64(1), qp_map=np.bool_(False), decisions=np.uint8(3))
     assert options == IdseOptions(tau=0.5, rdoq=1, qp_map=False, decisions=3)
-    assert [type(value) for value in vars(options).values()] == [float, float, float, int, bool, int, bool, int, int]
+    assert [type(value) for value in vars(options).values()] == [setting.kind for setting in SETTINGS]
     assert ("IDSEQpMap", "0") in options.options("hm", "w.idse")
 
 
@@ -104,10 +113,10 @@ def test_options_of_an_encoder(name):
 
 
 @pytest.mark.parametrize("name, sign", [("hm", ":"), ("jm", "=")])
-def test_overlays_hold_the_defaults(name, sign):
+def test_overlays_hold_the_default_preset(name, sign):
     text = (ROOT / "cfg" / name / "idse.cfg").read_text()
     found = dict(re.findall(rf"^(IDSE\w+) +{sign} (\S+) +# ", text, re.MULTILINE))
-    expected = dict(IdseOptions().options(name, None))
+    expected = dict(IdseOptions.preset(DEFAULT_PRESET, name).options(name, None))
     assert {option: float(value) for option, value in found.items()} == {
         option: float(value) for option, value in expected.items()
     }

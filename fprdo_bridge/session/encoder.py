@@ -33,7 +33,7 @@ from fprdo_bridge.session.picture import Block, Picture
 from fprdo_bridge.session.provider import Provider, Weights, of_layout
 from fprdo_bridge.session.setup import Reference, Setup
 from fprdo_bridge.session.weight_buffer import WeightBuffer, known_sizes
-from fprdo_bridge.settings import IdseOptions
+from fprdo_bridge.settings import DEFAULT_PRESET, IdseOptions
 from fprdo_bridge.values import shown, whole_number
 from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format
 from fprdo_bridge.video.output import check_output, write_frames
@@ -97,7 +97,7 @@ class Encoder:
         distortion: Callable[[Block], float] | compiled | None = None,
         decisions: int = 15,
         transform_sizes: Sequence[int] = TRANSFORM_SIZES,
-        idse: IdseOptions = IdseOptions(),
+        idse: IdseOptions | None = None,
         options: Mapping[str, str | int | float] | None = None,
         frame_rate: Fraction | int | float | None = None,
         skip: int = 0,
@@ -120,7 +120,7 @@ class Encoder:
             the place of sum(w e^2): finite, from 0 up to 2^44. It runs in another process and must be importable there.
         decisions : sum of 1 (intra), 2 (inter skip), 4 (inter residual), 8 (inter)
         transform_sizes : of the shapes in the maps, some of 4, 8, 16, 32; () for weights of pixels only
-        idse : what the weights may change
+        idse : what the weights may change; None for the preset `balanced` of the encoder
         options : further options of the encoder; None for those that `fprdo encode` gives it with weights
         frame_rate : pictures per second; None: the file's, else 30
         skip : frames to leave out at the beginning
@@ -149,7 +149,8 @@ class Encoder:
         check_function("distortion", function, missing=distortion is None)
         check_function("on_picture", on_picture, missing=on_picture is None)
         check_kind("fmt", fmt, (VideoFormat, type(None)), "a VideoFormat")
-        check_kind("idse", idse, IdseOptions, "IdseOptions")
+        check_kind("idse", idse, (IdseOptions, type(None)), "IdseOptions")
+        idse = idse or IdseOptions.preset(DEFAULT_PRESET, self.codec.name)
         decisions = _checked_decisions(decisions)
         transform_sizes = known_sizes(transform_sizes)
         skip, count = number_from("skip", skip, 0), None if count is None else number_from("count", count, 1)
@@ -165,8 +166,8 @@ class Encoder:
                 _check_output(output, source, config)
             if options is None:
                 # An own distortion needs none of what goes with the weights.
-                own = idse if weighted else replace(idse, chroma_qp_offset=0, deblock_offset=0)
-                options = {} if plain else self.codec.weighted_options(own)
+                needed = idse if weighted else replace(idse, chroma_qp_offset=0, deblock_offset=0)
+                options = {} if plain else self.codec.weighted_options(needed)
             job = EncodeJob(
                 source=source.path,
                 fmt=source.fmt,
