@@ -159,8 +159,9 @@ class IdseOptions:
         -12 to 12: what the encoder adds to the QP of Cb and Cr. Weights move bits from luma to chroma, by 10 to 20 % of
         chroma's PSNR; an offset of 1 moves them back.
     deblock_offset : int
-        -6 to 6: offset of both thresholds of the deblocking filter in units of two QPs, as in the syntax (slice_beta_offset_div2
-        in HEVC, 7.4.7.1, and AVC, 7.4.3). Standard thresholds smooth more than squared error and networks want.
+        -6 to 6: offset of both thresholds of the deblocking filter in units of two QPs, as in the syntax
+        (slice_beta_offset_div2 in HEVC, 7.4.7.1, and AVC, 7.4.3). Standard thresholds smooth more than squared error
+        and networks want.
     aq_strength : float
         0 to 3: strength of the encoder's own AQ of x264 and x265 (aq-mode 2) beside the weights; 0 for none. It has no
         effect at constant QP.
@@ -215,9 +216,15 @@ class IdseOptions:
         of_encoder=True,
     )
     aq_strength: float = _setting(
-        0.0, float, 0, 3, "strength of the encoder's own aq-mode 2 beside the weights; 0: off", metavar="S", of_encoder=True,
+        0.0,
+        float,
+        0,
+        3,
+        "strength of the encoder's own aq-mode 2 beside the weights; 0: off",
+        metavar="S",
+        of_encoder=True,
         without=("hm", "jm"),
-    )  # fmt: skip
+    )
 
     def __post_init__(self) -> None:
         for setting in SETTINGS:
