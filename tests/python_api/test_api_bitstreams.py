@@ -22,7 +22,7 @@ from fprdo_bridge.encoders.running import encode
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import WeightMap, ones, write_idse
 from fprdo_bridge.session.weight_buffer import WeightBuffer
-from fprdo_bridge.settings import IdseOptions
+from fprdo_bridge.settings import DEFAULT_PRESET, IdseOptions
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.pictures import save_picture
 from fprdo_bridge.video.raw import write_yuv
@@ -31,7 +31,8 @@ FMT = VideoFormat(72, 56)
 PLAIN = IdseOptions(rdoq=0, qp_map=False, sao=False, chroma_qp_offset=0, deblock_offset=0)
 
 
-def from_file(encoder: Encoder, folder: Path, maps, frames, qp: int = 32, idse: IdseOptions = IdseOptions()) -> bytes:
+def from_file(encoder: Encoder, folder: Path, maps, frames, qp: int = 32, idse: IdseOptions | None = None) -> bytes:
+    idse = idse or IdseOptions.preset(DEFAULT_PRESET, encoder.codec.name)
     write_yuv(folder / "source.yuv", frames, FMT)
     write_idse(folder / "maps.idse", maps, FMT, frame_count=len(maps))
     job = EncodeJob(

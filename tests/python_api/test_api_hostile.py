@@ -176,7 +176,7 @@ def test_objects():
     for value in others:
         refused("fmt ", encode, fmt=value)
         refused("fmt ", WeightBuffer, value)
-    for value in (None, *others):
+    for value in others:
         refused("idse ", encode, idse=value)
     for value in others[:-2]:
         for what in ("provider", "distortion", "on_picture"):

@@ -38,6 +38,7 @@ kind = "stock"
 [[variants]]
 kind = "idse"
 tau = [0.15, 1, 3]
+qp-map = true
 
 [[tasks]]
 task = "features"
