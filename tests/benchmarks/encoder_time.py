@@ -61,7 +61,7 @@ def main() -> None:
     sequence, settings, idse = (
         arguments.sequence_of(options),
         arguments.weight_settings_of(options),
-        arguments.idse_options_of(options),
+        arguments.idse_options_of(options, options.encoder),
     )
     fmt, count = coded_format(sequence.fmt), -(-sequence.frames // settings.frames_per_map)
     with tempfile.TemporaryDirectory() as name:
