@@ -193,7 +193,8 @@ def _file(data: Path, name: str, own: Path) -> Path:
 def _check(codec: Codec, job: EncodeJob, setup: Setup) -> None:
     """What encoders.checking looks at, but for the source. Raises FprdoError."""
     adaptive = any(setup.options.get(name, "0") != "0" for name in codec.adaptive_qp(1))
-    if adaptive and job.rate.kind == "qp" and not codec.adaptive_at_constant_qp:
+    of_preset = setup.idse is not None and setup.idse.aq_strength > 0  # which does without it at constant QP
+    if adaptive and not of_preset and job.rate.kind == "qp" and not codec.adaptive_at_constant_qp:
         raise FprdoError(
             f"{job.title}: {codec.title} has no adaptive quantisation at constant QP; give rate points as crf"
         )

@@ -37,7 +37,7 @@ def encode(fprdo, here: Path, *words: object) -> tuple[float, float]:
 @pytest.mark.parametrize("encoder", ["hm", "jm", "x264"])
 def test_bits_move_into_a_box(fprdo, here, jm_tools, x264_tools, encoder):
     plain = encode(fprdo, here, "--encoder", encoder, "--plain")
-    boxed = encode(fprdo, here, "--encoder", encoder, *ALONE, "--box", "0,0,32,64,16")
+    boxed = encode(fprdo, here, "--encoder", encoder, *ALONE, "--box", "0,0,32,64,16", "--qp-map")
     assert boxed[0] < 0.8 * plain[0] and boxed[1] > 1.1 * plain[1]
     less = encode(fprdo, here, "--encoder", encoder, *ALONE, "--box", "0,0,32,64,0.0625")
     assert less[0] > 1.1 * plain[0] and less[1] < plain[1]
@@ -72,7 +72,7 @@ def test_the_program_of_the_page_runs(tools, capsys):
 
 def test_a_factor_of_1_is_plain_sse(fprdo, here, tools):
     words = ("encode", "even.png", "-q", 37, "--option", "MaxCuDQPDepth=0", "--option", "CbQpOffset=0")
-    words += ("--option", "CrQpOffset=0")
+    words += ("--option", "CrQpOffset=0", "--deblock-offset", 0)
     assert fprdo(*words, "-o", "plain.bin", "--plain").status == 0
     assert fprdo(*words, "-o", "one.bin", *ALONE, "--box", "0,0,32,64,1").status == 0
     assert (here / "plain.bin").read_bytes() == (here / "one.bin").read_bytes()
