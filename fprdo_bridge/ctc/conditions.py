@@ -374,11 +374,11 @@ def _sweep(
         preset, chosen = settings.pop("preset"), settings.pop("map")
         try:
             idse = IdseOptions.preset(preset, **base | settings)
-            own = {encoder: IdseOptions.preset(preset, encoder, **settings) for encoder in PRESETS[preset].own}
+            tuned = PRESETS[preset].own if kind == "idse" else {}  # for weights in all decisions
+            own = {encoder: IdseOptions.preset(preset, encoder, **settings) for encoder in tuned}
         except FprdoError as error:
             raise FprdoError(f"{table.place}: {error}") from None
         weights = chosen or _map_of(preset, maps)
-        own = own if kind == "idse" else {}  # which are for weights in all decisions
         variants.append(Variant(f"{group} {label}".strip(), kind, group, parameter, idse, own, weights, **shared))
     return variants
 
