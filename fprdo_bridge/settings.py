@@ -249,7 +249,7 @@ class IdseOptions:
             There is no such preset, or a value is of another type or out of its range.
         """
         preset = _preset(name)
-        return cls(**{**preset.idse, **preset.own.get(encoder or "", {}), **_those(given)})
+        return cls(**{**preset.idse, **preset.own.get(encoder or "", {}), **_without_none(given)})
 
     def options(self, encoder: str, weights: Path | str | None) -> list[tuple[str, str]]:
         """The settings as options of an encoder, name and value, and first the weight file, if there is one."""
@@ -314,7 +314,7 @@ def preset_weights(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     FprdoError
         There is no such preset.
     """
-    return {**_preset(name).weights, **_those(given)}
+    return {**_preset(name).weights, **_without_none(given)}
 
 
 def _preset(name: str) -> Preset:
@@ -323,7 +323,7 @@ def _preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def _those(given: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
