@@ -209,7 +209,8 @@ def test_wrong_map_checksum_names_the_map(tmp_path):
 @pytest.mark.parametrize(
     ("offset", "layout", "values", "message"),
     [
-        (8, "H", (2,), "version 2, this fprdo reads version 1"),
+        (8, "H", (3,), "version 3, this fprdo reads versions 1 and 2"),
+        (8, "H", (2,), "0 records for 3 maps"),
         (8, "H", (0,), "version 0"),
         (10, "H", (100,), "header size 100"),
         (12, "I", (0,), "width 0"),
@@ -244,11 +245,66 @@ def test_inconsistent_headers(tmp_path, offset, layout, values, message):
         IdseFile(path)
 
 
+def test_maps_share_records(tmp_path):
+    """Version 2 by struct alone: three maps of which the first two are one object, and what readers make of it."""
+    path, rng = tmp_path / "a.idse", np.random.default_rng(3)
+    one, other = random_map(FMT, (4,), rng), random_map(FMT, (4,), rng)
+    write_idse(path, [one, one, other], FMT, frame_count=5, frames_per_map=2, transform_sizes=(4,))
+    data = path.read_bytes()
+    assert struct.unpack_from("<H", data, 8) == (2,) and struct.unpack_from("<IIII", data, 24) == (3, 2, 5, 2)
+    map_bytes, maps_offset = struct.unpack_from("<QQ", data, 40)
+    assert len(data) == maps_offset + 2 * map_bytes
+    records = [data[maps_offset + n * map_bytes :][:map_bytes] for n in range(2)]
+    assert struct.unpack_from("<5I", data, 96) == (*map(zlib.crc32, records), 0, 0, 1)
+    write_idse(tmp_path / "b.idse", [other, one, one], FMT, frame_count=3, transform_sizes=(4,))
+    with IdseFile(path) as file, IdseFile(tmp_path / "b.idse") as turned:
+        assert (file.map_count, file.record_count, turned.record_count) == (3, 2, 2)
+        assert [file.record(n).values.tobytes() for n in range(3)] == [records[0], records[0], records[1]]
+        assert [turned.record(n).values.tobytes() for n in range(3)] == [records[1], records[0], records[0]]
+        file.verify()
+
+
+def test_a_map_that_is_filled_again_is_another(tmp_path):
+    """The same object with other values is no repetition; nor is an equal one that was made anew."""
+    one = random_map(FMT, (), np.random.default_rng(3))
+
+    def refilled():
+        yield one
+        one.planes[0][0, 0] += 1
+        yield one
+        yield one
+
+    write_idse(tmp_path / "a.idse", refilled(), FMT, frame_count=3, transform_sizes=())
+    with IdseFile(tmp_path / "a.idse") as file:
+        assert file.record_count == 2 and file.raw_map(1)[0][0][0, 0] > file.raw_map(0)[0][0][0, 0]
+    write_idse(tmp_path / "b.idse", [ones(FMT), ones(FMT)], FMT, frame_count=2)
+    with IdseFile(tmp_path / "b.idse") as file:
+        assert file.record_count == 2
+
+
+@pytest.mark.parametrize(
+    ("offset", "values", "message"),
+    [
+        (36, (0,), "0 records for 3 maps"),
+        (36, (4,), "4 records for 3 maps"),
+        (36, (1,), "bytes where .* are described"),
+        (36, (3,), "truncated"),
+        (108, (2,), "a map is record 2 of 2"),
+    ],
+)
+def test_inconsistent_tables(tmp_path, offset, values, message):
+    path, maps = tmp_path / "a.idse", [ones(FMT), ones(FMT)]
+    write_idse(path, [maps[0], maps[0], maps[1]], FMT, frame_count=3)
+    path.write_bytes(with_header(path.read_bytes(), offset, "I", *values))
+    with pytest.raises(FprdoError, match=message):
+        IdseFile(path)
+
+
 def test_later_version_is_named_first(tmp_path):
     """A later version may change everything behind its number."""
     path = tmp_path / "a.idse"
     path.write_bytes(b"IDSE\r\n\x1a\n\x07\x00" + b"\xff" * 5)
-    with pytest.raises(FprdoError, match="version 7, this fprdo reads version 1: use a newer fprdo"):
+    with pytest.raises(FprdoError, match="version 7, this fprdo reads versions 1 and 2: use a newer fprdo"):
         IdseFile(path)
 
 

@@ -1,4 +1,4 @@
-"""A cut gets a fresh map, a scene that stands still keeps its own, and files say it in version 1 of the format."""
+"""A cut gets a fresh map, a scene that stands still keeps its own, and files hold no map twice."""
 
 import importlib.util
 from pathlib import Path
@@ -109,7 +109,7 @@ def maps_of(path: Path) -> list[bytes]:
 
 def test_a_file_without_cuts_holds_no_map_twice(tmp_path):
     with IdseFile(written(source_of(tmp_path, MOVING), tmp_path / "w.idse", frames_per_map=4)) as file:
-        assert (file.map_count, file.frames_per_map, file.frame_count) == (3, 4, 12)
+        assert (file.map_count, file.record_count, file.frames_per_map, file.frame_count) == (3, 3, 4, 12)
 
 
 def test_frames_behind_a_cut_have_a_fresh_map(tmp_path):
@@ -118,7 +118,7 @@ def test_frames_behind_a_cut_have_a_fresh_map(tmp_path):
     places = {number: maps.index(one) for number, one in enumerate(maps)}
     assert places == {0: 0, 1: 0, 2: 0, 3: 0, 4: 4, 5: 5, 6: 5, 7: 5, 8: 5, 9: 9, 10: 9, 11: 9}
     with IdseFile(tmp_path / "w.idse") as file:
-        assert file.frames_per_map == 1
+        assert (file.frames_per_map, file.map_count, file.record_count) == (1, 12, 4)
         assert check_source(file, source) is None
     changed = [*CUT[:7], *inverted(CUT[7:8]), *CUT[8:]]
     with IdseFile(tmp_path / "w.idse") as file, pytest.raises(FprdoError, match="another picture than frame 7"):

@@ -38,7 +38,17 @@ def with_header(data: bytes, offset: int, layout: str, *values: int) -> bytes:
     """The file with header fields replaced and the header checksum made right."""
     data = bytearray(data)
     struct.pack_into("<" + layout, data, offset, *values)
-    (count,) = struct.unpack_from("<I", data, 24)
-    (size,) = struct.unpack_from("<I", data, 56)
-    struct.pack_into("<I", data, 92, zlib.crc32(bytes(data[:92]) + bytes(data[96 : 96 + 4 * count + size])))
+    struct.pack_into("<I", data, 92, zlib.crc32(bytes(data[:92]) + bytes(data[96 : front_bytes(data)])))
     return bytes(data)
+
+
+def record_count(data: bytes) -> int:
+    """What the header says."""
+    (version,) = struct.unpack_from("<H", data, 8)
+    return struct.unpack_from("<I", data, 36 if version == 2 else 24)[0]
+
+
+def front_bytes(data: bytes) -> int:
+    """Where the metadata end, by the header."""
+    (version,), (maps,), (size,) = (struct.unpack_from(kind, data, place) for kind, place in (("<H", 8), ("<I", 24), ("<I", 56)))
+    return 96 + 4 * (record_count(data) + (maps if version == 2 else 0)) + size

@@ -102,9 +102,10 @@ def _last_blocks(network: Any) -> list[str]:
 
 
 def _fuse(network: Any, keep: Sequence[str]) -> None:
-    """Fold batch norms into convolutions and symmetric padding into their arguments; the function stays the same.
+    """Fold batch norms into convolutions and padding into their arguments; the function stays the same.
 
-    The convolutions in `keep`, whose own output is wanted, are left alone.
+    Padding that has one sample more behind than in front, which strides bring, becomes symmetric with a kernel that begins
+    with a zero: padding a picture costs more than the taps of a depthwise convolution. The convolutions in `keep`, whose own output is wanted, are left alone.
 
     Together with channels_last, forward and backward of lite0 at 768x512 take 0.13 s instead of 0.26 s on two cores,
     and 0.3 GB less.
@@ -121,6 +122,11 @@ def _fuse(network: Any, keep: Sequence[str]) -> None:
         padding = getattr(fused.static_padding, "padding", None)
         if padding is not None and len(set(padding)) == 1:
             fused.padding, fused.static_padding = (padding[0], padding[0]), nn.Identity()
+        elif padding is not None and fused.groups > 1 and padding == (padding[0], padding[1]) * 2:
+            before, behind = padding[:2]
+            taps = functional.pad(fused.weight, (behind - before, 0, behind - before, 0))
+            fused.weight, fused.kernel_size = nn.Parameter(taps, requires_grad=False), tuple(taps.shape[-2:])
+            fused.padding, fused.static_padding = (behind, behind), nn.Identity()
         setattr(owner, convolution, fused)
         setattr(owner, norm, nn.Identity())
 

@@ -1,4 +1,4 @@
-"""The .idse weight file, version 1: what docs/idse-format.md specifies, written in a stream and read map by map."""
+"""The .idse weight file, versions 1 and 2: what docs/idse-format.md specifies, written in a stream and read map by map."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from fprdo_bridge.video.formats import VideoFormat
 __all__ = ["ONE", "TRANSFORM_SIZES", "IdseFile", "Layout", "Record", "WeightMap", "fill_record", "ones", "write_idse"]
 
 MAGIC = b"IDSE\r\n\x1a\n"
-VERSION = 1
+VERSION, SHARED_VERSION = 1, 2  # in the second, several maps may be one record
 
 # Everything up to the header's checksum: magic, version, header size, width, height, chroma_format_idc, fraction bits,
-# transform sizes (bit n for 2^n: the sum of the sizes), reserved, maps, frames per map, frames, reserved, map size,
-# maps offset, metadata size, reserved.
+# transform sizes (bit n for 2^n: the sum of the sizes), reserved, maps, frames per map, frames, records (0 in version 1),
+# map size, maps offset, metadata size, reserved.
 _HEADER = struct.Struct("<8sHHIIBBBBIIIIQQI32s")
 _HEADER_BYTES = _HEADER.size + 4
 _CHROMA = ("400", "420", "422", "444")
@@ -64,7 +64,8 @@ def write_idse(
 
     Parameters
     ----------
-    maps : ceil(frame_count / frames_per_map) maps; a Record, as `IdseFile.record` gives it, goes into the file as it is
+    maps : ceil(frame_count / frames_per_map) maps; a Record, as `IdseFile.record` gives it, goes into the file as it
+        is. One that is the same object as the map before it, unchanged, is stored once
     fmt : the format of the sequence; size and chroma format are stored
     frame_count, frames_per_map : 1 to 2^32 - 1
     transform_sizes : block sizes to store; every map has shapes for them
@@ -87,8 +88,11 @@ def write_idse(
     needed = f"{map_count} that {frame_count} frames need at {frames_per_map} per map"
     metadata = {} if metadata is None else metadata
     room = len(_json_bytes(path, metadata)) + _PLANE_GAIN_ROOM
-    maps_offset = aligned(_HEADER_BYTES + 4 * map_count + room)
-    checksums, gains = [], []
+    maps_offset = aligned(_HEADER_BYTES + 2 * 4 * map_count + room)
+    checksums: list[int] = []
+    records: list[int] = []  # which one each map is
+    gains = []
+    before: WeightMap | Record | None = None
     buffer = np.zeros(layout.map_bytes // 2, "<u2")
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.seek(maps_offset)
@@ -96,15 +100,20 @@ def write_idse(
             if number == map_count:
                 raise FprdoError(f"{path}: more maps than the {needed}: pass as many")
             values = _record_values(one, buffer, layout, f"{path}: map {number}")
-            checksums.append(zlib.crc32(values.data))
+            checksum = zlib.crc32(values.data)
+            if one is not before or checksum != checksums[-1]:  # its arrays may hold something else by now
+                checksums.append(checksum)
+                file.write(values.data)
+            before = one
+            records.append(len(checksums) - 1)
             gains.append(one.plane_gain)
-            file.write(values.data)
-        if len(checksums) < map_count:
-            raise FprdoError(f"{path}: {len(checksums)} maps given, not the {needed}: pass as many")
+        if len(records) < map_count:
+            raise FprdoError(f"{path}: {len(records)} maps given, not the {needed}: pass as many")
+        shared = len(checksums) < map_count
         text = _json_bytes(path, {**metadata, "plane_gain": [float(gain) for gain in np.mean(gains, axis=0)]})
         header = _HEADER.pack(
             MAGIC,
-            VERSION,
+            SHARED_VERSION if shared else VERSION,
             _HEADER_BYTES,
             layout.width,
             layout.height,
@@ -115,13 +124,14 @@ def write_idse(
             map_count,
             frames_per_map,
             frame_count,
-            0,
+            len(checksums) if shared else 0,
             layout.map_bytes,
             maps_offset,
             len(text),
             bytes(32),
         )
-        tail = struct.pack(f"<{map_count}I", *checksums) + text
+        table = records if shared else []
+        tail = struct.pack(f"<{len(checksums) + len(table)}I", *checksums, *table) + text
         file.seek(0)
         file.write(header + struct.pack("<I", zlib.crc32(tail, zlib.crc32(header))) + tail)
 
@@ -136,6 +146,7 @@ class IdseFile:
     ----------
     layout : Layout; width, height, chroma, transform_sizes
     map_count, frames_per_map, frame_count : int; frame f uses map f // frames_per_map
+    record_count : int; maps that the file stores, fewer than map_count where some are the same
     metadata : dict
     plane_gain : tuple of float, from the metadata; 1 per component where they have none
 
@@ -185,16 +196,16 @@ class IdseFile:
             raise FprdoError(f"{self.path}: no map {index}: the file holds {self.map_count}")
         if self._file is None:
             raise FprdoError(f"{self.path}: is closed: open it again")
-        size = self.layout.map_bytes
+        size, record = self.layout.map_bytes, self._records[index] if self._records else index
         try:
-            data = _read_at(self._file, self._maps_offset + index * size, size)
+            data = _read_at(self._file, self._maps_offset + record * size, size)
         except OSError as error:
             raise FprdoError(f"{self.path}: cannot be read ({error.strerror or error}): check the path") from error
         if len(data) < size:
             raise FprdoError(f"{self.path}: ends inside map {index}, it was cut while being read: write the file again")
         checksum = zlib.crc32(data)
-        if checksum != self._checksums[index]:
-            raise self._damaged(f"map {index} has checksum {checksum:08x}, not {self._checksums[index]:08x}")
+        if checksum != self._checksums[record]:
+            raise self._damaged(f"map {index} has checksum {checksum:08x}, not {self._checksums[record]:08x}")
         values = np.frombuffer(data, "<u2")
         if self.layout.has_zero(values):
             raise self._damaged(f"a pixel weight of map {index} is 0, the least is 1")
@@ -215,28 +226,32 @@ class IdseFile:
 
     def verify(self) -> None:
         """Check every map. Raises as `record`."""
-        for index in range(self.map_count):
+        for index in {record: map for map, record in enumerate(self._records)}.values() or range(self.map_count):
             self.record(index)
 
     def _read_front(self, file: BinaryIO, size: int) -> None:
         head = _read_at(file, 0, _HEADER_BYTES)
         self._read_header(head, size)
-        length = 4 * self.map_count + self._metadata_bytes
+        length = self._front_bytes - _HEADER_BYTES
         tail = _read_at(file, _HEADER_BYTES, length)
         if len(tail) < length:
             raise self._truncated(_HEADER_BYTES + length, _HEADER_BYTES + len(tail))
         checksum = zlib.crc32(tail, zlib.crc32(head[: _HEADER.size]))
         if checksum != struct.unpack_from("<I", head, _HEADER.size)[0]:
             raise self._damaged("its header checksum is wrong")
-        self._checksums = struct.unpack_from(f"<{self.map_count}I", tail)
-        self._read_metadata(tail[4 * self.map_count :])
+        self._checksums = struct.unpack_from(f"<{self.record_count}I", tail)
+        self._records = struct.unpack_from(f"<{self._table_entries}I", tail, 4 * self.record_count)
+        if self._records and max(self._records) >= self.record_count:
+            raise self._damaged(f"a map is record {max(self._records)} of {self.record_count}")
+        self._read_metadata(tail[length - self._metadata_bytes :])
 
     def _read_header(self, head: bytes, size: int) -> None:
         if not head.startswith(MAGIC):
             raise FprdoError(f"{self.path}: not an .idse weight file: write one with fprdo weights")
-        if len(head) >= 10 and (version := struct.unpack_from("<H", head, 8)[0]) != VERSION:
+        version = struct.unpack_from("<H", head, 8)[0] if len(head) >= 10 else VERSION
+        if version not in (VERSION, SHARED_VERSION):
             raise FprdoError(
-                f"{self.path}: .idse version {version}, this fprdo reads version {VERSION}: "
+                f"{self.path}: .idse version {version}, this fprdo reads versions {VERSION} and {SHARED_VERSION}: "
                 "use a newer fprdo or write the file again"
             )
         if len(head) < _HEADER_BYTES:
@@ -254,7 +269,7 @@ class IdseFile:
             self.map_count,
             self.frames_per_map,
             self.frame_count,
-            _,
+            self.record_count,
             map_bytes,
             self._maps_offset,
             self._metadata_bytes,
@@ -280,12 +295,17 @@ class IdseFile:
             raise self._damaged(
                 f"{self.map_count} maps where {self.frame_count} frames at {self.frames_per_map} per map need {needed}"
             )
+        if version == VERSION:
+            self.record_count = self.map_count
+        if not 1 <= self.record_count <= self.map_count:
+            raise self._damaged(f"{self.record_count} records for {self.map_count} maps")
         if map_bytes != self.layout.map_bytes:
             raise self._damaged(f"map size {map_bytes} where the picture size needs {self.layout.map_bytes}")
-        tail_end = _HEADER_BYTES + 4 * self.map_count + self._metadata_bytes
-        if self._maps_offset % ALIGNMENT or self._maps_offset < tail_end:
-            raise self._damaged(f"maps offset {self._maps_offset} where the metadata end at {tail_end}")
-        expected = self._maps_offset + self.map_count * map_bytes
+        self._table_entries = 0 if version == VERSION else self.map_count
+        self._front_bytes = _HEADER_BYTES + 4 * (self.record_count + self._table_entries) + self._metadata_bytes
+        if self._maps_offset % ALIGNMENT or self._maps_offset < self._front_bytes:
+            raise self._damaged(f"maps offset {self._maps_offset} where the metadata end at {self._front_bytes}")
+        expected = self._maps_offset + self.record_count * map_bytes
         if size < expected:
             raise self._truncated(expected, size)
         if size > expected:

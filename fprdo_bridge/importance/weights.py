@@ -243,19 +243,22 @@ def _block_shapes(first: Tensor, second: Tensor, n: int, shrink: float | None) -
     variance of the true differences, nearly: each set is divided by its own block means. Against the shapes of 48
     further probes this estimate of shrink, 0.74 to 0.92 over planes and sizes, came within 0.03 of the best value.
     """
-    rows, columns = first.shape
-    own, one, other = (_normalised_blocks(spectrum, n) for spectrum in (first + second, first, second))
-    mean = own.mean(dim=(0, 1))
+    own = _normalised_blocks(first + second, n)
+    mean = own.mean(dim=(0, 2), keepdim=True)
     if shrink is None:
-        variance = (own - mean).square().mean().item()
-        true = ((one - one.mean(dim=(0, 1))) * (other - other.mean(dim=(0, 1)))).mean().item()
+        one, other = (_normalised_blocks(half, n) for half in (first, second))
+        variance = (own - mean).square_().mean().item()
+        one -= one.mean(dim=(0, 2), keepdim=True)
+        other -= other.mean(dim=(0, 2), keepdim=True)
+        true = one.mul_(other).mean().item()
         shrink = 1 - min(max(true / variance, 0.0), 1.0) if variance > 0 else 1.0
-    return torch.lerp(own, mean, shrink).transpose(1, 2).reshape(rows, columns)
+    return own.lerp_(mean, shrink).reshape(first.shape)
 
 
 def _normalised_blocks(spectrum: Tensor, n: int) -> Tensor:
-    """(h, w) -> (h/n, w/n, n, n), each block divided by its mean; ones for a block of zeros."""
+    """(h, w) -> (h/n, n, w/n, n): vertical block and place, horizontal ones. Each block is divided by its mean; ones for
+    a block of zeros."""
     rows, columns = spectrum.shape
-    blocks = spectrum.reshape(rows // n, n, columns // n, n).transpose(1, 2)
-    level = blocks.mean(dim=(-2, -1), keepdim=True)
-    return torch.where(level > 0, blocks / level, 1.0)
+    blocks = spectrum.reshape(rows // n, n, columns // n, n)
+    level = blocks.mean(dim=1, keepdim=True).mean(dim=3, keepdim=True)
+    return (blocks / level).masked_fill_(level <= 0, 1.0)

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Maps in memory whose pictures have ended: pictures are coded in another order than that of their maps. */
+enum { MAPS_KEPT = 2 };
+
 /* Maps in memory that only idse_qp_offsets() has asked for: where pictures share them, those of a lookahead of 40. */
 enum { MAPS_AHEAD = 8 };
 
@@ -21,6 +24,7 @@ struct idse_encoder {
   shape_room          *rooms;        /* free ones: maps that only idse_qp_offsets() has asked for need none */
   idse_picture        *pictures;     /* begun and not ended */
   idse_picture        *ended;        /* to be used again */
+  uint64_t             begun;        /* pictures */
   idse_counters        counters;     /* of the pictures that ended */
   idse_picture        *qp_constants; /* thresholds and settings for idse_qp_offsets() */
   char                 message[IDSE_MESSAGE_BYTES]; /* why the last call failed */
@@ -125,12 +129,16 @@ void idse_encoder_close(idse_encoder *encoder)
 
 /* ---- maps in memory --------------------------------------------------------------------------------------------- */
 
-/* Number of the map of a coded picture; -1 with a message if there is none. */
-static int64_t map_of_picture(idse_encoder *encoder, int poc)
+/* Record of the map of a coded picture, the provider's frame; -1 with a message if there is none. */
+static int64_t record_of_picture(idse_encoder *encoder, int poc)
 {
   const weight_file *f = &encoder->file;
   const int64_t      frame = (int64_t)poc * encoder->sequence.frame_step;
-  if (frame >= 0 && frame < f->frame_count) return frame / f->frames_per_map;
+  if (frame >= 0 && frame < f->frame_count)
+  {
+    const uint32_t map = (uint32_t)(frame / f->frames_per_map);
+    return encoder->provider != NULL ? map : idse_file_record(f, map, encoder->message);
+  }
   idse_say(encoder->message,
            "%s: no weights for picture %d, only for %u frames; code fewer frames or %s for all of them",
            f->path != NULL ? f->path : "provider", poc, f->frame_count, idse_remake);
@@ -206,21 +214,30 @@ static void recycle(idse_encoder *encoder, loaded_map *m)
   m->room = NULL;
 }
 
+/* Whether `m` is the one to give up, of two that nobody uses. */
+static int goes_before(const loaded_map *m, const loaded_map *other)
+{
+  if (m->used && other->used) return m->used < other->used;
+  return m->used != 0 || (other->used == 0 && m->number < other->number);
+}
+
 /* The weights of picture `poc`, luma's at least and all if it is coded: as they were loaded before, else in the
- * place of a map that nobody uses, the oldest one of those that pictures have had. NULL with a message. */
+ * place of a map that nobody uses, of those that pictures have had the one that was not used for longest. NULL with a
+ * message. */
 static loaded_map *acquire_map(idse_encoder *encoder, int poc, int all)
 {
-  const int64_t number = map_of_picture(encoder, poc);
+  const int64_t number = record_of_picture(encoder, poc);
+  const int     kept_most = encoder->provider == NULL ? MAPS_KEPT : 1; /* a provider's memory is not ours to keep */
   loaded_map   *m = encoder->maps, *spare = NULL;
-  int           ahead = 0;
+  int           kept = 0, ahead = 0;
   if (number < 0) return NULL;
   for (; m != NULL && m->number != number; m = m->next)
   {
     if (m->users > 0) continue;
-    ahead += !m->used;
-    if (spare == NULL || m->used > spare->used || (m->used == spare->used && m->number < spare->number)) spare = m;
+    *(m->used ? &kept : &ahead) += 1;
+    if (spare == NULL || goes_before(m, spare)) spare = m;
   }
-  if (m == NULL && spare != NULL && (spare->used || ahead == MAPS_AHEAD))
+  if (m == NULL && spare != NULL && (kept >= kept_most || ahead == MAPS_AHEAD))
     recycle(encoder, m = spare);
   else if (m == NULL)
   {
@@ -251,6 +268,7 @@ static idse_picture *picture_open(idse_encoder *encoder, loaded_map *m)
     return NULL;
   }
   idse_picture_use(picture, m);
+  m->used = ++encoder->begun;
   picture->encoder = encoder;
   picture->provider = encoder->provider != NULL && encoder->provider->decisions ? encoder->provider : NULL;
   picture->next = encoder->pictures;

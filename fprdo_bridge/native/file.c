@@ -47,7 +47,10 @@ static size_t pixels_before(const weight_file *f, int c)
   return samples;
 }
 
-static uint64_t map_offset(const weight_file *f, uint32_t number) { return f->maps_offset + number * f->map_bytes; }
+static uint64_t record_offset(const weight_file *f, uint32_t record) { return f->maps_offset + record * f->map_bytes; }
+
+/* Of the table that says which record each map is. */
+static uint64_t table_offset(const weight_file *f) { return HEADER_BYTES + 4 * (uint64_t)f->record_count; }
 
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 
@@ -75,16 +78,26 @@ static int read_at(const weight_file *f, uint64_t offset, void *to, size_t bytes
   return 1;
 }
 
-int idse_file_read_pixels(const weight_file *f, uint32_t number, int c, uint16_t *to, char *message)
+int64_t idse_file_record(const weight_file *f, uint32_t map, char *message)
 {
-  const uint64_t at = map_offset(f, number) + sizeof(uint16_t) * pixels_before(f, c);
+  uint8_t entry[4];
+  if (!f->has_table) return map;
+  if (!read_at(f, table_offset(f) + 4 * (uint64_t)map, entry, sizeof entry, message)) return -1;
+  if (read_u32(entry) < f->record_count) return read_u32(entry);
+  idse_say(message, "%s: map %u is record %u of %u; %s", f->path, map, read_u32(entry), f->record_count, idse_remake);
+  return -1;
+}
+
+int idse_file_read_pixels(const weight_file *f, uint32_t record, int c, uint16_t *to, char *message)
+{
+  const uint64_t at = record_offset(f, record) + sizeof(uint16_t) * pixels_before(f, c);
   return read_at(f, at, to, sizeof(uint16_t) * plane_samples(f, c), message);
 }
 
-int idse_file_read_shapes(const weight_file *f, uint32_t number, const shape_room *to, idse_map *map, char *message)
+int idse_file_read_shapes(const weight_file *f, uint32_t record, const shape_room *to, idse_map *map, char *message)
 {
   const int components = component_count(f->chroma_format_idc);
-  uint64_t  at = map_offset(f, number) + sizeof(uint16_t) * pixels_before(f, components);
+  uint64_t  at = record_offset(f, record) + sizeof(uint16_t) * pixels_before(f, components);
   for (int c = 0; c < components; c++)
     for (int t = 0; t < IDSE_TRANSFORMS; t++)
     {
@@ -98,6 +111,12 @@ int idse_file_read_shapes(const weight_file *f, uint32_t number, const shape_roo
 
 /* ---- checking --------------------------------------------------------------------------------------------------- */
 
+/* Header, checksums, table and metadata. */
+static uint64_t front_bytes(const weight_file *f)
+{
+  return table_offset(f) + (f->has_table ? 4 * (uint64_t)f->map_count : 0) + f->metadata_bytes;
+}
+
 static int parse_header(weight_file *f, const uint8_t *h, char *message)
 {
   static const uint8_t magic[8] = { 'I', 'D', 'S', 'E', '\r', '\n', 0x1a, '\n' };
@@ -107,10 +126,11 @@ static int parse_header(weight_file *f, const uint8_t *h, char *message)
     idse_say(message, "%s: not an .idse weight file; %s", f->path, idse_remake);
     return 0;
   }
-  if (read_u16(h + 8) != 1)
+  const uint32_t version = read_u16(h + 8);
+  if (version != 1 && version != 2)
   {
-    idse_say(message, "%s: .idse version %u, this encoder reads version 1; update the encoder or %s", f->path,
-             read_u16(h + 8), idse_remake);
+    idse_say(message, "%s: .idse version %u, this encoder reads versions 1 and 2; update the encoder or %s", f->path,
+             version, idse_remake);
     return 0;
   }
   if (f->bytes < HEADER_BYTES)
@@ -126,16 +146,18 @@ static int parse_header(weight_file *f, const uint8_t *h, char *message)
   f->map_count = read_u32(h + 24);
   f->frames_per_map = read_u32(h + 28);
   f->frame_count = read_u32(h + 32);
+  f->has_table = version == 2;
+  f->record_count = f->has_table ? read_u32(h + 36) : f->map_count;
   f->map_bytes = read_u64(h + 40);
   f->maps_offset = read_u64(h + 48);
   f->metadata_bytes = read_u32(h + 56);
 
-  const uint64_t preamble = HEADER_BYTES + 4 * (uint64_t)f->map_count + f->metadata_bytes;
   int sound = read_u16(h + 10) == HEADER_BYTES && f->width >= 1 && f->width <= 65535 && f->height >= 1 &&
               f->height <= 65535 && f->chroma_format_idc <= 3 && h[21] == 8 && (f->transform_sizes & ~0x3c) == 0 &&
               f->map_count >= 1 && f->frames_per_map >= 1 &&
               f->map_count == ((uint64_t)f->frame_count + f->frames_per_map - 1) / f->frames_per_map &&
-              f->maps_offset % 64 == 0 && f->maps_offset >= preamble;
+              f->record_count >= 1 && f->record_count <= f->map_count && f->maps_offset % 64 == 0 &&
+              f->maps_offset >= front_bytes(f);
   if (sound)
   {
     const int components = component_count(f->chroma_format_idc);
@@ -151,12 +173,12 @@ static int parse_header(weight_file *f, const uint8_t *h, char *message)
   }
   /* By division: offset and count are anybody's, their sum may wrap around. */
   const uint64_t room = f->bytes > f->maps_offset ? f->bytes - f->maps_offset : 0;
-  if (room / f->map_bytes != f->map_count || room % f->map_bytes != 0)
+  if (room / f->map_bytes != f->record_count || room % f->map_bytes != 0)
   {
     idse_say(message,
              "%s: %s, %" PRIu64 " bytes where the header promises %u maps of %" PRIu64 " bytes from byte %" PRIu64
              " on; copy it again or %s",
-             f->path, room / f->map_bytes < f->map_count ? "truncated" : "too long", f->bytes, f->map_count,
+             f->path, room / f->map_bytes < f->record_count ? "truncated" : "too long", f->bytes, f->record_count,
              f->map_bytes, f->maps_offset, idse_remake);
     return 0;
   }
@@ -184,20 +206,19 @@ static size_t check_chunk(const weight_file *f, checker *k, uint64_t at, uint64_
 
 static int check_header(const weight_file *f, checker *k, const uint8_t *header, char *message)
 {
-  const uint64_t end = HEADER_BYTES + 4 * (uint64_t)f->map_count + f->metadata_bytes;
-  uint32_t       crc = idse_crc_add(k->table, 0, header, CRC_AT);
-  for (uint64_t at = HEADER_BYTES, bytes; at < end; at += bytes)
-    if ((bytes = check_chunk(f, k, at, end, &crc, message)) == 0) return 0;
+  uint32_t crc = idse_crc_add(k->table, 0, header, CRC_AT);
+  for (uint64_t at = HEADER_BYTES, bytes; at < front_bytes(f); at += bytes)
+    if ((bytes = check_chunk(f, k, at, front_bytes(f), &crc, message)) == 0) return 0;
   if (crc == read_u32(header + CRC_AT)) return 1;
   idse_say(message, "%s: wrong checksum of the header; copy it again or %s", f->path, idse_remake);
   return 0;
 }
 
-/* Checksum and pixel weights of a map. */
-static int check_map(weight_file *f, checker *k, uint32_t number, char *message)
+/* Checksum and pixel weights of a record. */
+static int check_record(weight_file *f, checker *k, uint32_t record, char *message)
 {
   const size_t   luma = plane_samples(f, 0), pixels = pixels_before(f, component_count(f->chroma_format_idc));
-  const uint64_t start = map_offset(f, number), end = start + f->map_bytes;
+  const uint64_t start = record_offset(f, record), end = start + f->map_bytes;
   size_t         before = 0; /* weights in the chunks before this one */
   uint32_t       crc = 0;
   int            zero = 0;
@@ -210,12 +231,12 @@ static int check_map(weight_file *f, checker *k, uint32_t number, char *message)
     for (size_t i = 0; f->all_one && i < bytes / 2 && before + i < luma; i++)
       f->all_one = k->chunk.weights[i] == IDSE_ONE;
   }
-  if (!read_at(f, HEADER_BYTES + 4 * (uint64_t)number, wanted, sizeof wanted, message)) return 0;
+  if (!read_at(f, HEADER_BYTES + 4 * (uint64_t)record, wanted, sizeof wanted, message)) return 0;
   if (crc != read_u32(wanted))
-    idse_say(message, "%s: wrong checksum of map %u of %u; copy it again or %s", f->path, number, f->map_count,
+    idse_say(message, "%s: wrong checksum of map %u of %u; copy it again or %s", f->path, record, f->record_count,
              idse_remake);
   else if (zero)
-    idse_say(message, "%s: a pixel weight of map %u is 0, the least is 1; %s", f->path, number, idse_remake);
+    idse_say(message, "%s: a pixel weight of map %u is 0, the least is 1; %s", f->path, record, idse_remake);
   else
     return 1;
   return 0;
@@ -249,9 +270,11 @@ static int check_file(weight_file *f, checker *k, const idse_sequence *sequence,
       !parse_header(f, header, message) || !check_header(f, k, header, message) ||
       !check_sequence(f, sequence, message))
     return 0;
+  for (uint32_t n = 0; f->has_table && n < f->map_count; n++)
+    if (idse_file_record(f, n, message) < 0) return 0;
   f->all_one = 1;
-  for (uint32_t n = 0; n < f->map_count; n++)
-    if (!check_map(f, k, n, message)) return 0;
+  for (uint32_t n = 0; n < f->record_count; n++)
+    if (!check_record(f, k, n, message)) return 0;
   return 1;
 }
 

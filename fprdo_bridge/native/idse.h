@@ -187,6 +187,10 @@ int idse_sao(const idse_picture *picture);  /* 1 if SAO uses weights; picture ma
  * a QP map or with picture NULL. Counts. D ~ 2^(QP/3) at high rate, so this equalises w D. */
 int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height);
 
+/* Asks the processor for the weights of a square of luma samples and of chroma there, which distortions will need. Rows
+ * lie far apart, so it does not find them by itself: a fast encoder waits for them else. picture may be NULL. */
+void idse_prefetch(const idse_picture *picture, int x, int y, int size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -17,6 +17,7 @@ enum {
   WEIGHT_MAX = 65535,
   PAD = 64, /* a plane reaches at least this far beyond the last visible sample: one CTU */
   CELL = 4, /* the smallest block whose mean is asked for: plane.integral counts in blocks of this size */
+  LINE = 32, /* weights in a line of a processor's cache */
   TU_MAX = 32,
   TU_ORDERS = 2, /* IDSE_FREQUENCIES, IDSE_SAMPLES */
   MAX_QP_CLIP = 12,
@@ -62,7 +63,8 @@ static inline int cells(int samples) { return (samples + CELL - 1) / CELL; }
 typedef struct plane {
   int             width, height; /* visible */
   int             padded_width, padded_height;
-  uint16_t       *weight;   /* padded_height rows of padded_width, settings applied, edges replicated */
+  uint16_t       *weight;   /* padded_height rows of padded_width, settings applied, edges replicated; rows begin with a
+                               line of the cache */
   uint32_t       *integral; /* (cells down + 1) x (cells across + 1) sums of visible weights, modulo 2^32: exact for any
                                block whose sum stays below that, 65536 samples at the largest weight */
   const uint16_t *shape[IDSE_TRANSFORMS]; /* whole blocks that cover the visible part; NULL where there are none */
@@ -77,9 +79,9 @@ typedef struct shape_room {
 /* Any number of pictures and threads read a map; it changes only while nobody does. */
 typedef struct loaded_map {
   struct loaded_map *next;
-  int64_t            number; /* of the map in the file, -1: none yet */
+  int64_t            number; /* of its record in the file, or of the provider's frame; -1: none yet */
   int                users;
-  int                used;   /* some picture has had it */
+  uint64_t           used;   /* which picture had it last, 0: none */
   int                loaded; /* components whose pixel weights are there, from the first on */
   int                shaped; /* the shapes are there */
   shape_room        *room;   /* where they lie; NULL if in the provider's memory */
@@ -124,6 +126,8 @@ typedef struct weight_file {
   int      descriptor; /* open while `path` is not NULL */
   uint64_t bytes;
   uint32_t width, height, map_count, frames_per_map, frame_count, metadata_bytes;
+  uint32_t record_count; /* maps that differ */
+  int      has_table;    /* which record each map is; without it, map n is record n */
   uint64_t map_bytes, maps_offset;
   int      chroma_format_idc, transform_sizes;
   int      all_one; /* every pixel weight of every map is 1.0 */
@@ -133,8 +137,9 @@ extern const char idse_remake[]; /* how a weight file is made again */
 
 /* These return 0 with a message. After idse_file_open() idse_file_close() is due in any case. */
 int  idse_file_open(weight_file *f, const char *path, const idse_sequence *sequence, char *message);
-int  idse_file_read_pixels(const weight_file *f, uint32_t number, int c, uint16_t *to, char *message);
-int  idse_file_read_shapes(const weight_file *f, uint32_t number, const shape_room *to, idse_map *map, char *message);
+int  idse_file_read_pixels(const weight_file *f, uint32_t record, int c, uint16_t *to, char *message);
+int  idse_file_read_shapes(const weight_file *f, uint32_t record, const shape_room *to, idse_map *map, char *message);
+int64_t idse_file_record(const weight_file *f, uint32_t map, char *message); /* of a map; -1 with a message */
 void idse_file_close(weight_file *f);
 
 /* CRC-32 of ISO 3309 and zlib (crc32.c). */

@@ -2,6 +2,8 @@
  *
  * The weights of one map: the run-time settings applied, padding, integral image, shapes of transforms.
  */
+#define _POSIX_C_SOURCE 200112L
+
 #include "internal.h"
 
 #include <math.h>
@@ -164,7 +166,10 @@ static int plane_allocate(plane *p, const idse_sequence *s, int component)
   p->height = component_size(s->height, component, shift_y);
   p->padded_width = round_up(component_size(max_int(s->coded_width, s->width), component, shift_x), PAD);
   p->padded_height = round_up(component_size(max_int(s->coded_height, s->height), component, shift_y), PAD);
-  p->weight = malloc(sizeof(uint16_t) * (size_t)p->padded_width * p->padded_height);
+  void *weight = NULL;
+  if (posix_memalign(&weight, sizeof(uint16_t) * LINE, sizeof(uint16_t) * (size_t)p->padded_width * p->padded_height))
+    return 0;
+  p->weight = weight;
   p->integral = malloc(sizeof(uint32_t) * ((size_t)cells(p->width) + 1) * ((size_t)cells(p->height) + 1));
   return p->weight != NULL && p->integral != NULL;
 }

@@ -199,6 +199,22 @@ int idse_qp_offset(idse_picture *picture, int x, int y, int width, int height)
   return picture == NULL || !picture->settings.qp_map ? 0 : idse_count_qp_offset(picture, 0, x, y, width, height);
 }
 
+void idse_prefetch(const idse_picture *picture, int x, int y, int size)
+{
+  if (picture == NULL) return;
+  const int shift_x = chroma_shift_x(picture->chroma_format_idc), shift_y = chroma_shift_y(picture->chroma_format_idc);
+  for (int c = 0; c < component_count(picture->chroma_format_idc); c++)
+  {
+    const plane *p = &picture->planes[c];
+    const int    x0 = round_up(component_size(x, c, shift_x), LINE); /* a line that begins before is there already */
+    const int    x1 = min_int(component_size(x + size, c, shift_x), p->padded_width);
+    const int    y0 = component_size(y, c, shift_y);
+    const int    y1 = min_int(component_size(y + size, c, shift_y), p->padded_height);
+    for (int column = x0; column < x1; column += LINE)
+      for (int row = y0; row < y1; row++) __builtin_prefetch(weights_at(p, column, row));
+  }
+}
+
 /* ---- a picture -------------------------------------------------------------------------------------------------- */
 
 static int slots_of(int index) { return 1 << 2 * (CTU_BITS - 2 - index); }
@@ -265,7 +281,6 @@ idse_picture *idse_picture_allocate(const idse_settings *settings, const idse_se
 void idse_picture_use(idse_picture *picture, loaded_map *m)
 {
   m->users++;
-  m->used = 1;
   picture->map = m;
   picture->planes = m->planes;
   forget_slots(picture);

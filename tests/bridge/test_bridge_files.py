@@ -12,8 +12,9 @@ import pytest
 from bridge_material import CLIP, open_encoder, said
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from weight_files import with_header
 
-from fprdo_bridge.importance.idse_file import ones, write_idse
+from fprdo_bridge.importance.idse_file import IdseFile, ones, write_idse
 from fprdo_bridge.native._idse import ffi, lib
 from fprdo_bridge.video.formats import VideoFormat
 
@@ -37,6 +38,22 @@ def test_pictures_are_found_by_their_number(three_maps):
     every_second = open_encoder(three_maps, frames=3, step=2, tau=0)
     corners = [lib.idse_mean(lib.idse_picture_begin(every_second, poc), 0, 0, 0, 1, 1) for poc in range(3)]
     assert corners == [1.25, 1.5, 1.75]
+
+
+def test_maps_share_a_record(tmp_path, three_maps):
+    """A record that several maps are is loaded for the first and serves the others; a bad table is refused."""
+    with IdseFile(three_maps) as file:
+        first, second, _ = (file.record(n) for n in range(3))
+    shared = tmp_path / "shared.idse"
+    write_idse(shared, [first, first, second, second, first], CLIP, frame_count=5)
+    handle = open_encoder(shared, frames=5, tau=0)
+    for poc, corner in ((4, 1.25), (0, 1.25), (2, 1.5), (1, 1.25), (3, 1.5)):
+        assert lib.idse_mean(lib.idse_picture_begin(handle, poc), 0, 0, 0, 1, 1) == corner
+    data = shared.read_bytes()
+    assert struct.unpack_from("<IIII", data, 24) == (5, 1, 5, 3) and struct.unpack_from("<5I", data, 108) == (0, 0, 1, 1, 2)
+    for place, value in ((36, 0), (36, 6), (108, 3)):
+        shared.write_bytes(with_header(data, place, "I", value))
+        assert "the header contradicts itself" in open_encoder(shared, frames=5)
 
 
 def test_maps_that_cannot_change_a_qp(tmp_path, three_maps):
@@ -173,8 +190,8 @@ def test_a_longer_file_is_noticed(tmp_path_factory, three_maps):
 
 def test_a_future_version_is_named(tmp_path_factory, three_maps):
     data = bytearray(three_maps.read_bytes())
-    data[8] = 2
-    assert "version 2, this encoder reads version 1; update the encoder" in refused(tmp_path_factory, bytes(data))
+    data[8] = 3
+    assert "version 3, this encoder reads versions 1 and 2; update the encoder" in refused(tmp_path_factory, bytes(data))
 
 
 FIELDS = {

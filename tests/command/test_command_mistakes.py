@@ -50,7 +50,7 @@ def spoiled(here) -> Path:
     (here / "text.idse").write_text("no weights")
     (here / "cut.idse").write_bytes(weights[:-100])
     (here / "flipped.idse").write_bytes(weights[:-200] + bytes([weights[-200] ^ 1]) + weights[-199:])
-    (here / "future.idse").write_bytes(weights[:8] + b"\2" + weights[9:])
+    (here / "future.idse").write_bytes(weights[:8] + b"\3" + weights[9:])
     (here / "text.bin").write_text("no bitstream")
     (here / "folder").mkdir()
     return here
@@ -110,7 +110,7 @@ MISTAKES = [
     (ENCODE + " --weights text.idse", "text.idse: not an .idse weight file: write one with fprdo weights"),
     (ENCODE + " --weights cut.idse", "cut.idse: truncated"),
     (ENCODE + " --weights flipped.idse", "flipped.idse: wrong checksum of map 0 of 1"),
-    (ENCODE + " --weights future.idse", "future.idse: .idse version 2, this fprdo reads version 1"),
+    (ENCODE + " --weights future.idse", "future.idse: .idse version 3, this fprdo reads versions 1 and 2"),
     (ENCODE + " --weights odd.idse", "odd.idse: weights for 98x66, the pictures are 80x64"),
     (ENCODE + " --chroma 444", "even.idse: weights for 4:2:0, the pictures are coded as 4:4:4"),
     (ENCODE + " --weights gone.idse", "gone.idse: no such file"),

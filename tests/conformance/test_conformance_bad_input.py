@@ -93,7 +93,10 @@ DAMAGE = {
     "metadata": (lambda data: flipped(data, 106), "wrong checksum of the header"),
     "first-map": (lambda data: flipped(data, maps_offset(data)), "wrong checksum of map 0 of 2; copy it again"),
     "last-byte": (lambda data: flipped(data, len(data) - 1), "wrong checksum of map 1 of 2"),
-    "version-2": (lambda data: versioned(data, 2), "version 2, this encoder reads version 1; update the encoder"),
+    "version-3": (
+        lambda data: versioned(data, 3),
+        "version 3, this encoder reads versions 1 and 2; update the encoder",
+    ),
     "version-65535": (lambda data: versioned(data, 65535), "version 65535"),
 }
 

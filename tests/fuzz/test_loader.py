@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from oracles import random_map, write_maps
 from sanitizers import sanitizer_flags
+from weight_files import front_bytes, record_count
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.idse_file import IdseFile
@@ -57,13 +58,13 @@ METADATA = (
 
 def mended(data: bytearray, maps: bool = True) -> bytearray:
     """With the checksums of all maps, if wanted, and of the header, as far as they can be computed."""
-    count, metadata_bytes = struct.unpack_from("<I", data, 24)[0], struct.unpack_from("<I", data, 56)[0]
+    count = record_count(data)
     map_bytes, maps_offset = struct.unpack_from("<QQ", data, 40)
     if maps and count < 1000 and 0 < map_bytes < 1 << 32 and maps_offset < 1 << 32:
         for n in range(min(count, max(0, len(data) - 96) // 4)):
             start = maps_offset + n * map_bytes
             struct.pack_into("<I", data, 96 + 4 * n, zlib.crc32(data[start : start + map_bytes]))
-    covered = data[96 : 96 + 4 * count + metadata_bytes]
+    covered = data[96 : front_bytes(data)]
     struct.pack_into("<I", data, 92, zlib.crc32(covered, zlib.crc32(data[:92])))
     return data
 
@@ -91,14 +92,22 @@ def change_weights(data: bytearray, rng: random.Random) -> None:
 
 def change_metadata(data: bytearray, rng: random.Random) -> None:
     """Other metadata, of a size that the header says; the maps move as they must."""
-    count, size = struct.unpack_from("<I", data, 24)[0], struct.unpack_from("<I", data, 56)[0]
+    (size,) = struct.unpack_from("<I", data, 56)
     (offset,) = struct.unpack_from("<Q", data, 48)
     text = rng.choice(METADATA)
-    front = data[: 96 + 4 * count] + text
+    front = data[: front_bytes(data) - size] + text
     front += bytes(-len(front) % 64)
     data[:offset] = front
     struct.pack_into("<I", data, 56, len(text) if rng.random() < 0.9 else size)
     struct.pack_into("<Q", data, 48, len(front))
+
+
+def change_table(data: bytearray, rng: random.Random) -> None:
+    """Which record a map is."""
+    (size,) = struct.unpack_from("<I", data, 56)
+    end = front_bytes(data) - size
+    if data[8] == 2 and 100 <= end <= len(data):
+        struct.pack_into("<I", data, end - 4 * rng.randint(1, 2), rng.choice((0, 1, 2, 3, 2**32 - 1)))
 
 
 def change_length(data: bytearray, rng: random.Random) -> None:
@@ -113,7 +122,7 @@ def change_bytes(data: bytearray, rng: random.Random) -> None:
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
 
 
-CHANGES = (change_field, change_field, change_weights, change_metadata, change_length, change_bytes)
+CHANGES = (change_field, change_field, change_weights, change_table, change_metadata, change_length, change_bytes)
 
 
 def damaged(base: bytes, rng: random.Random) -> bytearray:
@@ -157,6 +166,10 @@ def bases(tmp_path_factory) -> list[bytes]:
         maps = [random_map(fmt, seed) for seed in range(-(-frames // every))]
         path = write_maps(
             folder / "base.idse", maps, fmt, frame_count=frames, frames_per_map=every, transform_sizes=sizes
+        )
+        files.append(path.read_bytes())
+        path = write_maps(  # version 2
+            folder / "shared.idse", maps[:1] * 2 + maps[1:], fmt, frame_count=len(maps) + 1, transform_sizes=sizes
         )
         files.append(path.read_bytes())
     return files
