@@ -235,13 +235,16 @@ class IdseOptions:
                 object.__setattr__(self, setting.name, setting.kind(value))
 
     @classmethod
-    def preset(cls, name: str, encoder: str | None = None, **given: float | None) -> IdseOptions:
+    def preset(
+        cls, name: str, encoder: str | None = None, *, inter: bool = False, **given: float | None
+    ) -> IdseOptions:
         """The settings of a preset for an encoder (docs/settings.md), and those `given` over them.
 
         Parameters
         ----------
         name : of the preset
         encoder : such as "x264"; None: the values of encoders that have none of their own
+        inter : whether pictures are predicted from others, as under "lowdelay" and "randomaccess"
 
         Raises
         ------
@@ -249,7 +252,7 @@ class IdseOptions:
             There is no such preset, or a value is of another type or out of its range.
         """
         preset = _preset(name)
-        return cls(**{**preset.idse, **preset.own.get(encoder or "", {}), **_without_none(given)})
+        return cls(**{**preset.values(encoder, inter), **_without_none(given)})
 
     def options(self, encoder: str, weights: Path | str | None) -> list[tuple[str, str]]:
         """The settings as options of an encoder, name and value, and first the weight file, if there is one."""
@@ -274,18 +277,27 @@ class Preset:
     help : one line
     idse : settings of `IdseOptions` that differ from their defaults
     own : by encoder, what differs from `idse` there, as it gains more with other values
+    inter : by encoder, what differs from both where pictures are predicted from others; beside _INTER
     weights : settings of `WeightSettings`, which say how weights are computed, that differ from their defaults
     """
 
     help: str
     idse: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    inter: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     weights: Mapping[str, Any] = field(default_factory=dict)
+
+    def values(self, encoder: str | None, inter: bool) -> dict[str, Any]:
+        """What differs from the defaults of `IdseOptions` in an encoder; `inter`: see `IdseOptions.preset`."""
+        predicted = {**_INTER, **self.inter.get(encoder or "", {})} if inter else {}
+        return {**self.idse, **self.own.get(encoder or "", {}), **predicted}
 
 
 DEFAULT_PRESET = "balanced"  # the defaults of all settings, but for the encoders that have values of their own
 # AVC pays for the QP of each macroblock, which eats what a QP map saves. x264 is compared with itself as people run it,
 # with adaptive quantisation, which adds to the weights.
+# What a weaker deblocking filter leaves in a picture is predicted into those that follow.
+_INTER: Mapping[str, Any] = {"deblock_offset": 0, "chroma_qp_offset": 0}
 _JM: Mapping[str, Any] = {"qp_map": False, "tau": 0.5}
 _X264: Mapping[str, Any] = {"qp_map": False, "tau": 0.3, "aq_strength": 0.3}
 PRESETS = {

@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import pytest
 
+from fprdo_bridge import encoders
 from fprdo_bridge.cli.arguments import (
     add_idse_arguments,
     add_preset_argument,
@@ -14,6 +15,7 @@ from fprdo_bridge.cli.arguments import (
 )
 from fprdo_bridge.ctc.conditions import load
 from fprdo_bridge.encoders import ENCODERS
+from fprdo_bridge.encoders.structures import KINDS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, IdseOptions
@@ -41,9 +43,10 @@ def test_the_command_knows_each(preset):
     assert PRESETS[preset].help and "\n" not in PRESETS[preset].help
 
 
+@pytest.mark.parametrize("inter", [False, True])
 @pytest.mark.parametrize("encoder", [None, *ENCODERS])
-def test_no_two_presets_are_the_same(encoder):
-    found = {(IdseOptions.preset(name, encoder), settings_of(name)[1]) for name in PRESETS}
+def test_no_two_presets_are_the_same(encoder, inter):
+    found = {(IdseOptions.preset(name, encoder, inter=inter), settings_of(name)[1]) for name in PRESETS}
     assert len(found) == len(PRESETS)
 
 
@@ -56,6 +59,31 @@ def test_encoders_may_have_values_of_their_own(preset):
         differing = {one.name for one in fields(own) if getattr(own, one.name) != getattr(generic, one.name)}
         assert own == parsed_own and differing == set(PRESETS[preset].own.get(encoder, {}))
         assert IdseOptions.preset(preset, encoder, tau=9.0).tau == 9 == parsed("--tau", "9", encoder=encoder)[0].tau
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("encoder", [None, *ENCODERS])
+def test_pictures_that_are_predicted_keep_the_filters_of_the_encoder(preset, encoder):
+    own, inter = IdseOptions.preset(preset, encoder), IdseOptions.preset(preset, encoder, inter=True)
+    assert (own.deblock_offset, own.chroma_qp_offset) == (-4, 1)
+    assert (inter.deblock_offset, inter.chroma_qp_offset) == (0, 0)
+    differing = {one.name for one in fields(own) if getattr(own, one.name) != getattr(inter, one.name)}
+    assert differing <= {"deblock_offset", "chroma_qp_offset", *PRESETS[preset].inter.get(encoder, {})}
+    assert IdseOptions.preset(preset, encoder, inter=True, deblock_offset=-2).deblock_offset == -2
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_an_encoder_knows_whether_pictures_are_predicted(tmp_path, encoder):
+    codec = encoders.get(encoder)
+    option = codec.intra_period_option
+    assert [codec.predicts(word, {}) for word in KINDS] == [False, True, True]
+    assert codec.predicts("intra", {option: "8"}) and not codec.predicts("lowdelay", {option: "1"})
+    file, mark = tmp_path / "own.cfg", ":" if encoder == "hm" else "="
+    for text, predicted in (("", True), (f"{option} {mark} 1\n", False), (f"{option} {mark} 32\n", True)):
+        file.write_text(text)
+        assert codec.predicts(str(file), {}) is codec.predicts(file, {}) is predicted
+    with pytest.raises(FprdoError, match=r"gone\.cfg: no such file"):
+        codec.predicts(tmp_path / "gone.cfg", {})
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -84,10 +112,7 @@ CONDITIONS = """
 name = "s"
 files = ["skimage:chelsea"]
 
-[[encoders]]
-encoder = "hm"
-qp = [27, 32, 37, 42]
-
+{encoders}
 [[variants]]
 kind = "idse"
 preset = {preset}
@@ -95,17 +120,22 @@ preset = {preset}
 [[tasks]]
 task = "features"
 """
+SETTINGS = "\n".join(
+    f'[[encoders]]\nencoder = "{encoder}"\nstructure = "{structure}"\nqp = [27, 32, 37, 42]\n'
+    for encoder in ENCODERS
+    for structure in ("intra", "lowdelay")
+)
 
 
 def alone(tmp_path, variant: str):
     path = tmp_path / "alone.toml"
-    path.write_text(CONDITIONS.format(preset='"balanced"', more="").replace('kind = "idse"', variant))
+    path.write_text(CONDITIONS.format(encoders=SETTINGS, preset='"balanced"', more="").replace('kind = "idse"', variant))
     return path
 
 
 def conditions(tmp_path, preset: str, more: str = ""):
     path = tmp_path / "c.toml"
-    path.write_text(CONDITIONS.format(preset=preset, more=more))
+    path.write_text(CONDITIONS.format(encoders=SETTINGS, preset=preset, more=more))
     return load(str(path))
 
 
@@ -117,13 +147,16 @@ def test_conditions_sweep_over_presets(tmp_path):
 
 
 def test_conditions_run_an_encoders_own_values(tmp_path):
-    for variant, name in zip(conditions(tmp_path, '["neutral", "machine"]').variants, ["neutral", "machine"]):
-        for encoder in ENCODERS:
-            assert variant.idse_of(encoder) == IdseOptions.preset(name, encoder)
+    found = conditions(tmp_path, '["neutral", "machine"]')
+    assert len(found.encoders) == 2 * len(ENCODERS)
+    for variant, name in zip(found.variants, ["neutral", "machine"]):
+        for one in found.encoders:
+            expected = IdseOptions.preset(name, one.encoder, inter=one.structure == "lowdelay")
+            assert variant.idse_of(one) == expected
     (given,) = conditions(tmp_path, '"machine"', "tau = 2").variants
-    assert {given.idse_of(encoder).tau for encoder in ENCODERS} == {2}
+    assert {given.idse_of(one).tau for one in found.encoders} == {2}
     (qp_map,) = load(str(alone(tmp_path, 'kind = "qp-map"'))).variants
-    assert {qp_map.idse_of(encoder) for encoder in ENCODERS} == {IdseOptions(decisions=0, rdoq=0, sao=False)}
+    assert {qp_map.idse_of(one) for one in found.encoders} == {IdseOptions(decisions=0, rdoq=0, sao=False)}
 
 
 def test_in_conditions_too_what_is_given_wins(tmp_path):

@@ -50,5 +50,7 @@ def record_count(data: bytes) -> int:
 
 def front_bytes(data: bytes) -> int:
     """Where the metadata end, by the header."""
-    (version,), (maps,), (size,) = (struct.unpack_from(kind, data, place) for kind, place in (("<H", 8), ("<I", 24), ("<I", 56)))
+    (version,), (maps,), (size,) = (
+        struct.unpack_from(kind, data, place) for kind, place in (("<H", 8), ("<I", 24), ("<I", 56))
+    )
     return 96 + 4 * (record_count(data) + (maps if version == 2 else 0)) + size

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
+from fprdo_bridge import encoders
 from fprdo_bridge.cli import console, standard
 from fprdo_bridge.cli.regions import add_region_arguments, regions_of
 from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
@@ -242,10 +243,16 @@ def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
     return WeightSettings(**preset_weights(options.preset, given), layers=layers, regions=regions_of(options))
 
 
-def idse_options_of(options: argparse.Namespace, encoder: str | None = None) -> IdseOptions:
-    """The settings of add_idse_arguments(), and of the preset for an encoder where they are not given."""
+def idse_options_of(options: argparse.Namespace, encoder: str | None = None, inter: bool = False) -> IdseOptions:
+    """The settings of add_idse_arguments(), and where they are not given of the preset (IdseOptions.preset)."""
     given = {setting.name: getattr(options, setting.name) for setting in SETTINGS}
-    return IdseOptions.preset(options.preset, encoder, **given)
+    return IdseOptions.preset(options.preset, encoder, inter=inter, **given)
+
+
+def coding_options_of(options: argparse.Namespace) -> IdseOptions:
+    """`idse_options_of` for the encoder and the configuration of add_coding_arguments()."""
+    inter = encoders.get(options.encoder).predicts(options.config, dict(options.option))
+    return idse_options_of(options, options.encoder, inter)
 
 
 def check_weights(weights: Path, source: Source, force: bool) -> None:

@@ -12,7 +12,7 @@ from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (
     SOURCE_HELP,
     add_coding_arguments,
-    idse_options_of,
+    coding_options_of,
     keep_inputs,
     open_named,
     weight_settings_of,
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
         qps=tuple(options.qp),
         config=options.config,
         options=dict(options.option),
-        idse=idse_options_of(options, options.encoder),
+        idse=coding_options_of(options),
         idse_options=dict(options.idse_option),
         weights=weight_settings_of(options),
         measure=tuple(options.measure or ()),

@@ -15,7 +15,7 @@ from fprdo_bridge.cli.arguments import (
     add_coding_arguments,
     add_force_argument,
     check_weights,
-    idse_options_of,
+    coding_options_of,
     keep_inputs,
     sequence_of,
     weight_settings_of,
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
         refuse_regions(options, f"weights are {'not used (--plain)' if options.plain else 'those of --weights'}")
     codec = encoders.get(options.encoder)
     tools = codec.tools()
-    sequence, idse = sequence_of(options), idse_options_of(options, options.encoder)
+    sequence, idse = sequence_of(options), coding_options_of(options)
     standard.only_one(options.output, options.recon)
     output = standard.output_file(options.output, "bitstream")
     recon = options.recon and standard.output_file(options.recon, "recon.y4m")

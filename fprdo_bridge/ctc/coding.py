@@ -81,7 +81,7 @@ def setup(setting: EncoderSetting, variant: Variant, clip: Clip, fmt: VideoForma
     FprdoError
         The encoder is not built, a configuration file is missing, or the encoder has not what the variant asks for.
     """
-    codec, idse = encoders.get(setting.encoder), variant.idse_of(setting.encoder)
+    codec, idse = encoders.get(setting.encoder), variant.idse_of(setting)
     tools = codec.tools()
     config: tuple[Path, ...] = (
         _file(data, setting.config, tools.config_dir)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
@@ -112,6 +112,11 @@ class EncoderSetting:
     config: str | None = None
     subsample: int = 1
 
+    @property
+    def inter(self) -> bool:
+        """Whether pictures are predicted from others; what `structure` says, of a `config` too."""
+        return self.structure != "intra"
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -122,7 +127,7 @@ class Variant:
     name : in tables, such as "idse tau=0.5"
     group, parameter : of a sweep: its name, and the value swept if it is the one number that differs
     idse : settings of the weights, None for plain SSE
-    own : by encoder, the settings of the weights where the preset has other values for it
+    own : by encoder, and whether pictures are predicted from others: the settings of the weights of the preset there
     map : name of the map settings
     encoders : encoders that it is for; empty for all
     rates : instead of the encoder setting's
@@ -134,7 +139,7 @@ class Variant:
     group: str
     parameter: float | None = None
     idse: IdseOptions | None = None
-    own: Mapping[str, IdseOptions] = field(default_factory=dict)
+    own: Mapping[tuple[str, bool], IdseOptions] = field(default_factory=dict)
     map: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     encoders: tuple[str, ...] = ()
@@ -145,9 +150,9 @@ class Variant:
         """Whether it is run with that encoder setting."""
         return not self.encoders or encoder.encoder in self.encoders or encoder.name in self.encoders
 
-    def idse_of(self, encoder: str) -> IdseOptions | None:
-        """The settings of the weights in an encoder, None for plain SSE."""
-        return self.own.get(encoder, self.idse)
+    def idse_of(self, setting: EncoderSetting) -> IdseOptions | None:
+        """The settings of the weights under an encoder setting, None for plain SSE."""
+        return self.own.get((setting.encoder, setting.inter), self.idse)
 
 
 @dataclass(frozen=True)
@@ -325,7 +330,9 @@ def _variants(top: Table, maps: dict[str, WeightSettings], encoders: tuple[Encod
     names = {one.encoder for one in encoders} | {one.name for one in encoders}
     tables = top.tables("variants")
     if not tables:
-        return Variant("stock", "stock", "stock"), *_sweep(Table({"kind": "idse"}, top.place), "idse", "idse", maps, {})
+        return Variant("stock", "stock", "stock"), *_sweep(
+            Table({"kind": "idse"}, top.place), "idse", "idse", maps, encoders, {}
+        )
     for table in tables:
         kind = table.take("kind", schema.one_of(*KINDS))
         group = table.take("name", schema.text, kind)
@@ -336,7 +343,7 @@ def _variants(top: Table, maps: dict[str, WeightSettings], encoders: tuple[Encod
             "rates": _rates(table),
         }
         if kind in ("idse", "qp-map"):
-            found += _sweep(table, kind, group, maps, shared)
+            found += _sweep(table, kind, group, maps, encoders, shared)
         elif kind == "aq":
             modes = table.take("mode", schema.one_or_several(schema.whole(1, 3)), (1,))
             found += [
@@ -352,7 +359,12 @@ def _variants(top: Table, maps: dict[str, WeightSettings], encoders: tuple[Encod
 
 
 def _sweep(
-    table: Table, kind: str, group: str, maps: dict[str, WeightSettings], shared: dict[str, Any]
+    table: Table,
+    kind: str,
+    group: str,
+    maps: dict[str, WeightSettings],
+    encoders: Iterable[EncoderSetting],
+    shared: dict[str, Any],
 ) -> list[Variant]:
     """The variants of a table: one, or all combinations of what it lists."""
     values: dict[str, tuple[Any, ...]] = {
@@ -374,8 +386,8 @@ def _sweep(
         preset, chosen = settings.pop("preset"), settings.pop("map")
         try:
             idse = IdseOptions.preset(preset, **base | settings)
-            tuned = PRESETS[preset].own if kind == "idse" else {}  # for weights in all decisions
-            own = {encoder: IdseOptions.preset(preset, encoder, **settings) for encoder in tuned}
+            tuned = {(one.encoder, one.inter) for one in encoders} if kind == "idse" else ()  # in all decisions
+            own = {place: IdseOptions.preset(preset, place[0], inter=place[1], **settings) for place in tuned}
         except FprdoError as error:
             raise FprdoError(f"{table.place}: {error}") from None
         weights = chosen or _map_of(preset, maps)

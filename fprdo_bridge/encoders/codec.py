@@ -14,6 +14,7 @@ from fprdo_bridge.encoders.job import EncodeJob, IdseOptions
 from fprdo_bridge.encoders.log import DecoderLog, EncodeLog, PictureLog
 from fprdo_bridge.encoders.options import InputFile, Rule, Setting, check_files, check_settings
 from fprdo_bridge.encoders.structures import KINDS, config_text
+from fprdo_bridge.files import regular_file
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, coded_format
 
@@ -173,6 +174,23 @@ class Codec(ABC):
         """The configuration that a user names: the word for a coding structure means that structure, everything else a
         file, so ./intra is a file of that name."""
         return self.config_for(name, fmt, tools) if isinstance(name, str) and name in KINDS else Path(name)
+
+    def predicts(self, config: str | Path, options: Mapping[str, str]) -> bool:
+        """Whether pictures are predicted from others, under a configuration as `config` takes it and options over it.
+
+        Raises
+        ------
+        FprdoError
+            The file cannot be read.
+        """
+        word = isinstance(config, str) and config in KINDS
+        found = not word or config != KINDS[0]
+        path = None if word else regular_file(config, "no such file")
+        lines = self.parse_config(config_text(path), path) if path else []
+        for name, value in (*lines, *options.items()):
+            if self.full_name(name) == self.full_name(self.intra_period_option):
+                found = str(value).strip() != "1"
+        return found
 
     def decoded_format(self, job: EncodeJob) -> VideoFormat:
         """The format of the reconstruction and of what a decoder gives: the visible size at the coded bit depth."""

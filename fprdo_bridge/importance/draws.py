@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Group = tuple[list[Tensor], list[list[Tensor]]]  # noise of each plane; of each sketch the signs of each feature
 
-_KEPT_BYTES = 1 << 30  # of draws that stay on a GPU for the next picture
+_KEPT_BYTES, _KEPT_BYTES_OF_GPU = 1 << 24, 1 << 30  # of draws that stay for the next picture
 _KEPT_SETS = 2  # of draws: one for each of the default extractor's scales
 _BATCH_SAMPLES = 1 << 23  # in a pass on a GPU, 1.2 kB each: 10 GB
 _BYTES_OF_SAMPLE = 1500
@@ -62,7 +62,7 @@ class Draws:
 
     def kept(self, device: torch.device) -> Iterator[Group]:
         """`draw` on a device, which keeps the draws of the last pictures if they are not too large."""
-        key = self, str(device)
+        key, most = (self, str(device)), _KEPT_BYTES if device.type == "cpu" else _KEPT_BYTES_OF_GPU
         if key in _kept:
             yield from _kept[key]
             return
@@ -72,10 +72,10 @@ class Draws:
             group = [one.to(device) for one in noise], [[one.to(device) for one in signs] for signs in several]
             size += sum(one.nbytes for part in (group[0], *group[1]) for one in part)
             groups.append(group)
-            if size > _KEPT_BYTES:
+            if size > most:
                 groups.clear()
             yield group
-        if size <= _KEPT_BYTES:
+        if size <= most:
             while len(_kept) >= _KEPT_SETS:
                 _kept.pop(next(iter(_kept)), None)
             _kept[key] = groups

@@ -104,8 +104,9 @@ def _last_blocks(network: Any) -> list[str]:
 def _fuse(network: Any, keep: Sequence[str]) -> None:
     """Fold batch norms into convolutions and padding into their arguments; the function stays the same.
 
-    Padding that has one sample more behind than in front, which strides bring, becomes symmetric with a kernel that begins
-    with a zero: padding a picture costs more than the taps of a depthwise convolution. The convolutions in `keep`, whose own output is wanted, are left alone.
+    Padding that has one sample more behind than in front, which strides bring, becomes symmetric with a kernel that
+    begins with a zero: padding costs more than the taps of a depthwise convolution. The convolutions in `keep`, whose
+    own output is wanted, are left alone.
 
     Together with channels_last, forward and backward of lite0 at 768x512 take 0.13 s instead of 0.26 s on two cores,
     and 0.3 GB less.
@@ -132,7 +133,11 @@ def _fuse(network: Any, keep: Sequence[str]) -> None:
 
 
 class _InPlace(torch.autograd.Function):
-    """ReLU6 that overwrites its input and keeps its output alone; PyTorch's own copies the input first."""
+    """ReLU6 that overwrites its input and keeps its output alone; PyTorch's own copies the input first.
+
+    Backward overwrites the gradient too, which is this function's alone: one layer, or a copy of a feature, reads the
+    output, or autograd has added up what several gave.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -144,8 +149,8 @@ class _InPlace(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (values,) = ctx.saved_tensors
-        result: Tensor = torch.ops.aten.hardtanh_backward(gradient, values, 0, 6)
-        return result
+        torch.ops.aten.hardtanh_backward.grad_input(gradient, values, 0, 6, grad_input=gradient)
+        return gradient
 
 
 class _Rectifier(nn.Module):

@@ -1,4 +1,4 @@
-"""The .idse weight file, versions 1 and 2: what docs/idse-format.md specifies, written in a stream and read map by map."""
+"""The .idse weight file, versions 1 and 2: what docs/idse-format.md specifies, written in a stream, read map by map."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ MAGIC = b"IDSE\r\n\x1a\n"
 VERSION, SHARED_VERSION = 1, 2  # in the second, several maps may be one record
 
 # Everything up to the header's checksum: magic, version, header size, width, height, chroma_format_idc, fraction bits,
-# transform sizes (bit n for 2^n: the sum of the sizes), reserved, maps, frames per map, frames, records (0 in version 1),
-# map size, maps offset, metadata size, reserved.
+# transform sizes (bit n for 2^n: the sum of the sizes), reserved, maps, frames per map, frames, records (0 in version
+# 1), map size, maps offset, metadata size, reserved.
 _HEADER = struct.Struct("<8sHHIIBBBBIIIIQQI32s")
 _HEADER_BYTES = _HEADER.size + 4
 _CHROMA = ("400", "420", "422", "444")

@@ -106,7 +106,7 @@ def sketch_gradients(
     if rows > 1:
         yield from _batched_sketches(extractor, planes, fmt, tiles, planned, deviation, scales, rows)
         return
-    for noise, signs in planned.draw():
+    for noise, signs in planned.kept(extractor.device):
         noisy = [plane + deviation * one.to(plane.device) for plane, one in zip(planes, noise)]
         yield from _sketches(extractor, noisy, fmt, tiles, signs, scales)
 

@@ -226,11 +226,14 @@ def _smoothed(plane: Tensor, deviation: float) -> Tensor:
     if reach == 0:
         return plane
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviation) ** 2)
-    taps = (weights / weights.sum()).tolist()
+    first, *others = (weights / weights.sum()).tolist()
     for _ in range(2):  # rows, then, transposed, columns
         size = plane.shape[1]
         padded = plane[:, _reflected(-reach, size + reach, size).to(plane.device)]
-        plane = sum(tap * padded[:, t : t + size] for t, tap in enumerate(taps)).T
+        total = first * padded[:, :size]
+        for t, tap in enumerate(others, 1):
+            total.add_(padded[:, t : t + size], alpha=tap)
+        plane = total.T
     return plane.contiguous()
 
 
@@ -256,8 +259,7 @@ def _block_shapes(first: Tensor, second: Tensor, n: int, shrink: float | None) -
 
 
 def _normalised_blocks(spectrum: Tensor, n: int) -> Tensor:
-    """(h, w) -> (h/n, n, w/n, n): vertical block and place, horizontal ones. Each block is divided by its mean; ones for
-    a block of zeros."""
+    """(h, w) -> (h/n, n, w/n, n), each block divided by its mean; ones for a block of zeros."""
     rows, columns = spectrum.shape
     blocks = spectrum.reshape(rows // n, n, columns // n, n)
     level = blocks.mean(dim=1, keepdim=True).mean(dim=3, keepdim=True)

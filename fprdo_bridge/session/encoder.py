@@ -120,7 +120,7 @@ class Encoder:
             the place of sum(w e^2): finite, from 0 up to 2^44. It runs in another process and must be importable there.
         decisions : sum of 1 (intra), 2 (inter skip), 4 (inter residual), 8 (inter)
         transform_sizes : of the shapes in the maps, some of 4, 8, 16, 32; () for weights of pixels only
-        idse : what the weights may change; None for the preset `balanced` of the encoder
+        idse : what the weights may change; None for the preset `balanced` of the encoder and its `config`
         options : further options of the encoder; None for those that `fprdo encode` gives it with weights
         frame_rate : pictures per second; None: the file's, else 30
         skip : frames to leave out at the beginning
@@ -150,7 +150,10 @@ class Encoder:
         check_function("on_picture", on_picture, missing=on_picture is None)
         check_kind("fmt", fmt, (VideoFormat, type(None)), "a VideoFormat")
         check_kind("idse", idse, (IdseOptions, type(None)), "IdseOptions")
-        idse = idse or IdseOptions.preset(DEFAULT_PRESET, self.codec.name)
+        if idse is None:
+            given = {} if options is None else options_of(options)
+            named = {name: value for name, value in given.items() if isinstance(name, str)}  # the job refuses others
+            idse = IdseOptions.preset(DEFAULT_PRESET, self.codec.name, inter=self.codec.predicts(self.config, named))
         decisions = _checked_decisions(decisions)
         transform_sizes = known_sizes(transform_sizes)
         skip, count = number_from("skip", skip, 0), None if count is None else number_from("count", count, 1)

@@ -61,13 +61,19 @@ def main() -> None:
     sequence, settings, idse = (
         arguments.sequence_of(options),
         arguments.weight_settings_of(options),
-        arguments.idse_options_of(options, options.encoder),
+        arguments.coding_options_of(options),
     )
     fmt, count = coded_format(sequence.fmt), -(-sequence.frames // settings.frames_per_map)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         unit, network = folder / "ones.idse", folder / "network.idse"
-        write_idse(unit, [ones(fmt)] * count, fmt, frame_count=sequence.frames, frames_per_map=settings.frames_per_map)
+        write_idse(
+            unit,
+            [ones(fmt) for _ in range(count)],
+            fmt,
+            frame_count=sequence.frames,
+            frames_per_map=settings.frames_per_map,
+        )
         start = time.perf_counter()
         write_weights(sequence, settings, network)
         print(

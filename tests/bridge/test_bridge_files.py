@@ -12,7 +12,7 @@ import pytest
 from bridge_material import CLIP, open_encoder, said
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from weight_files import with_header
+from weight_files import front_bytes
 
 from fprdo_bridge.importance.idse_file import IdseFile, ones, write_idse
 from fprdo_bridge.native._idse import ffi, lib
@@ -50,10 +50,20 @@ def test_maps_share_a_record(tmp_path, three_maps):
     for poc, corner in ((4, 1.25), (0, 1.25), (2, 1.5), (1, 1.25), (3, 1.5)):
         assert lib.idse_mean(lib.idse_picture_begin(handle, poc), 0, 0, 0, 1, 1) == corner
     data = shared.read_bytes()
-    assert struct.unpack_from("<IIII", data, 24) == (5, 1, 5, 3) and struct.unpack_from("<5I", data, 108) == (0, 0, 1, 1, 2)
-    for place, value in ((36, 0), (36, 6), (108, 3)):
-        shared.write_bytes(with_header(data, place, "I", value))
-        assert "the header contradicts itself" in open_encoder(shared, frames=5)
+    assert struct.unpack_from("<IIII", data, 24) == (5, 1, 5, 3) and struct.unpack_from("<5I", data, 108) == (
+        0,
+        0,
+        1,
+        1,
+        2,
+    )
+    for place, value, message in (
+        (36, 0, "the header contradicts itself"),
+        (36, 6, "the header contradicts itself"),
+        (108, 3, "map 0 is record 3 of 3"),
+    ):
+        shared.write_bytes(with_header(data, {place: value}))
+        assert message in open_encoder(shared, frames=5)
 
 
 def test_maps_that_cannot_change_a_qp(tmp_path, three_maps):
@@ -103,7 +113,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from bridge_material import *
 from fprdo_bridge.importance.idse_file import write_idse
 fmt, path = VideoFormat(320, 192), Path({str(tmp_path / "map.idse")!r})
-write_idse(path, [map_of(fmt, 1.5)] * 3, fmt, frame_count=3)
+write_idse(path, [map_of(fmt, 1.5) for _ in range(3)], fmt, frame_count=3)
 handle = open_encoder(path, fmt, frames=3)
 assert lib.idse_picture_begin(handle, 0) != ffi.NULL
 assert lib.idse_qp_offsets(handle, 1, 16, 20, 12, ffi.new("float[240]"))
@@ -191,7 +201,9 @@ def test_a_longer_file_is_noticed(tmp_path_factory, three_maps):
 def test_a_future_version_is_named(tmp_path_factory, three_maps):
     data = bytearray(three_maps.read_bytes())
     data[8] = 3
-    assert "version 3, this encoder reads versions 1 and 2; update the encoder" in refused(tmp_path_factory, bytes(data))
+    assert "version 3, this encoder reads versions 1 and 2; update the encoder" in refused(
+        tmp_path_factory, bytes(data)
+    )
 
 
 FIELDS = {
@@ -211,12 +223,11 @@ FIELDS = {
 
 
 def with_header(data: bytes, changes: dict[int, int]) -> bytes:
-    """Fields by their offset, and a header checksum that fits as long as what it covers is in the file."""
+    """Fields of header and table by their offset, and a header checksum that fits if what it covers is in the file."""
     changed = bytearray(data)
     for offset, value in changes.items():
-        struct.pack_into(FIELDS[offset], changed, offset, value)
-    maps, metadata_bytes = struct.unpack_from("<I", changed, 24)[0], struct.unpack_from("<I", changed, 56)[0]
-    covered = changed[96 : 96 + 4 * maps + metadata_bytes]
+        struct.pack_into(FIELDS.get(offset, "<I"), changed, offset, value)
+    covered = changed[96 : front_bytes(changed)]
     struct.pack_into("<I", changed, 92, zlib.crc32(covered, zlib.crc32(changed[:92])))
     return bytes(changed)
 

@@ -175,11 +175,11 @@ class Viewer:
         number: int,
         block: int,
     ) -> dict[str, Any]:
-        material = self._material
+        material, conditions = self._material, self._material.results.conditions
         record = material.store.record(keys.encode)
         encoder, fmt = record["spec"]["encoder"], format_from(record["result"]["format"])
         bitstream = material.store.place(keys.encode) / "bitstream.bin"
-        variant = next(one for one in material.results.conditions.variants if one.name == run[1])
+        variant = next(one for one in conditions.variants if one.name == run[1])
         with workspace() as work:
             decoded = Frames(_nth(coding.decode(encoder, bitstream, fmt, work), number), fmt)
         version: dict[str, Any] = {
@@ -195,7 +195,7 @@ class Viewer:
         if original is not None:
             version["errors"] = error_map(original.luma, decoded.luma, block)
             self._left -= len(version["errors"])
-        idse = variant.idse_of(encoder)
+        idse = variant.idse_of(next(one for one in conditions.encoders if one.name == run[0]))
         if weights is not None and idse is not None and idse.qp_map:
             size = _GROUP.get(encoder, 32)
             version["offsets"] = {"size": size, "rows": qp_offsets(*weights, idse, size)}
