@@ -296,23 +296,37 @@ class Preset:
 DEFAULT_PRESET = "balanced"  # the defaults of all settings, but for the encoders that have values of their own
 # AVC pays for the QP of each macroblock, which eats what a QP map saves. x264 is compared with itself as people run it,
 # with adaptive quantisation, which adds to the weights.
-# What a weaker deblocking filter leaves in a picture is predicted into those that follow.
+# What a weaker deblocking filter leaves in a picture is predicted into those that follow. There a QP map pays in no
+# encoder but x265 at its strongest, and shapes of spectra are not those of residuals.
 _INTER: Mapping[str, Any] = {"deblock_offset": 0, "chroma_qp_offset": 0}
+_HM_INTER: Mapping[str, Any] = {"qp_map": False, "rdoq": 1}
 _JM: Mapping[str, Any] = {"qp_map": False, "tau": 0.5}
 _X264: Mapping[str, Any] = {"qp_map": False, "tau": 0.3, "aq_strength": 0.3}
+_BALANCED: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "own": {"jm": _JM, "x264": _X264},
+    "inter": {"hm": {**_HM_INTER, "tau": 0.5}, "x265": {"qp_map": False, "tau": 0.3}},
+}
 PRESETS = {
     "neutral": Preset(
         "the picture pays nearly nothing",
         {"tau": 5.0},
         {"jm": {**_JM, "tau": 1.5}, "x264": {"qp_map": False, "tau": 4.0}},
+        {
+            "hm": {**_HM_INTER, "tau": 1.5},
+            "x264": {"aq_strength": 0.3},
+            "x265": {"qp_map": False, "tau": 1.5},
+        },
     ),
-    "balanced": Preset("most for tasks at a small price of the picture", own={"jm": _JM, "x264": _X264}),
+    "balanced": Preset("most for tasks at a small price of the picture", **_BALANCED),
     "machine": Preset(
-        "most for tasks", {"tau": 0.15}, {"jm": {**_JM, "tau": 0.1}, "x264": {**_X264, "aq_strength": 0.5}}
+        "most for tasks",
+        {"tau": 0.15},
+        {"jm": {**_JM, "tau": 0.1}, "x264": {**_X264, "aq_strength": 0.5}},
+        {"hm": _HM_INTER, "x265": {"tau": 0.3, "aq_strength": 0.5}},
     ),
     "fast": Preset(
         "as balanced, with maps in a fifth of the time",
-        own={"jm": _JM, "x264": _X264},
+        **_BALANCED,
         weights={"probes": 4, "signs_per_noise": 4},
     ),
 }

@@ -129,7 +129,9 @@ SETTINGS = "\n".join(
 
 def alone(tmp_path, variant: str):
     path = tmp_path / "alone.toml"
-    path.write_text(CONDITIONS.format(encoders=SETTINGS, preset='"balanced"', more="").replace('kind = "idse"', variant))
+    path.write_text(
+        CONDITIONS.format(encoders=SETTINGS, preset='"balanced"', more="").replace('kind = "idse"', variant)
+    )
     return path
 
 
