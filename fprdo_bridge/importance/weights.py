@@ -250,12 +250,15 @@ def _block_shapes(first: Tensor, second: Tensor, n: int, shrink: float | None) -
     mean = own.mean(dim=(0, 2), keepdim=True)
     if shrink is None:
         one, other = (_normalised_blocks(half, n) for half in (first, second))
-        variance = (own - mean).square_().mean().item()
-        one -= one.mean(dim=(0, 2), keepdim=True)
-        other -= other.mean(dim=(0, 2), keepdim=True)
-        true = one.mul_(other).mean().item()
+        variance, true = _covariance(own, own), _covariance(one, other)
         shrink = 1 - min(max(true / variance, 0.0), 1.0) if variance > 0 else 1.0
     return own.lerp_(mean, shrink).reshape(first.shape)
+
+
+def _covariance(one: Tensor, other: Tensor) -> float:
+    """Of blocks (h/n, n, w/n, n), the mean over their frequencies."""
+    product = torch.dot(one.flatten(), other.flatten()).item() / one.numel()
+    return product - (one.mean(dim=(0, 2)) * other.mean(dim=(0, 2))).mean().item()
 
 
 def _normalised_blocks(spectrum: Tensor, n: int) -> Tensor:
@@ -263,4 +266,6 @@ def _normalised_blocks(spectrum: Tensor, n: int) -> Tensor:
     rows, columns = spectrum.shape
     blocks = spectrum.reshape(rows // n, n, columns // n, n)
     level = blocks.mean(dim=1, keepdim=True).mean(dim=3, keepdim=True)
-    return (blocks / level).masked_fill_(level <= 0, 1.0)
+    seen = level > 0
+    shaped = blocks / level
+    return shaped if seen.all() else shaped.masked_fill_(~seen, 1.0)
