@@ -15,8 +15,8 @@ enum {
   MIXED_BITS = 16, /* fraction bits of means, of tau and while settings are applied */
   MIXED_ONE = 1 << MIXED_BITS,
   WEIGHT_MAX = 65535,
-  PAD = 64, /* a plane reaches at least this far beyond the last visible sample: one CTU */
-  CELL = 4, /* the smallest block whose mean is asked for: plane.integral counts in blocks of this size */
+  PAD = 64,  /* a plane reaches at least this far beyond the last visible sample: one CTU */
+  CELL = 4,  /* the smallest block whose mean is asked for: plane.integral counts in blocks of this size */
   LINE = 32, /* weights in a line of a processor's cache */
   TU_MAX = 32,
   TU_ORDERS = 2, /* IDSE_FREQUENCIES, IDSE_SAMPLES */
@@ -136,11 +136,11 @@ typedef struct weight_file {
 extern const char idse_remake[]; /* how a weight file is made again */
 
 /* These return 0 with a message. After idse_file_open() idse_file_close() is due in any case. */
-int  idse_file_open(weight_file *f, const char *path, const idse_sequence *sequence, char *message);
-int  idse_file_read_pixels(const weight_file *f, uint32_t record, int c, uint16_t *to, char *message);
-int  idse_file_read_shapes(const weight_file *f, uint32_t record, const shape_room *to, idse_map *map, char *message);
+int idse_file_open(weight_file *f, const char *path, const idse_sequence *sequence, char *message);
+int idse_file_read_pixels(const weight_file *f, uint32_t record, int c, uint16_t *to, char *message);
+int idse_file_read_shapes(const weight_file *f, uint32_t record, const shape_room *to, idse_map *map, char *message);
 int64_t idse_file_record(const weight_file *f, uint32_t map, char *message); /* of a map; -1 with a message */
-void idse_file_close(weight_file *f);
+void    idse_file_close(weight_file *f);
 
 /* CRC-32 of ISO 3309 and zlib (crc32.c). */
 enum { CRC_STEP = 16 };
