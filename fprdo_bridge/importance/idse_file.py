@@ -8,7 +8,7 @@ import stat
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import BinaryIO
@@ -196,7 +196,7 @@ class IdseFile:
             raise FprdoError(f"{self.path}: no map {index}: the file holds {self.map_count}")
         if self._file is None:
             raise FprdoError(f"{self.path}: is closed: open it again")
-        size, record = self.layout.map_bytes, self._records[index] if self._records else index
+        size, record = self.layout.map_bytes, self._records[index]
         try:
             data = _read_at(self._file, self._maps_offset + record * size, size)
         except OSError as error:
@@ -226,7 +226,7 @@ class IdseFile:
 
     def verify(self) -> None:
         """Check every map. Raises as `record`."""
-        for index in {record: map for map, record in enumerate(self._records)}.values() or range(self.map_count):
+        for index in {record: index for index, record in enumerate(self._records)}.values():
             self.record(index)
 
     def _read_front(self, file: BinaryIO, size: int) -> None:
@@ -240,8 +240,10 @@ class IdseFile:
         if checksum != struct.unpack_from("<I", head, _HEADER.size)[0]:
             raise self._damaged("its header checksum is wrong")
         self._checksums = struct.unpack_from(f"<{self.record_count}I", tail)
-        self._records = struct.unpack_from(f"<{self._table_entries}I", tail, 4 * self.record_count)
-        if self._records and max(self._records) >= self.record_count:
+        self._records: Sequence[int] = range(self.map_count)  # which one each map is
+        if self._table_entries:
+            self._records = struct.unpack_from(f"<{self._table_entries}I", tail, 4 * self.record_count)
+        if max(self._records) >= self.record_count:
             raise self._damaged(f"a map is record {max(self._records)} of {self.record_count}")
         self._read_metadata(tail[length - self._metadata_bytes :])
 
