@@ -65,7 +65,7 @@ def test_encoders_may_have_values_of_their_own(preset):
 @pytest.mark.parametrize("encoder", [None, *ENCODERS])
 def test_pictures_that_are_predicted_keep_the_filters_of_the_encoder(preset, encoder):
     own, inter = IdseOptions.preset(preset, encoder), IdseOptions.preset(preset, encoder, inter=True)
-    assert (own.deblock_offset, own.chroma_qp_offset) == (-4, 1)
+    assert own.deblock_offset == -4 and own.chroma_qp_offset in (1, 2)
     assert (inter.deblock_offset, inter.chroma_qp_offset) == (0, 0)
     differing = {one.name for one in fields(own) if getattr(own, one.name) != getattr(inter, one.name)}
     assert differing <= {"deblock_offset", "chroma_qp_offset", *PRESETS[preset].inter.get(encoder, {})}

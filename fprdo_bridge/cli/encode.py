@@ -115,6 +115,7 @@ def run(options: argparse.Namespace) -> None:
                 weight_settings_of(options),
                 weights,
                 progress=percentage(f"weights of {sequence.name}", console.say),
+                transform_sizes=codec.shapes_wanted(idse),
             )
         for line in codec.remarks(job):
             console.say(line)

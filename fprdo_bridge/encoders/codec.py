@@ -44,6 +44,7 @@ class Codec(ABC):
     standard : of its bitstreams
     max_bit_depth : largest depth that it codes
     rates : what it knows of Rate.kind
+    transform_sizes : N of its NxN transforms, for which it asks a map's shapes
     in_process : whether it is built as a library too, which a provider of weights needs
     logs_on_stderr : its standard error is what `parse_log` reads, not its standard output
     decoder : its own decoder; None if it brings none
@@ -63,6 +64,7 @@ class Codec(ABC):
     standard: Standard
     max_bit_depth: int
     rates: tuple[str, ...] = ("qp",)
+    transform_sizes: tuple[int, ...] = (4, 8, 16, 32)
     in_process: bool = False
     logs_on_stderr: bool = False
     decoder: OwnDecoder | None = None
@@ -165,6 +167,10 @@ class Codec(ABC):
         chroma = dict.fromkeys(self.chroma_qp_options, str(idse.chroma_qp_offset)) if idse.chroma_qp_offset else {}
         deblocking = self.deblocking(idse.deblock_offset) if idse.deblock_offset else {}
         return {**(self.quantisation_groups() if idse.qp_map else {}), **chroma, **deblocking}
+
+    def shapes_wanted(self, idse: IdseOptions) -> tuple[int, ...]:
+        """N of the NxN shapes that it will ask of a map."""
+        return self.transform_sizes if idse.rdoq == 2 else ()
 
     def tools(self) -> Toolchain:
         """Its programs; FprdoError if they are not built."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -153,6 +153,7 @@ def write_weights(
     path: Path,
     extractor: Extractor | MapMaker | None = None,
     progress: Callable[[float], None] | None = None,
+    transform_sizes: Sequence[int] | None = None,
 ) -> None:
     """Compute the maps of a sequence, in the size that the encoder codes, and write them.
 
@@ -164,6 +165,7 @@ def write_weights(
     path : of the .idse file; a device or pipe gets the file too, and then nothing is kept
     extractor : settings.load() if the caller has it already
     progress : called with the share that is done, 0 to 1, after every probe
+    transform_sizes : of the shapes, where an encoder asks for no others; None for all that the extractor gives
 
     Raises
     ------
@@ -183,8 +185,9 @@ def write_weights(
     extractor = extractor or settings.load()
     drawn, alone = not isinstance(extractor, MapMaker), extractor.name == REGIONS_ALONE
     found = survey(sequence, sequence.frames if alone else settings.frames_per_map, settings.cuts and not alone)
-    sizes = extractor.transform_sizes if isinstance(extractor, MapMaker) else TRANSFORM_SIZES
-    maps = _Maps(sequence, settings, extractor, regions, found, progress)
+    known = extractor.transform_sizes if isinstance(extractor, MapMaker) else TRANSFORM_SIZES
+    sizes = tuple(n for n in known if transform_sizes is None or n in transform_sizes)
+    maps = _Maps(sequence, settings, extractor, sizes, regions, found, progress)
     metadata = {
         "software": f"fprdo {__version__}",
         "source": sequence.name,
@@ -200,7 +203,7 @@ def write_weights(
         stack.enter_context(reused_memory())
         kept = None
         if maps.computed > 1 and drawn and not is_stream(path):
-            kept = stack.enter_context(KeptMaps(path, _key(found.identity, settings, extractor), fmt, sizes))
+            kept = stack.enter_context(KeptMaps(path, _key(found.identity, settings, extractor, sizes), fmt, sizes))
         write_idse(
             path,
             maps.records(kept),
@@ -228,12 +231,13 @@ class _Maps:
         sequence: Source,
         settings: WeightSettings,
         extractor: Extractor | MapMaker,
+        sizes: tuple[int, ...],
         regions: Regions | None,
         survey: Survey,
         progress: Callable[[float], None] | None,
     ):
         self._sequence, self._settings, self._extractor, self._regions = sequence, settings, extractor, regions
-        self._survey, self._progress = survey, progress
+        self._survey, self._progress, self._sizes = survey, progress, sizes
         self._fmt = coded_format(sequence.fmt)
         self._one_for_all = regions is None or regions.same_for_all  # frames of a scene
         self.frames_per_map = survey.frames_per_map if self._one_for_all else 1
@@ -289,6 +293,7 @@ class _Maps:
             seed=settings.seed,
             jitter=settings.jitter,
             signs_per_noise=settings.signs_per_noise,
+            transform_sizes=self._sizes,
             progress=(lambda share: progress((scene + share) / scenes)) if progress else None,
         )
 
@@ -305,7 +310,8 @@ def map_settings_json(settings: WeightSettings) -> dict[str, object]:
     return {**found, **({"regions": settings.regions.content()} if settings.regions else {})}
 
 
-def _key(identity: str, settings: WeightSettings, extractor: Extractor | MapMaker) -> str:
-    values = {**map_settings_json(settings), "device": str(extractor.device)}  # maps of one file are of one device
+def _key(identity: str, settings: WeightSettings, extractor: Extractor | MapMaker, sizes: tuple[int, ...]) -> str:
+    device = str(extractor.device)  # maps of one file are of one
+    values = {**map_settings_json(settings), "device": device, "shapes": sizes}
     text = json.dumps([__version__, identity, values, extractor.description()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -234,7 +234,10 @@ static loaded_map *acquire_map(idse_encoder *encoder, int poc, int all)
   for (; m != NULL && m->number != number; m = m->next)
   {
     if (m->users > 0) continue;
-    *(m->used ? &kept : &ahead) += 1;
+    if (m->used)
+      kept++;
+    else
+      ahead++;
     if (spare == NULL || goes_before(m, spare)) spare = m;
   }
   if (m == NULL && spare != NULL && (kept >= kept_most || ahead == MAPS_AHEAD))

@@ -171,7 +171,7 @@ static int plane_allocate(plane *p, const idse_sequence *s, int component)
     return 0;
   p->weight = weight;
   p->integral = malloc(sizeof(uint32_t) * ((size_t)cells(p->width) + 1) * ((size_t)cells(p->height) + 1));
-  return p->weight != NULL && p->integral != NULL;
+  return p->integral != NULL;
 }
 
 loaded_map *idse_map_allocate(const idse_sequence *sequence)

@@ -10,6 +10,7 @@ from fprdo_bridge.text import printable
 
 _COLUMNS = 6  # variants beside one another
 _WIDTH = 16
+_LABELS = 32, 48  # least and largest width of the first column
 _COSTS = {"encode": "encode time, ratio", "decode": "decode time, ratio", "memory": "encode memory, ratio"}
 _NOTES = 12  # lines of notes
 
@@ -53,29 +54,30 @@ def _block(summary: Summary, encoder: str, anchor: str, columns: Sequence[Column
     variants = list(dict.fromkeys(column.variant for column in columns))
     by = {(column.variant, column.task, column.measure): column for column in columns}
     measures = list(dict.fromkeys((column.task, column.measure, column.title, column.pool) for column in columns))
-    sets = [name for name, one in summary.results.sets.items()]
+    sets = list(summary.results.sets)
+    labels = [printable(f"{title}{' (set)' if pool == 'set' else ''}") for _, _, title, pool in measures]
+    wide = _width(labels)
     for start in range(0, len(variants), _COLUMNS):
         part = variants[start : start + _COLUMNS]
         yield printable(f"{_title(summary.results, encoder)} against {anchor}")
-        yield f"{'':32}" + "".join(f"{printable(variant)[: _WIDTH - 2]:>{_WIDTH}}" for variant in part)
-        for task, measure, title, pool in measures:
+        yield f"{'':{wide}}" + "".join(f"{printable(variant)[: _WIDTH - 2]:>{_WIDTH}}" for variant in part)
+        for label, (task, measure, title, _) in zip(labels, measures):
             cells = [by[variant, task, measure].overall for variant in part]
-            label = printable(f"{title}{' (set)' if pool == 'set' else ''}")[:31]
-            yield f"{label:32}" + "".join(f"{_value(cell):>{_WIDTH}}" for cell in cells)
+            yield _label(label, wide) + "".join(f"{_value(cell):>{_WIDTH}}" for cell in cells)
             if any(cell.low is not None for cell in cells):
-                yield f"{'':32}" + "".join(f"{_interval(cell):>{_WIDTH}}" for cell in cells)
+                yield f"{'':{wide}}" + "".join(f"{_interval(cell):>{_WIDTH}}" for cell in cells)
             if len(sets) > 1:
                 for name in sets:
                     own = [by[variant, task, measure].sets.get(name, Cell(None)) for variant in part]
-                    yield f"{printable('  ' + name)[:31]:32}" + "".join(f"{_value(cell):>{_WIDTH}}" for cell in own)
+                    yield _label(printable(f"  {name}"), wide) + "".join(f"{_value(cell):>{_WIDTH}}" for cell in own)
             for variant, cell in zip(part, cells):
                 _note(f"{encoder}, {variant}, {title}", cell, notes)
         for what, label in _COSTS.items():
             ratios = [summary.time_ratio(encoder, variant, anchor, what) for variant in part]
-            yield f"{label:32}" + "".join(f"{'' if one is None else f'{one:.2f}':>{_WIDTH}}" for one in ratios)
+            yield f"{label:{wide}}" + "".join(f"{'' if one is None else f'{one:.2f}':>{_WIDTH}}" for one in ratios)
         seconds = [summary.map_seconds(encoder, variant) for variant in part]
         if any(one is not None for one in seconds):
-            yield f"{'map, s':32}" + "".join(f"{'' if one is None else f'{one:.1f}':>{_WIDTH}}" for one in seconds)
+            yield f"{'map, s':{wide}}" + "".join(f"{'' if one is None else f'{one:.1f}':>{_WIDTH}}" for one in seconds)
         if start + _COLUMNS < len(variants):
             yield ""
 
@@ -88,6 +90,15 @@ def _note(label: str, cell: Cell, notes: list[str]) -> None:
         notes.append(f"little overlap: {label}: two curves share {100 * cell.overlap:.0f} % of their scores")
     if cell.refitted and cell.value is not None:
         notes.append(f"made monotone: {label}: {cell.refitted} points moved")
+
+
+def _width(labels: Sequence[str]) -> int:
+    low, high = _LABELS
+    return min(max(low, *(len(label) + 1 for label in labels)), high)
+
+
+def _label(text: str, wide: int) -> str:
+    return f"{text[: wide - 1]:{wide}}"
 
 
 def _title(results: Results, encoder: str) -> str:
@@ -109,15 +120,17 @@ def _matched(summary: Summary, encoder: str, group: str, anchor: str) -> Iterato
         f"{_title(summary.results, encoder)} against {anchor}: {group} at a stated luma PSNR BD-rate, interpolated "
         "over the sweep"
     )
-    yield f"{'':32}" + "".join(f"{f'{row.cost:+g} %':>{_WIDTH}}" for row in rows)
-    yield f"{'setting':32}" + "".join(
+    labels = {name: printable(titles[name]) for name in rows[0].cells}
+    wide = _width(list(labels.values()))
+    yield f"{'':{wide}}" + "".join(f"{f'{row.cost:+g} %':>{_WIDTH}}" for row in rows)
+    yield f"{'setting':{wide}}" + "".join(
         f"{'n/a' if row.setting is None else f'{row.setting:.3g}':>{_WIDTH}}" for row in rows
     )
-    for name in rows[0].cells:
+    for name, label in labels.items():
         cells = [row.cells[name] for row in rows]
-        yield f"{printable(titles[name])[:31]:32}" + "".join(f"{_value(cell):>{_WIDTH}}" for cell in cells)
+        yield _label(label, wide) + "".join(f"{_value(cell):>{_WIDTH}}" for cell in cells)
         if any(cell.low is not None for cell in cells):
-            yield f"{'':32}" + "".join(f"{_interval(cell):>{_WIDTH}}" for cell in cells)
+            yield f"{'':{wide}}" + "".join(f"{_interval(cell):>{_WIDTH}}" for cell in cells)
 
 
 def format_plan(rows: Sequence[tuple[str, int, int]], seconds: str, disk: int, problems: Sequence[str]) -> str:

@@ -150,9 +150,11 @@ class Encoder:
         check_function("on_picture", on_picture, missing=on_picture is None)
         check_kind("fmt", fmt, (VideoFormat, type(None)), "a VideoFormat")
         check_kind("idse", idse, (IdseOptions, type(None)), "IdseOptions")
+        given: Mapping[str, str] | None = None if options is None else options_of(options)
         if idse is None:
-            given = {} if options is None else options_of(options)
-            named = {name: value for name, value in given.items() if isinstance(name, str)}  # the job refuses others
+            named = {
+                name: value for name, value in (given or {}).items() if isinstance(name, str)
+            }  # the job refuses others
             idse = IdseOptions.preset(DEFAULT_PRESET, self.codec.name, inter=self.codec.predicts(self.config, named))
         decisions = _checked_decisions(decisions)
         transform_sizes = known_sizes(transform_sizes)
@@ -167,10 +169,10 @@ class Encoder:
             config = self.codec.config(self.config, source.fmt, self.tools)
             if output is not None:
                 _check_output(output, source, config)
-            if options is None:
+            if given is None:
                 # An own distortion needs none of what goes with the weights.
                 needed = idse if weighted else replace(idse, chroma_qp_offset=0, deblock_offset=0)
-                options = {} if plain else self.codec.weighted_options(needed)
+                given = {} if plain else self.codec.weighted_options(needed)
             job = EncodeJob(
                 source=source.path,
                 fmt=source.fmt,
@@ -179,7 +181,7 @@ class Encoder:
                 bitstream=folder / "out" / "bitstream",
                 recon=folder / "out" / "recon.yuv",
                 config=(config,),
-                options=options_of(options),
+                options=given,
                 weights=None if plain else PROVIDED,
                 idse=idse,
                 frame_rate=source.frame_rate if frame_rate is None else rate_of("frame rate", frame_rate),

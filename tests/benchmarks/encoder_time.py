@@ -63,19 +63,21 @@ def main() -> None:
         arguments.weight_settings_of(options),
         arguments.coding_options_of(options),
     )
-    fmt, count = coded_format(sequence.fmt), -(-sequence.frames // settings.frames_per_map)
+    fmt, sizes = coded_format(sequence.fmt), codec.shapes_wanted(idse)
+    count = -(-sequence.frames // settings.frames_per_map)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         unit, network = folder / "ones.idse", folder / "network.idse"
         write_idse(
             unit,
-            [ones(fmt) for _ in range(count)],
+            [ones(fmt, sizes) for _ in range(count)],
             fmt,
+            transform_sizes=sizes,
             frame_count=sequence.frames,
             frames_per_map=settings.frames_per_map,
         )
         start = time.perf_counter()
-        write_weights(sequence, settings, network)
+        write_weights(sequence, settings, network, transform_sizes=sizes)
         print(
             f"{sequence.name} {sequence.fmt}, {sequence.frames} frame{'s' if sequence.frames > 1 else ''}: "
             f"{count} map{'s' if count > 1 else ''} in {time.perf_counter() - start:.1f} s",

@@ -84,6 +84,7 @@ class _Jm(Codec):
     title = "JM"
     standard = Standard.AVC
     max_bit_depth = 14
+    transform_sizes = (4, 8)
     in_process = True
     decoder = _Decoder()
     intra_period_option = "IntraPeriod"

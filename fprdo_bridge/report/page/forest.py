@@ -22,7 +22,7 @@ class Layout:
     above: float
 
 
-WIDE = Layout(760, 190, 96, 0)
+WIDE = Layout(800, 256, 96, 0)
 NARROW = Layout(366, 12, 70, 17)  # of a phone
 
 
@@ -132,7 +132,7 @@ def place(figure: Figure, encoders: list[str], span: tuple[float, float], layout
     return Drawing(layout.width, y + 26, layout.left, layout.width - layout.right, x(0), ticks, labels, marks, missing)
 
 
-def shorten(text: str, longest: int = 30) -> str:
+def shorten(text: str, longest: int = 40) -> str:
     """A label that fits beside the figure."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
