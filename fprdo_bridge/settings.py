@@ -296,17 +296,16 @@ class Preset:
 DEFAULT_PRESET = "balanced"  # the defaults of all settings, but for the encoders that have values of their own
 # AVC pays for the QP of each macroblock, which eats what a QP map saves. x264 is compared with itself as people run it,
 # with adaptive quantisation, which adds to the weights.
-# x265 pays for a QP map as AVC does but at its ends, and more in luma than in chroma.
+# x265 pays more in luma and less in chroma than HM.
 # What a weaker deblocking filter leaves in a picture is predicted into those that follow. There a QP map pays in no
 # encoder but x265 at its strongest, and shapes of spectra are not those of residuals.
 _INTER: Mapping[str, Any] = {"deblock_offset": 0, "chroma_qp_offset": 0}
 _HM_INTER: Mapping[str, Any] = {"qp_map": False, "rdoq": 1}
 _JM: Mapping[str, Any] = {"qp_map": False, "tau": 0.5}
 _X264: Mapping[str, Any] = {"qp_map": False, "tau": 0.3, "aq_strength": 0.3}
-_X265: Mapping[str, Any] = {"qp_map": False}
 _BALANCED: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "own": {"jm": _JM, "x264": _X264, "x265": _X265},
-    "inter": {"hm": {**_HM_INTER, "tau": 0.5}, "x265": {**_X265, "tau": 0.3}},
+    "own": {"jm": _JM, "x264": _X264, "x265": {"tau": 2.25}},
+    "inter": {"hm": {**_HM_INTER, "tau": 0.5}, "x265": {"qp_map": False, "tau": 0.3}},
 }
 PRESETS = {
     "neutral": Preset(
@@ -316,7 +315,7 @@ PRESETS = {
         {
             "hm": {**_HM_INTER, "tau": 1.5},
             "x264": {"aq_strength": 0.3},
-            "x265": {**_X265, "tau": 1.5},
+            "x265": {"qp_map": False, "tau": 1.5},
         },
     ),
     "balanced": Preset("most for tasks at a small price of the picture", **_BALANCED),
