@@ -227,26 +227,6 @@ def test_defaults_give_way_to_the_user(tmp_path):
         X265.command(job, Path("x265"))
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({}, True),
-        ({"preset": "fast"}, True),
-        ({"preset": "4"}, True),
-        ({"preset": "slow"}, False),
-        ({"preset": "6"}, False),
-        ({"rdoq-level": "1"}, False),
-        ({"preset": "slow", "rdoq-level": "0"}, True),
-        ({"preset": "slow", "no-rdoq-level": ""}, True),
-    ],
-)
-def test_it_is_said_where_nothing_carries_the_weights(options, said):
-    """Presets up to medium quantise without RDOQ."""
-    job = EncodeJob(Path("s.yuv"), VideoFormat(64, 48), 1, Rate("qp", 30), Path("o.265"), (), options=options)
-    told = [any("without RDOQ" in line for line in X265.remarks(one)) for one in (job, replace(job, weights=Path("w")))]
-    assert told == [False, said]
-
-
 ROW = "{order}, {type}-SLICE, {poc:4d}, 29.76,      12328, 0,{reals}7,  0 1 , -, 12.50%,  0.00%,\n"
 
 

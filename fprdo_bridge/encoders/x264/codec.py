@@ -30,7 +30,7 @@ class _X264(X26xCodec):
     title = "x264"
     standard = Standard.AVC
     max_bit_depth = 10
-    transform_sizes = (4, 8)
+    transform_sizes = (4, 8, 16)  # 16: of the luma DCs of an Intra16x16 macroblock
     logs_on_stderr = True
     chroma_qp_options = ("chroma-qp-offset",)
     own_defaults: ClassVar[Mapping[str, str]] = {"psy-rd": "1.0:0.0", "aq-mode": "1"}

@@ -23,7 +23,6 @@ _DEFAULTS = (
     Default("frame-threads", "1", frozenset({"pools", "numa-pools", "frame-threads"})),
 )
 _CTUS = (64, 32, 16)
-_PLAIN_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium")  # in x265's order: without RDOQ
 _DEEP = "x265-10bit"  # the program for 10 bits, beside that for 8
 
 
@@ -65,14 +64,7 @@ class _X265(X26xCodec):
     def remarks(self, job: EncodeJob) -> list[str]:
         added = [f"--{name} {value}" for name, value in self.missing(job).items()]
         text = f"x265 runs with {', '.join(added)}, with weights and without; give these options to have it otherwise"
-        plain = "x265 quantises without RDOQ, where most of what weights save is; give preset=slow or rdoq-level=2"
-        return [text] * bool(added) + [plain] * (job.weight_file is not None and not self._has_rdoq(job))
-
-    def _has_rdoq(self, job: EncodeJob) -> bool:
-        given = {setting.name: setting.value for setting in self.settings(job)}
-        preset = given.get("preset", _PLAIN_PRESETS[-1])
-        slow = preset not in (*_PLAIN_PRESETS, *map(str, range(len(_PLAIN_PRESETS))))
-        return given.get("rdoq-level", "2" if slow else "0") != "0" and "no-rdoq-level" not in given
+        return [text] if added else []
 
     def whole_paths(self, options: Mapping[str, str]) -> dict[str, str]:
         return {
