@@ -152,9 +152,8 @@ class Encoder:
         check_kind("idse", idse, (IdseOptions, type(None)), "IdseOptions")
         given: Mapping[str, str] | None = None if options is None else options_of(options)
         if idse is None:
-            named = {
-                name: value for name, value in (given or {}).items() if isinstance(name, str)
-            }  # the job refuses others
+            # The job refuses names that are no text.
+            named = {name: value for name, value in (given or {}).items() if isinstance(name, str)}
             idse = IdseOptions.preset(DEFAULT_PRESET, self.codec.name, inter=self.codec.predicts(self.config, named))
         decisions = _checked_decisions(decisions)
         transform_sizes = known_sizes(transform_sizes)
