@@ -94,7 +94,7 @@ def _note(label: str, cell: Cell, notes: list[str]) -> None:
 
 def _width(labels: Sequence[str]) -> int:
     low, high = _LABELS
-    return min(max(low, *(len(label) + 1 for label in labels)), high)
+    return min(max([low, *(len(label) + 1 for label in labels)]), high)
 
 
 def _label(text: str, wide: int) -> str:
