@@ -18,6 +18,7 @@ from fprdo_bridge.importance.device import DEVICES
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, SETTINGS, IdseOptions, preset_weights
 from fprdo_bridge.video.formats import SITINGS, coded_format
+from fprdo_bridge.video.picture_series import is_series, series_files
 from fprdo_bridge.video.source import FormatRequest, Source, open_source
 
 SOURCE_HELP = (
@@ -282,8 +283,9 @@ def add_force_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def keep_inputs(outputs: Iterable[Path | None], inputs: Iterable[str | Path | None]) -> None:
-    """Refuse to write over a file that is read."""
-    read = [Path(name) for name in inputs if name is not None]
+    """Refuse to write over a file that is read, one of numbered pictures among them."""
+    named = [Path(name) for name in inputs if name is not None]
+    read = [path for name in named for path in (series_files(name) if is_series(name) else [name])]
     for output in outputs:
         if output is not None and output.exists() and any(path.exists() and output.samefile(path) for path in read):
             raise FprdoError(f"{output}: is read by this command; give the output another name")

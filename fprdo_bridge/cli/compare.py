@@ -109,7 +109,8 @@ def run(options: argparse.Namespace) -> None:
     judge = settings.judges[0]
     plotted, mapped = sources[: options.curves], sources[: options.maps]
     reports = ["results.csv", *curves.curve_files(len(plotted)), *map(_map_name, mapped)]
-    keep_inputs([options.output / name for name in reports], [*options.source, options.mask, options.boxes])
+    read = [*options.source, options.mask, options.boxes, options.predictor]
+    keep_inputs([options.output / name for name in reports], read)
 
     def complete(points: Sequence[Point]) -> None:
         if not options.json:

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
     output = standard.output_file(options.output, "bitstream")
     recon = options.recon and standard.output_file(options.recon, "recon.y4m")
     log = output.with_name(f"{output.name}.log")
-    read = [options.source, options.weights, options.mask, options.boxes]
+    read = [options.source, options.weights, options.mask, options.boxes, options.predictor]
     keep_inputs([output, log, recon], read)
     config = codec.config(options.config, sequence.fmt, tools)
     with workspace() as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from pathlib import Path
 
 from fprdo_bridge.cli import console
@@ -65,7 +66,8 @@ def run(options: argparse.Namespace) -> None:
     sequence = sequence_of(options) if options.source else None
     name = f"animation-{options.weights.stem}.webp" if options.animation else f"map-{options.weights.stem}.png"
     path = options.output or options.weights.with_name(name)
-    keep_inputs([path], [options.source, options.weights])
+    numbered = path.parent.glob(f"{glob.escape(path.stem)}-*.png") if options.animation else ()
+    keep_inputs([path, *numbered], [options.source, options.weights])
     if sequence and options.weights.exists():  # what is still being written has no hashes yet
         check_weights(options.weights, sequence, options.force_weights)
     if options.animation:

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     """Compute importance weights."""
     sequence, settings = sequence_of(options), weight_settings_of(options)
     path = options.output or Path(f"{sequence.name}.idse")
-    keep_inputs([path], [options.source, options.mask, options.boxes])
+    keep_inputs([path], [options.source, options.mask, options.boxes, options.predictor])
     made = standard.output_file(path, "weights.idse")
     write_weights(sequence, settings, made, progress=percentage(f"weights of {sequence.name}", console.say))
     standard.send(made, path)

@@ -52,6 +52,8 @@ def spoiled(here) -> Path:
     (here / "flipped.idse").write_bytes(weights[:-200] + bytes([weights[-200] ^ 1]) + weights[-199:])
     (here / "future.idse").write_bytes(weights[:8] + b"\3" + weights[9:])
     (here / "text.bin").write_text("no bitstream")
+    for number in range(2):
+        (here / f"shot-{number:04d}.png").write_bytes((here / "even.png").read_bytes())
     (here / "folder").mkdir()
     return here
 
@@ -103,6 +105,8 @@ MISTAKES = [
     ("weights even.png --layer nothing", "no layer 'nothing': near names are"),
     ("weights even.png -o even.png/w.idse --probes 1", "even.png/w.idse: cannot be written"),
     ("weights even.png -o even.png --probes 1", "even.png: is read by this command"),
+    ("weights even.png -o text.png --predictor text.png", "text.png: is read by this command"),
+    ("weights shot-%04d.png -o shot-0001.png --probes 1", "shot-0001.png: is read by this command"),
     ("weights even.png -o folder --probes 1", "folder: cannot be written"),
     ("weights", "the following arguments are required: source"),
     ("unweighted even.png", "invalid choice: 'unweighted'"),
@@ -135,6 +139,8 @@ MISTAKES = [
     (ENCODE + " -o even.png", "even.png: is read by this command"),
     (ENCODE + " --recon even.png", "even.png: is read by this command"),
     (ENCODE + " -o even.idse", "even.idse: is read by this command"),
+    ("encode shot-%04d.png -o o.bin -q 32 --recon shot-0000.png", "shot-0000.png: is read by this command"),
+    ("encode even.png -o text.bin -q 32 --predictor text.bin", "text.bin: is read by this command"),
     (ENCODE + " -o even.png/out.bin", "cannot be written"),
     ("encode even.png -o out.bin -q 52", "QP 52: use 0 to 51"),  # before the weights are computed, as the next ones
     ("encode even.png -o out.bin -q 32 --config gone.cfg", "gone.cfg: no such file"),
@@ -150,6 +156,7 @@ MISTAKES = [
     ("show even.idse odd.png", "even.idse: weights for 80x64, odd.png is 97x65; give the picture"),
     ("show even.idse --frame 1", "even.idse: has frames 0 to 0, not 1"),
     ("show even.idse even.png -o even.png", "even.png: is read by this command"),
+    ("show even.idse shot-%04d.png --animation -o shot.png", "is read by this command"),
     ("show even.idse -o map.xyz", "map.xyz: unknown picture type .xyz"),
     ("show even.idse --tau -1", "IDSETau -1.0: use"),
     ("show even.idse -o even.png/map.png", "cannot be written"),
