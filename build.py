@@ -289,7 +289,7 @@ def parse_arguments(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     command(
         "test", "install and build everything, then run pytest with the further arguments", codec=False, version=False
     ).add_argument("--fast", action="store_true", help="only the quick tests, which need no encoder")
-    command("check", "run ruff, import-linter and mypy", codec=False, version=False)
+    command("check", "run ruff, clang-format, import-linter and mypy", codec=False, version=False)
     command("docs", "write the documentation as a site to out/site", codec=False, version=False)
     command("doctor", "say what is installed, what is missing, how to get it", codec=False, version=False)
     options, rest = parser.parse_known_args(words)

@@ -12,7 +12,7 @@ bridge, where it is a field of `idse_settings`.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -156,8 +156,8 @@ class IdseOptions:
     decisions : int
         Bit mask, 0 to 31, of the mode decisions that use the weights.
     chroma_qp_offset : int
-        -12 to 12: what the encoder adds to the QP of Cb and Cr. Weights move bits from luma to chroma, by 10 to 20 % of
-        chroma's PSNR; an offset of 1 moves them back.
+        -12 to 12: what the encoder adds to the QP of Cb and Cr. Weights move bits from luma to chroma: at equal PSNR of
+        chroma its rate rises by 10 to 20 %. An offset of 1 moves them back.
     deblock_offset : int
         -6 to 6: offset of both thresholds of the deblocking filter in units of two QPs, as in the syntax
         (slice_beta_offset_div2 in HEVC, 7.4.7.1, and AVC, 7.4.3). Standard thresholds smooth more than squared error
@@ -363,17 +363,19 @@ def table() -> str:
     """The settings as a table in Markdown."""
     rows = ["| `fprdo` | HM, JM | x264, x265 | default | values | meaning |", "|---|---|---|---|---|---|"]
     for setting in SETTINGS:
-        options = [
-            "none"
-            if encoder in setting.without
-            else "its own"
-            if setting.of_encoder
-            else f"`{setting.option(encoder)}`"
-            for encoder in ("hm", "x264")
-        ]
+        options = [_option_cell(setting, encoders) for encoders in (("HM", "JM"), ("x264", "x265"))]
         cells = [f"`{setting.flag}`", *options, f"{setting.default:g}", setting.allowed, setting.help]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
+
+
+def _option_cell(setting: Setting, encoders: Sequence[str]) -> str:
+    """What a setting is called in some encoders, whose options are of one family."""
+    having = [encoder for encoder in encoders if encoder.lower() not in setting.without]
+    if not having:
+        return "none"
+    name = "its own" if setting.of_encoder else f"`{setting.option(having[0].lower())}`"
+    return name if len(having) == len(encoders) else f"{name}, {having[0]} alone"
 
 
 # ---- C ---------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def program() -> None:
-    """Run the command of sys.argv and end the process with its exit status: 0, 2 or 130."""
+    """Run the command of sys.argv and end the process with its exit status: 0, 1, 2 or 130."""
     try:
         from fprdo_bridge.cli import entry
 

@@ -11,6 +11,7 @@ from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import add_device_argument
 from fprdo_bridge.cli.values import whole
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.text import printable
 
 if TYPE_CHECKING:
     from fprdo_bridge.ctc.store import Store
@@ -171,6 +172,7 @@ def _report(store: Store, name: str, as_json: bool) -> None:
     ctc_files.write_summary(folder, summary)
     ctc_files.write_machine(folder, summary)
     ctc_files.leave(results, folder)
+    files = "points.csv, summary.csv, summary.json, jvet-*.xlsx, machine-*.csv"
     try:
         for anchor, variant in dict.fromkeys((one.anchor, one.variant) for one in summary.columns):
             write_sheet(
@@ -181,7 +183,8 @@ def _report(store: Store, name: str, as_json: bool) -> None:
             )
     except FprdoError as error:
         console.say(f"no workbook: {error}")
+        files = files.replace("jvet-*.xlsx, ", "")
     if as_json:
         console.result((folder / "summary.json").read_text(encoding="utf-8"))
     else:
-        console.result(f"\n{folder}/: points.csv, summary.csv, summary.json, jvet-*.xlsx, machine-*.csv")
+        console.result(f"\n{printable(str(folder))}/: {files}")

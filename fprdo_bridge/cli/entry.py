@@ -50,7 +50,8 @@ def main(words: list[str] | None = None) -> int:
     Raises
     ------
     SystemExit
-        After --help and --version (status 0) and after a wrong command line (status 2).
+        After --help and --version (status 0), after a wrong command line (status 2), and where jobs of test conditions
+        failed (status 1).
     """
     interrupts = _Interrupts()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -90,7 +90,7 @@ def run(words: list[str] | None) -> None:
     FprdoError
         A mistake of the user.
     SystemExit
-        The command line is wrong, or asks for help or the version.
+        The command line is wrong (status 2), asks for help or the version (0), or jobs of test conditions failed (1).
     """
     words = sys.argv[1:] if words is None else words
     for word in words:

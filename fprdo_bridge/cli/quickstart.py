@@ -20,9 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the conditions `quickstart` with the encoders that are built, draw what the network sees, write the page.
+    """Run the conditions `quickstart`, draw what the network sees, write the page.
 
-    The path of the page is the last line.
+    The encoders are HM, JM and x264, as far as they are built. The path of the page is the last line.
+
+    Raises
+    ------
+    SystemExit
+        Some jobs failed; status 1.
     """
     from fprdo_bridge.cli.parser import run as run_words
     from fprdo_bridge.ctc.results import maps_of
@@ -31,9 +36,15 @@ def run(options: argparse.Namespace) -> None:
     from fprdo_bridge.report import heatmap
     from fprdo_bridge.video.source import open_source
 
-    run_words(["ctc", "run", "quickstart", "-o", str(FOLDER)])
+    failed: SystemExit | None = None
+    try:
+        run_words(["ctc", "run", "quickstart", "-o", str(FOLDER)])
+    except SystemExit as error:  # some jobs failed; the page shows the others
+        failed = error
     with Store(FOLDER, create=False) as store:
         for name, weights in maps_of(store, "quickstart").items():
             heatmap.draw_weight_file(weights, IdseOptions(), open_source(f"skimage:{name}"), FOLDER / f"map-{name}.png")
     console.result(f"{FOLDER}/: map-*.png")
     run_words(["report", str(FOLDER), "quickstart", "-o", str(FOLDER / "page.html")])
+    if failed:
+        raise failed

@@ -20,7 +20,7 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.device import DEFAULT_DEVICE, DEVICES
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, IdseOptions
-from fprdo_bridge.video.formats import VideoFormat
+from fprdo_bridge.video.formats import SITINGS, VideoFormat
 from fprdo_bridge.video.source import FormatRequest
 
 FOLDER = Path(__file__).resolve().parents[2] / "cfg" / "ctc"
@@ -257,7 +257,7 @@ def _format(table: Table) -> FormatRequest:
         table.take("bit-depth", schema.whole(8, 16), None),
         table.take("matrix", schema.one_of("bt601", "bt709", "bt2020"), None),
         table.take("full-range", schema.flag, None),
-        table.take("siting", schema.one_of("left", "center"), None),
+        table.take("siting", schema.one_of(*SITINGS), None),
     )
     table.done()
     return found
@@ -446,7 +446,7 @@ def _clip(table: Table) -> Clip:
         table.take("bit-depth", schema.whole(8, 16), None),
         table.take("matrix", schema.one_of("bt601", "bt709", "bt2020"), None),
         table.take("full-range", schema.flag, None),
-        table.take("siting", schema.one_of("left", "center"), None),
+        table.take("siting", schema.one_of(*SITINGS), None),
     )
     if request.size:
         try:

@@ -31,6 +31,7 @@ frames = 9
 skip = 2
 [[sets.clips]]
 file = "raw_64x48.yuv"
+siting = "topleft"
 fps = 50
 frames = 6
 skip = 3

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -180,8 +181,12 @@ def test_several_conditions_have_to_be_named(tmp_path):
         write_page(one, None, tmp_path / "page.html")
 
 
-def test_quickstart_ends_with_the_page(tmp_path, monkeypatch, capsys):
-    """The last line of fprdo quickstart is the path of the page; here of a store that is there already."""
+@pytest.mark.parametrize("failed", [False, True])
+def test_quickstart_ends_with_the_page(tmp_path, monkeypatch, capsys, failed):
+    """The last line of fprdo quickstart is the path of the page; here of a store that is there already.
+
+    Where jobs failed, the page shows the others, and the status is that of fprdo ctc.
+    """
     import fprdo_bridge.cli.parser as parser
 
     monkeypatch.chdir(tmp_path)
@@ -195,13 +200,16 @@ def test_quickstart_ends_with_the_page(tmp_path, monkeypatch, capsys):
             (tmp_path / "out").mkdir()
             shutil.move(tmp_path / "store", tmp_path / "out" / "demo")
             (tmp_path / "out/demo/runs/two").rename(tmp_path / "out/demo/runs/quickstart")
+            if failed:
+                raise SystemExit(1)
         else:
             own(words)
 
     monkeypatch.setattr(parser, "run", run)
     monkeypatch.setattr("fprdo_bridge.report.heatmap.draw_weight_file", lambda *_: None)
     monkeypatch.setattr("fprdo_bridge.video.source.open_source", lambda name: None)
-    own(["quickstart"])
+    with pytest.raises(SystemExit, match="1") if failed else nullcontext():
+        own(["quickstart"])
     assert words_of == ["ctc", "report"]
     assert capsys.readouterr().out.splitlines()[-1] == "out/demo/page.html"
     assert (tmp_path / "out/demo/page.html").is_file()
