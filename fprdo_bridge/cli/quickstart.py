@@ -9,7 +9,7 @@ from fprdo_bridge.cli import console
 
 FOLDER = Path("out/demo")
 
-HELP = "the demo: four pictures of scikit-image through every encoder that is built, into out/demo"
+HELP = "the demo: four pictures of scikit-image through HM, JM and x264 as far as they are built, into out/demo"
 USAGE = "fprdo quickstart"
 DESCRIPTION = f"The same as: fprdo ctc run quickstart -o {FOLDER}, the maps drawn, and the page written."
 EXAMPLE = "fprdo quickstart"
