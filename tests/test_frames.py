@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.video.blocks import block_means
 from fprdo_bridge.video.formats import VideoFormat, check_frame, coded_format, crop_frame, first_difference, pad_frame
 from fprdo_bridge.video.raw import count_frames, read_yuv, write_yuv
 
@@ -182,3 +183,20 @@ def test_first_difference_says_where():
     assert first_difference([a], [a, b]) == "the first ends before picture 1"
     assert first_difference([a, b], [a]) == "the second ends before picture 1"
     assert first_difference([a], [a[:1]]) == "picture 0: plane Cb is missing or of another size"
+
+
+# ---- blocks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape, block", [((8, 8), (4, 4)), ((9, 7), (4, 4)), ((3, 5), (8, 8)), ((9, 10), (2, 4))])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float64])
+def test_block_means(shape, block, dtype):
+    plane = np.arange(shape[0] * shape[1], dtype=dtype).reshape(shape)
+    down, across = block
+    found = block_means(plane, down, across)
+    for y, row in enumerate(found):
+        for x, value in enumerate(row):
+            assert value == pytest.approx(plane[down * y : down * (y + 1), across * x : across * (x + 1)].mean())
+    assert found.shape == tuple(-(-side // step) for side, step in zip(shape, block)) and found.dtype == np.float64
+    if down == across:
+        assert np.array_equal(found, block_means(plane, down))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fprdo_bridge.importance.source_check import frame_hash
+from fprdo_bridge.video.blocks import block_means
 from fprdo_bridge.video.formats import coded_format
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Scenes:
     def begins(self, frame: Frame) -> bool:
         """Whether this frame, the next one, gets a map of its own."""
         luma = self._scale * frame[0].astype(np.float64)
-        means = _block_means(luma)
+        means = block_means(luma, _BLOCK)
         last, self._last = self._last, means
         if last is None:
             self._mapped = luma
@@ -75,17 +76,9 @@ class Scenes:
     def _stands_still(self, luma: NDArray[np.float64]) -> bool:
         change = luma - self._mapped
         return bool(
-            np.abs(_block_means(change)).max() <= _STILL_MEAN and _block_means(np.abs(change)).max() <= _STILL_SAMPLES
+            np.abs(block_means(change, _BLOCK)).max() <= _STILL_MEAN
+            and block_means(np.abs(change), _BLOCK).max() <= _STILL_SAMPLES
         )
-
-
-def _block_means(luma: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of the blocks of a plane (h, w), those at its right and bottom edge of what they hold."""
-    rows, columns = (np.arange(0, side, _BLOCK) for side in luma.shape)
-    sums = np.add.reduceat(np.add.reduceat(luma, rows, axis=0), columns, axis=1)
-    heights, widths = (np.diff(np.append(starts, side)) for starts, side in zip((rows, columns), luma.shape))
-    means: NDArray[np.float64] = sums / np.outer(heights, widths)
-    return means
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fprdo_bridge.importance.weight_map import WeightMap
+from fprdo_bridge.video.blocks import block_means
 
 if TYPE_CHECKING:
     from fprdo_bridge.video.formats import Frame, VideoFormat
@@ -50,11 +51,6 @@ def variance_map(frame: Frame, fmt: VideoFormat) -> WeightMap:
 
 def _variances(plane: np.ndarray, down: int, across: int) -> np.ndarray:
     """Of each block of `down` x `across` samples, those at the border cut."""
-    starts = np.arange(0, plane.shape[0], down), np.arange(0, plane.shape[1], across)
-
-    def means(values: np.ndarray) -> np.ndarray:
-        sums = np.add.reduceat(np.add.reduceat(values, starts[0], axis=0), starts[1], axis=1)
-        sizes = [np.diff([*start, end]) for start, end in zip(starts, values.shape)]
-        return np.asarray(sums / np.outer(*sizes))
-
-    return np.asarray(np.maximum(means(plane * plane) - means(plane) ** 2, 0.0))
+    means, squares = (block_means(values, down, across) for values in (plane, plane * plane))
+    variances: np.ndarray = np.maximum(squares - means**2, 0.0)
+    return variances

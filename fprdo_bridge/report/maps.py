@@ -1,4 +1,4 @@
-"""What drawings of weights share: colours, QP offsets, means over blocks; for `fprdo show` and for the page."""
+"""What drawings of weights share: colours, QP offsets; for `fprdo show` and for the page."""
 
 from __future__ import annotations
 
@@ -35,15 +35,6 @@ def qp_offsets(planes: Sequence[np.ndarray], fmt: VideoFormat, options: IdseOpti
         [weighted.qp_offset(x, y, block, block) for x in range(0, fmt.width, block)]
         for y in range(0, fmt.height, block)
     ]
-
-
-def block_means(plane: np.ndarray, block: int) -> np.ndarray:
-    """Means over blocks, float64 (rows, columns); blocks at the right and lower edge may be smaller."""
-    rows, columns = (range(0, length, block) for length in plane.shape)
-    sums = np.add.reduceat(np.add.reduceat(plane.astype(float), rows, 0), columns, 1)
-    heights, widths = (np.diff([*edges, length]) for edges, length in zip((rows, columns), plane.shape))
-    means: np.ndarray = sums / np.outer(heights, widths)
-    return means
 
 
 @cache

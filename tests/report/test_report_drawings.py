@@ -26,16 +26,6 @@ def test_octaves():
     assert maps.octaves(np.array([[256, 512, 64]], np.uint16)).tolist() == [[0, 1, -2]]
 
 
-@pytest.mark.parametrize("shape, block", [((8, 8), 4), ((9, 7), 4), ((3, 5), 8)])
-def test_block_means(shape, block):
-    plane = np.arange(shape[0] * shape[1], dtype=float).reshape(shape)
-    found = maps.block_means(plane, block)
-    for y, row in enumerate(found):
-        for x, value in enumerate(row):
-            assert value == pytest.approx(plane[block * y : block * (y + 1), block * x : block * (x + 1)].mean())
-    assert found.shape == tuple(-(-side // block) for side in shape)
-
-
 def test_offsets_follow_the_weights():
     """Weights above the mean ask for a lower QP, those below for a higher one."""
     luma = np.full((48, 64), 64, np.uint16)

@@ -20,11 +20,12 @@ from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import workspace
 from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.native.picture import ONE
-from fprdo_bridge.report.maps import block_means, qp_offsets
+from fprdo_bridge.report.maps import qp_offsets
 from fprdo_bridge.report.page.answer import encoder_title, headline_anchor, headline_variant, plain
 from fprdo_bridge.report.page.material import Keys, Material, Place, encode_record, finite
 from fprdo_bridge.report.page.originals import Originals
 from fprdo_bridge.report.page.sample import Choice, Nearest, asked_bits, nearest
+from fprdo_bridge.video.blocks import block_means
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.pictures import frame_to_picture
 
