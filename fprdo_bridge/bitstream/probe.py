@@ -7,11 +7,10 @@ from pathlib import Path
 from fprdo_bridge.bitstream.nal_units import Standard, nal_units
 from fprdo_bridge.bitstream.parameter_sets import SequenceParameters, parse_sps
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.video.formats import SITINGS, VideoFormat
+from fprdo_bridge.video.formats import MATRICES, SITINGS, VideoFormat
 
 _HEAD = 1 << 20  # bytes in which the first parameter sets are looked for
 _CHROMA = ("400", "420", "422", "444")  # by chroma_format_idc
-_MATRICES = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}  # matrix_coeffs, H.265 table E.5 and H.264 table E-5
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def _format(said: SequenceParameters) -> VideoFormat:
         said.height,
         _CHROMA[said.chroma_format_idc],
         said.bit_depth,
-        _MATRICES.get(vui.matrix or 0, VideoFormat.matrix),
+        MATRICES.get(vui.matrix or 0, VideoFormat.matrix),
         bool(vui.full_range),
         SITINGS[siting] if siting < len(SITINGS) else VideoFormat.siting,
         vui.aspect,

@@ -14,7 +14,7 @@ import numpy as np
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import regular_file
-from fprdo_bridge.video.formats import Frame, VideoFormat
+from fprdo_bridge.video.formats import MATRICES, Frame, VideoFormat
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -28,7 +28,6 @@ PIXEL_FORMATS = {
     for prefix, chroma in (("gray", "400"), ("yuv420p", "420"), ("yuv422p", "422"), ("yuv444p", "444"))
 } | {f"yuvj{chroma}p": (chroma, 8) for chroma in ("420", "422", "444")}
 
-_MATRICES = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}  # by matrix_coefficients, H.265 table E.5
 _HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}  # by transfer_characteristics, H.265 table E.4
 _FULL_RANGE = 2  # libav's AVCOL_RANGE_JPEG
 
@@ -79,7 +78,7 @@ def read_stream(path: str | os.PathLike[str]) -> Stream:
                 context.height,
                 chroma,
                 depth,
-                _MATRICES.get(context.colorspace, "bt709"),
+                MATRICES.get(context.colorspace, "bt709"),
                 context.color_range == _FULL_RANGE or context.pix_fmt.startswith("yuvj"),
                 aspect=(aspect.numerator, aspect.denominator) if aspect else None,
             )

@@ -18,6 +18,8 @@ Frame = tuple[np.ndarray, ...]  # planes Y[, Cb, Cr], fmt.dtype, shapes fmt.plan
 # (SubWidthC, SubHeightC) and chroma_format_idc, H.265 table 6-1.
 _SUBSAMPLING = {"400": (1, 1), "420": (2, 2), "422": (2, 1), "444": (1, 1)}
 _CHROMA_FORMAT_IDC = {"400": 0, "420": 1, "422": 2, "444": 3}
+# matrix_coeffs, H.265 table E.5 and H.264 table E-5; both 5 and 6 are BT.601.
+MATRICES = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}
 SITINGS = ("left", "center", "topleft")  # by chroma_sample_loc_type, H.265 figure E.1 and H.264 figure E-1
 
 
