@@ -24,7 +24,6 @@ _OWNER_TEXT = "temporary folder of fprdo; the next run removes it when this file
 _FULL = 1 << 20  # bytes; where so little is left, a disk is full
 _LINKS = 40  # symbolic links in a row, as many as Linux follows
 
-_swept: set[tuple[int, int]] = set()  # device and inode of the folders that this process has looked through
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -108,7 +107,8 @@ def workspace(place: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     Raises
     ------
     FprdoError
-        The block fails and the disk of the system's temporary folder is full; programs give other reasons for that.
+        The block fails while the disk of the system's temporary folder is full. The message names the disk, because a
+        program that finds it full often reports another error.
     """
     temporary = place is None
     place = Path(place or tempfile.gettempdir()).absolute()
@@ -117,7 +117,7 @@ def workspace(place: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     try:
         yield folder
     except (FprdoError, OSError) as error:
-        if temporary and not isinstance(error, _TemporaryFull) and _is_full(folder):
+        if temporary and not isinstance(error, _TemporaryFull) and disk_is_full(folder):
             raise _TemporaryFull(
                 f"{place}: the disk is full; make room there, or set TMPDIR to a folder with room (noticed by: {error})"
             ) from error
@@ -131,7 +131,8 @@ class _TemporaryFull(FprdoError):
     """Said once, by the innermost of several temporary folders."""
 
 
-def _is_full(folder: Path) -> bool:
+def disk_is_full(folder: Path) -> bool:
+    """Whether the disk that holds `folder` has less than 1 MiB left for this user."""
     room = os.statvfs(folder)
     return room.f_bavail * room.f_frsize < _FULL
 

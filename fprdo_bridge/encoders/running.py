@@ -21,7 +21,7 @@ from fprdo_bridge.encoders.job import EncodeJob
 from fprdo_bridge.encoders.log import EncodeLog, PictureLog
 from fprdo_bridge.encoders.structures import config_text
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.files import folder_for, is_stream, replacing, workspace
+from fprdo_bridge.files import disk_is_full, folder_for, is_stream, replacing, workspace
 from fprdo_bridge.processes import child
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import VideoFormat, coded_format, crop_frame, pad_frame
@@ -35,7 +35,6 @@ _BANNER = re.compile(
 )
 _BOM = b"\xef\xbb\xbf"
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
-_FULL = 1 << 20  # bytes; where so little is left, a disk is full
 
 
 @dataclass(frozen=True)
@@ -267,11 +266,7 @@ def _failure(codec: Codec, job: EncodeJob, arguments: list[str], status: int, er
     complaints = [line for line in said if re.search(r"error|fail|assert", line, re.IGNORECASE)]
     reason = "; ".join(complaints[:3] or said[-3:]) or "no message"
     folders = dict.fromkeys(folder_for(path) for path in (job.bitstream, job.recon) if path)
-    full = "".join(
-        f"; the disk of {folder} is full"
-        for folder in folders
-        if (room := os.statvfs(folder)).f_bavail * room.f_frsize < _FULL
-    )
+    full = "".join(f"; the disk of {folder} is full" for folder in folders if disk_is_full(folder))
     return f"{codec.title} failed, {how}: {reason}{full} (command: {shlex.join(arguments)})"
 
 
