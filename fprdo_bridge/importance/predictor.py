@@ -12,6 +12,7 @@ with phi the slopes along u and v, their product and the square of their sum.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,9 +206,7 @@ def load_predictor(name: str, device: str = DEFAULT_DEVICE) -> Predictor:
     data = regular_file(name).read_bytes()
     wrong = f"{name}: is no predictor; give a file that fprdo distill has written"
     try:
-        found = torch.load(regular_file(name), map_location="cpu", weights_only=True)
-    except FprdoError:
-        raise
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch have many
         raise FprdoError(wrong) from error
     if not isinstance(found, dict) or found.get("kind") != KIND:
