@@ -15,7 +15,7 @@ from PIL import Image
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.video.formats import VideoFormat, first_difference
 from fprdo_bridge.video.picture_reader import read_picture
-from fprdo_bridge.video.pictures import load_picture, picture_to_frame, save_frame, save_picture
+from fprdo_bridge.video.pictures import frame_to_picture, load_picture, picture_to_frame, save_frame, save_picture
 from fprdo_bridge.video.source import FormatRequest, open_source
 
 
@@ -287,6 +287,17 @@ def test_a_frame_as_a_picture_and_back(tmp_path, chroma, bit_depth, suffix):
     assert np.array_equal(
         shown.to_ndarray().reshape(16, 24, -1), picture[..., : shown.to_ndarray().reshape(16, 24, -1).shape[2]]
     )
+
+
+@pytest.mark.parametrize("bits", [10, 7, 0, 8.0, True, "16", None])
+def test_a_picture_has_8_or_16_bits(bits):
+    fmt = VideoFormat(4, 2, "400", 10)
+    frame = (np.full((2, 4), 940, np.uint16),)
+    with pytest.raises(FprdoError, match="^bits of a picture .*: (use 8 or 16|give a whole number)$"):
+        frame_to_picture(frame, fmt, bits)
+    eight, sixteen = frame_to_picture(frame, fmt), frame_to_picture(frame, fmt, 16)
+    assert eight.dtype == np.uint8 and (eight == 255).all() and eight.shape == (2, 4, 3)
+    assert sixteen.dtype == np.uint16 and (sixteen == 65535).all() and sixteen.shape == (2, 4, 3)
 
 
 def test_a_deep_frame_in_a_shallow_format(tmp_path):

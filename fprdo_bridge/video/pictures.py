@@ -16,6 +16,7 @@ from PIL import Image
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
+from fprdo_bridge.values import whole_number
 from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.picture_reader import Samples, read_picture
 
@@ -33,7 +34,23 @@ WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def load_picture(name: str | os.PathLike[str]) -> Samples:
-    """The samples of a picture: picture_reader.read_picture(name).rgb.
+    """Read a PNG, JPEG, WebP, TIFF, BMP, PPM or GIF picture, or one of scikit-image, as R'G'B' of sRGB.
+
+    Grey is repeated three times, transparency is composed on white, a camera's orientation tag is applied. An animation
+    gives its first picture. Colours of another space that the file names are converted.
+
+    Parameters
+    ----------
+    name : a file, or `skimage:astronaut` and the like for `skimage.data.astronaut()`
+
+    Returns
+    -------
+    (height, width, 3) of the whole range: uint8, or uint16 where the file has 16 bits
+
+    Raises
+    ------
+    FprdoError
+        The picture is missing, damaged, too large, of another format, or has no plain RGB meaning.
 
     Examples
     --------
@@ -44,9 +61,23 @@ def load_picture(name: str | os.PathLike[str]) -> Samples:
 
 
 def picture_to_frame(rgb: Samples, fmt: VideoFormat) -> Frame:
-    """Convert R'G'B' (height, width, 3), uint8 or uint16 of the whole range, to a frame (colour.rgb_to_frame).
+    """Convert R'G'B' to a frame by the matrix, range, chroma format and siting of `fmt`.
 
     The conversion is a floating-point one and rounds once, so that 16 bits keep their precision.
+
+    Parameters
+    ----------
+    rgb : (fmt.height, fmt.width, 3) of the whole range, uint8 or uint16
+    fmt : the format of the frame
+
+    Returns
+    -------
+    planes Y, or Y, Cb and Cr, of shapes fmt.plane_shapes: fmt.dtype, rounded half up, 0 to fmt.max_value
+
+    Raises
+    ------
+    FprdoError
+        The picture does not have the size of `fmt`.
     """
     import torch  # slow to load, and raw files do without
 
@@ -60,11 +91,30 @@ def picture_to_frame(rgb: Samples, fmt: VideoFormat) -> Frame:
 
 
 def frame_to_picture(frame: Frame, fmt: VideoFormat, bits: int = 8) -> Samples:
-    """(height, width, 3) R'G'B' of a frame as shown (colour.frame_to_rgb): uint8, or uint16 for 16 `bits`; rounded."""
+    """Convert a frame to R'G'B' as a display shows it: by the matrix, range, chroma format and siting of `fmt`.
+
+    Parameters
+    ----------
+    frame : integer planes Y, or Y, Cb and Cr, of shapes fmt.plane_shapes
+    fmt : the format of the frame
+    bits : per sample of the picture, 8 or 16
+
+    Returns
+    -------
+    (fmt.height, fmt.width, 3) of the whole range, rounded half up and clipped: uint8, or uint16 for 16 bits; of 4:0:0
+    three times the same
+
+    Raises
+    ------
+    FprdoError
+        `bits` is neither 8 nor 16, or the planes do not have the shapes of `fmt`.
+    """
     import torch
 
     from fprdo_bridge.video.colour import frame_to_rgb, planes_to_rgb
 
+    if whole_number("bits of a picture", bits) not in (8, 16):
+        raise FprdoError(f"bits of a picture {bits}: use 8 or 16")
     if bits == 8:
         return (frame_to_rgb(frame, fmt)[0].permute(1, 2, 0) * 255 + 0.5).floor().byte().numpy()
     planes = [torch.from_numpy(plane.astype(np.float64)) for plane in frame]
