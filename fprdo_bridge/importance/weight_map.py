@@ -15,7 +15,6 @@ from fprdo_bridge.video.formats import VideoFormat
 
 FRACTION_BITS = 8
 ONE = 1 << FRACTION_BITS
-LARGEST = 65535
 TRANSFORM_SIZES = (4, 8, 16, 32)
 ALIGNMENT = 64  # bytes
 COMPONENTS = ("Y", "Cb", "Cr")
@@ -124,7 +123,23 @@ class Record:
 
 
 def ones(fmt: VideoFormat, transform_sizes: Iterable[int] = TRANSFORM_SIZES) -> WeightMap:
-    """The map under which weighted distortion is plain SSE: all weights 1."""
+    """The map under which weighted distortion is plain SSE: all weights 1.
+
+    Parameters
+    ----------
+    fmt : the format of the pictures
+    transform_sizes : block sizes N that the map has shapes for, some of 4, 8, 16 and 32; () for none
+
+    Returns
+    -------
+    WeightMap of float32 arrays: planes of shapes fmt.plane_shapes, for each N and component a shape whose sides are
+    those of the plane rounded up to multiples of N, and a plane_gain of 1 per component
+
+    Raises
+    ------
+    FprdoError
+        `fmt` is no VideoFormat, or a block size is none of these.
+    """
     layout = Layout.of(fmt, transform_sizes)
     arrays = {
         n: tuple(np.ones(shape, np.float32) for size, shape in layout.arrays() if size == n)
