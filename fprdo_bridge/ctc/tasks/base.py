@@ -67,8 +67,7 @@ class Measure:
     title : in tables, after the task's own
     distance : smaller is better; BD-rates take -10 log10 of it
     pool : "picture": a BD-rate per picture or clip, then the mean; "set": one curve of the whole set. What conditions
-    say
-        goes before it.
+        say goes before it.
     judge : a task's, whose curves are made monotone first; False for measures of the picture such as PSNR
     digits : decimals in tables
     """
