@@ -17,16 +17,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from fprdo_bridge import encoders
 from fprdo_bridge.cli import arguments
 from fprdo_bridge.encoders.job import EncodeJob, Rate
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.importance.idse_file import ones, write_idse
+from fprdo_bridge.importance.idse_file import IdseFile, WeightMap, ones, write_idse
 from fprdo_bridge.importance.weighting import write_weights
-from fprdo_bridge.video.formats import coded_format
+from fprdo_bridge.video.formats import VideoFormat, coded_format
 
 
 def cpu_seconds(command: list[str], folder: Path) -> float:
@@ -37,6 +40,17 @@ def cpu_seconds(command: list[str], folder: Path) -> float:
     if status:
         sys.exit(errors.decode(errors="replace"))
     return usage.ru_utime + usage.ru_stime
+
+
+def maps_of_ones(weights: IdseFile, fmt: VideoFormat) -> Iterator[WeightMap]:
+    """For each map of a file one of all weights 1, the same object where the file has the map before it again."""
+    before = np.zeros(0)
+    for number in range(weights.map_count):
+        values = weights.record(number).values
+        if not np.array_equal(values, before):
+            unit = ones(fmt, weights.layout.transform_sizes)
+        before = values
+        yield unit
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -64,23 +78,25 @@ def main() -> None:
         arguments.coding_options_of(options),
     )
     fmt, sizes = coded_format(sequence.fmt), codec.shapes_wanted(idse)
-    count = -(-sequence.frames // settings.frames_per_map)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         unit, network = folder / "ones.idse", folder / "network.idse"
-        write_idse(
-            unit,
-            [ones(fmt, sizes) for _ in range(count)],
-            fmt,
-            transform_sizes=sizes,
-            frame_count=sequence.frames,
-            frames_per_map=settings.frames_per_map,
-        )
         start = time.perf_counter()
         write_weights(sequence, settings, network, transform_sizes=sizes)
+        seconds = time.perf_counter() - start
+        with IdseFile(network) as weights:
+            count = weights.record_count
+            write_idse(
+                unit,
+                maps_of_ones(weights, fmt),
+                fmt,
+                transform_sizes=weights.layout.transform_sizes,
+                frame_count=weights.frame_count,
+                frames_per_map=weights.frames_per_map,
+            )
         print(
             f"{sequence.name} {sequence.fmt}, {sequence.frames} frame{'s' if sequence.frames > 1 else ''}: "
-            f"{count} map{'s' if count > 1 else ''} in {time.perf_counter() - start:.1f} s",
+            f"{count} map{'s' if count > 1 else ''} in {seconds:.1f} s",
             flush=True,
         )
         plain = EncodeJob(
