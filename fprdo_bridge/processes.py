@@ -1,4 +1,4 @@
-"""Child processes that do not outlive this one."""
+"""Child processes that do not outlive this one, and the cores for them."""
 
 import fcntl
 import os
@@ -7,6 +7,13 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+
+def cores() -> int:
+    """Cores that this process may use (Linux), elsewhere all that the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -38,6 +37,7 @@ from fprdo_bridge.encoders.structures import KINDS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
 from fprdo_bridge.importance.weighting import REGIONS_ALONE, VARIANCE
+from fprdo_bridge.processes import cores
 from fprdo_bridge.video.source import FormatRequest, Source
 
 _STORE = "store"  # the folder of the jobs, in the folder of results
@@ -85,7 +85,7 @@ def compare(
         for remark in planned.remarks:
             say(remark)
         if missing:
-            pool = LocalPool(store.folder, store.workplace, len(os.sched_getaffinity(0)))
+            pool = LocalPool(store.folder, store.workplace, cores())
             try:
                 Engine(store, pool, say, watcher=watcher).run(iter(groups))
             finally:

@@ -82,8 +82,8 @@ class Executor:
             raise
         except MemoryError:
             raise FprdoError(
-                f"{message['how'].get('title', message['kind'])}: the memory does not suffice; give less "
-                "workers with --workers"
+                f"{message['how'].get('title', message['kind'])}: the memory does not suffice; free some, or do fewer "
+                "jobs at once with fprdo ctc run --jobs (--workers on a Dask cluster)"
             ) from None
         except OSError as error:
             raise FprdoError(

@@ -94,7 +94,8 @@ class LocalPool:
             )
         except OSError as error:
             raise FprdoError(
-                f"{sys.executable}: no worker can be started ({error.strerror}); give less with --workers"
+                f"{sys.executable}: no worker can be started ({error.strerror}); free memory, or start fewer with "
+                "fprdo ctc run --jobs"
             ) from None
         assert process.stdin and process.stdout
         worker = _Worker(process, process.stdin, process.stdout, scratch)
@@ -132,8 +133,8 @@ class LocalPool:
         if worker.busy is None:
             return []
         name = {number.value: number.name for number in signal.Signals}.get(-status, str(status))
-        hint = "; the memory may not suffice, give less with --workers" if status == -signal.SIGKILL else ""
-        return [Died(worker.busy, f"its worker ended ({name}){hint}")]
+        hint = "; the memory may not suffice: free some, or start fewer workers with fprdo ctc run --jobs"
+        return [Died(worker.busy, f"its worker ended ({name}){hint if status == -signal.SIGKILL else ''}")]
 
     def close(self) -> None:
         """End all workers and what they started."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from fprdo_bridge.ctc.plan import Plan, make_plan
 from fprdo_bridge.ctc.pool import LocalPool
 from fprdo_bridge.ctc.store import Store
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.processes import cores
 
 _EVERY = 5.0  # seconds between two lines while files are hashed
 
@@ -100,7 +100,7 @@ def run(
 
         pool = DaskPool(store, scheduler=scheduler, workers=dask)
     else:
-        pool = LocalPool(store.folder, store.workplace, workers or len(os.sched_getaffinity(0)))
+        pool = LocalPool(store.folder, store.workplace, workers or cores())
     say(
         f"{todo} jobs, about {engine.duration(totals.seconds / max(1, pool.count))} with {pool.count} "
         f"worker{'s' if pool.count > 1 else ''}"

@@ -15,7 +15,6 @@ dQPFile), and its map keeps the rest at mean 1. "Plain" has weights of 1 in the 
 no QP of frames. Printed are BD-rates against the stock encoder, of features of lite0 and of luma PSNR, and their means.
 """
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from fprdo_bridge import Encoder, IdseOptions, compute_map, load_extractor
 from fprdo_bridge.ctc.statistics import Curve, bd_rate
 from fprdo_bridge.encoders.hm import HM
 from fprdo_bridge.importance.extractors import feature_distance
+from fprdo_bridge.processes import cores
 from fprdo_bridge.video.colour import frame_to_rgb
 from fprdo_bridge.video.source import open_source
 
@@ -150,7 +150,7 @@ def measure(path: str) -> dict[str, tuple[float, float]]:
 
 def main(paths: Sequence[str]) -> None:
     """Print the table."""
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ProcessPoolExecutor(cores()) as pool:
         clips = dict(zip([Path(path).stem for path in paths], pool.map(measure, paths)))
     print("| features, luma PSNR | " + " | ".join(clips) + " | mean |")
     print("|---|" + "---|" * (len(clips) + 1))
