@@ -12,6 +12,7 @@ import queue
 import shutil
 import sys
 import tempfile
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -98,7 +99,12 @@ class DaskPool:
     def submit(self, message: Mapping[str, Any], source: str) -> None:
         """Give a job to the cluster, with the files that it reads."""
         key = str(message["key"])
-        inputs = {name: self._on_cluster(data) for name, data in self._inputs(message)}
+        try:
+            files = dict(self._inputs(message))
+        except (OSError, FprdoError) as error:  # as a worker on this machine would answer: the other jobs go on
+            self._answers.put((key, _unreadable(message, error)))
+            return
+        inputs = {name: self._on_cluster(data) for name, data in files.items()}
         plain = {**message, "output": "", "how": _without_paths(message["how"])}
         future = self._client.submit(
             run_remote,
@@ -124,6 +130,8 @@ class DaskPool:
             yield f"config/{number}-{Path(path).name}", Path(path).read_bytes()
         if how.get("annotations"):
             yield "annotations", Path(how["annotations"]).read_bytes()
+        if how.get("predictor"):
+            yield "predictor", Path(how["predictor"]).read_bytes()
 
     def _source(self, spec: Mapping[str, Any], how: Mapping[str, Any]) -> bytes:
         """The file of an item; of a raw clip only the frames that are coded."""
@@ -160,6 +168,8 @@ class DaskPool:
             return found
 
     def _answer(self, key: str, future: Any) -> Answer | Died:
+        if isinstance(future, dict):  # of a job that never got to the cluster
+            return future
         self._jobs.pop(key, None)
         try:
             answer: Answer = future.result(timeout=_WAIT)
@@ -185,6 +195,15 @@ def _hello(path: list[str]) -> str:
     limit_threads()
     sys.path += [folder for folder in path if folder not in sys.path]
     return __version__
+
+
+def _unreadable(message: Mapping[str, Any], error: OSError | FprdoError) -> Answer:
+    """The answer to a job whose files cannot be read here."""
+    text = str(error)
+    if isinstance(error, OSError):
+        name = error.filename or message["how"].get("title", message["kind"])
+        text = f"{name}: cannot be read ({error.strerror or error}); check that it is still there"
+    return {"key": message["key"], "error": text}
 
 
 def _without_paths(how: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,17 +241,27 @@ class _Site:
 
 
 _site: list[_Site] = []
+_one_job = threading.Lock()  # the threads of a worker share a site, whose executor does one job at a time
 
 
 def run_remote(message: dict[str, Any], inputs: dict[str, bytes]) -> dict[str, Any]:
     """Do a job on a worker; returns worker.py's answer with the job's files under "files"."""
+    with _one_job:
+        return _run_at(_the_site(), message, inputs)
+
+
+def _the_site() -> _Site:
     import atexit
 
     if not _site:
         limit_threads()
         _site.append(_Site())
         atexit.register(shutil.rmtree, _site[0].folder, ignore_errors=True)
-    site, key = _site[0], message["key"]
+    return _site[0]
+
+
+def _run_at(site: _Site, message: dict[str, Any], inputs: dict[str, bytes]) -> dict[str, Any]:
+    key = message["key"]
     work = site.folder / key[:32]
     work.mkdir(exist_ok=True)
     how = dict(message["how"])
@@ -250,6 +279,8 @@ def run_remote(message: dict[str, Any], inputs: dict[str, bytes]) -> dict[str, A
             how["setup"] = {**how["setup"], "config": [str(work / "config" / name) for name in how["setup"]["config"]]}
         if how.get("annotations"):
             how["annotations"] = str(work / "annotations")
+        if how.get("predictor"):
+            how["predictor"] = str(work / "predictor")
         output = work / "output"
         answer = answer_to(site.executor, {**message, "how": how, "output": str(output)})
         if "record" in answer:
