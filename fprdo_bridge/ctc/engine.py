@@ -218,7 +218,7 @@ class Engine:
 
     def _begin(self, group: _Open, unit: Unit) -> int:
         """Lock and start a unit; one that another run has is looked at again later."""
-        mine = deque[Job]()
+        mine, done = deque[Job](), list[Job]()
         for job in unit.jobs:
             if not self._store.lock(job.key):
                 for other in mine:
@@ -228,10 +228,11 @@ class Engine:
                 return 0
             if self._store.has(job.key):  # another run was faster
                 self._store.unlock(job.key)
-                self._outcome.before += 1
-                self._spent += job.seconds
+                done.append(job)
             else:
                 mine.append(job)
+        self._outcome.before += len(done)
+        self._spent += sum(job.seconds for job in done)
         if not mine:
             return 1
         group.running += 1

@@ -193,6 +193,33 @@ def test_a_job_of_another_run_is_waited_for(store, monkeypatch):
     assert first.title not in pool.order and outcome.before == 1 and sum(outcome.ran.values()) == 8
 
 
+def test_what_another_run_has_done_counts_once_however_often_its_unit_is_looked_at(store, monkeypatch):
+    from fprdo_bridge.ctc import engine
+
+    monkeypatch.setattr(engine, "_OTHERS", 0.01)
+    one = group("a", points=1)
+    decode, score, _ = one.units[2].jobs
+    lock, looks = store.lock, []
+    with Store(store.folder) as other:
+        assert other.lock(score.key)
+
+        def later(key):
+            if key == decode.key and not looks:  # the other run is through with the decode, not with the score
+                (other.workplace / "made").mkdir()
+                other.commit(key, other.workplace / "made", {"kind": "decode", "result": {}, "provenance": {}})
+            if key == score.key:
+                looks.append(key)
+                if len(looks) == 4:
+                    other.unlock(key)
+            return lock(key)
+
+        monkeypatch.setattr(store, "lock", later)
+        running = Engine(store, FakePool(), expected=5.0)
+        outcome = running.run(iter([one]))
+    assert len(looks) == 4 and outcome.before == 1 and sum(outcome.ran.values()) == 4
+    assert running._spent == pytest.approx(5.0)  # what the five jobs cost by estimate
+
+
 def test_a_lock_dies_with_its_process(store, tmp_path):
     child = os.fork()
     if child == 0:
