@@ -106,12 +106,18 @@ def read(store: Store, name: str, each: Callable[[dict[str, Any]], None] = lambd
     FprdoError
         They were not run in this store, or a record is damaged.
     """
-    with _manifest(store, name) as (header, lines):
+    lines = _manifest(store, name)
+    header = next(lines)
+    with _undamaged(store, name):
         conditions = conditions_file.parse(tomllib.loads(header["conditions"]), name, header["conditions"])
-        tasks = {title: make(TaskSetting(**setting)) for title, setting in header["tasks"].items()}
-        found = Results(conditions, store, {}, tasks, header["problems"], software=header["software"])
-        for line in lines:
-            _take(found, line, each)
+        settings = {title: TaskSetting(**setting) for title, setting in header["tasks"].items()}
+        found = Results(conditions, store, {}, {}, header["problems"], software=header["software"])
+    found.tasks |= {title: make(setting) for title, setting in settings.items()}
+    for line in lines:
+        with _undamaged(store, name):
+            rows = _take(found, line)
+        for row in rows:
+            each(row)
     return found
 
 
@@ -124,7 +130,9 @@ def maps_of(store: Store, name: str) -> dict[str, Path]:
         As `read`.
     """
     found: dict[str, Path] = {}
-    with _manifest(store, name) as (_, lines):
+    lines = _manifest(store, name)
+    next(lines)
+    with _undamaged(store, name):
         for line in lines:
             for point in line["points"]:
                 if point["map"] and store.has(point["map"]):
@@ -140,25 +148,36 @@ def manifest_lines(store: Store, name: str) -> list[dict[str, Any]]:
     FprdoError
         As `read`.
     """
-    with _manifest(store, name) as (_, lines):
-        return list(lines)
+    _, *lines = _manifest(store, name)
+    return lines
+
+
+def _manifest(store: Store, name: str) -> Iterator[dict[str, Any]]:
+    """Header and lines of what run.keep has written."""
+    with _undamaged(store, name), open(_path(store, name), encoding="utf-8") as file:
+        yield json.loads(file.readline())
+        yield from map(json.loads, file)
+
+
+def _path(store: Store, name: str) -> Path:
+    return store.folder / "runs" / name / "manifest.jsonl"
 
 
 @contextmanager
-def _manifest(store: Store, name: str) -> Iterator[tuple[dict[str, Any], Iterator[dict[str, Any]]]]:
-    """Header and lines of what run.keep has written."""
-    path = store.folder / "runs" / name / "manifest.jsonl"
+def _undamaged(store: Store, name: str) -> Iterator[None]:
+    """A block that reads the manifest and nothing else, so that its errors are the manifest's."""
     try:
-        with open(path, encoding="utf-8") as file:
-            yield json.loads(file.readline()), map(json.loads, file)
+        yield
     except FileNotFoundError:
         there = ", ".join(manifests(store)) or "none"
         raise FprdoError(f"{store.folder}: holds no run of {name}; there are: {there}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FprdoError(f"{path}: is damaged ({error}); run fprdo ctc run again") from None
+        raise FprdoError(f"{_path(store, name)}: is damaged ({error}); run fprdo ctc run again") from None
 
 
-def _take(found: Results, line: dict[str, Any], each: Callable[[dict[str, Any]], None]) -> None:
+def _take(found: Results, line: dict[str, Any]) -> list[dict[str, Any]]:
+    """Add an item; returns a row for each of its points."""
+    points = list[dict[str, Any]]()
     group = next(one for one in found.conditions.sets if one.name == line["set"])
     one = found.sets.setdefault(group.name, SetResults(group.name, group.overall))
     index = len(one.items)
@@ -182,7 +201,7 @@ def _take(found: Results, line: dict[str, Any], each: Callable[[dict[str, Any]],
                 _at(one.records, (run, title), index).append(point["scores"].get(title, ""))
             for measure in task.measures:
                 _at(one.scores, (run, title, measure.key), index).append(numbers.get((title, measure.key), math.nan))
-        each(
+        points.append(
             {
                 "set": line["set"],
                 "item": line["item"],
@@ -198,6 +217,7 @@ def _take(found: Results, line: dict[str, Any], each: Callable[[dict[str, Any]],
                 "tasks": found.tasks,
             }
         )
+    return points
 
 
 def _at(table: dict[Any, list[list[Any]]], key: object, index: int) -> list[Any]:

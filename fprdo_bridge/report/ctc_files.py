@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,20 +37,25 @@ class PointsFile:
     )
 
     def __init__(self, path: Path):
-        self._replacing = replacing(path)
+        self._path = path
+        self._stack: ExitStack
         self._writer: Any = None
         self._file: Any = None
 
     def __enter__(self) -> PointsFile:
-        self._file = open(self._replacing.__enter__(), "w", newline="", encoding="utf-8", errors="surrogateescape")
+        with ExitStack() as stack:
+            temporary = stack.enter_context(replacing(self._path))
+            self._file = stack.enter_context(
+                open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape")
+            )
+            self._stack = stack.pop_all()
         self._writer = csv.writer(self._file, lineterminator="\n")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._replacing.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, error, trace)  # a disk that is full may say so only when the file is closed
 
     def write(self, row: Mapping[str, Any]) -> None:
         """A row as `results.read` hands it out."""
