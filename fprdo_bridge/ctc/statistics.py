@@ -8,7 +8,7 @@ resampled pictures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -267,33 +267,6 @@ class Interval:
 def resampled(count: int, resamples: int = 1000, seed: int = 0) -> np.ndarray:
     """Indices of pictures drawn with replacement, (resamples, count), the same for the same arguments."""
     return np.random.default_rng(seed).integers(0, count, (resamples, count))
-
-
-def bootstrap(
-    statistic: Callable[[np.ndarray], float], count: int, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
-) -> Interval | None:
-    """Percentile bootstrap interval of a statistic of pictures.
-
-    Parameters
-    ----------
-    statistic : indices of pictures, with repetitions -> value; NaN or NotComparable where there is none
-    count : number of pictures
-    resamples, seed : see `resampled`
-    level : share of the resamples inside of the interval
-
-    Returns
-    -------
-    None with fewer than two pictures, or where fewer than half of the resamples have a value.
-    """
-    if count < 2 or resamples < 1:
-        return None
-    values = []
-    for indices in resampled(count, resamples, seed):
-        try:
-            values.append(statistic(indices))
-        except NotComparable:
-            values.append(math.nan)
-    return interval(np.asarray(values), level)
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> Interval | None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fprdo_bridge.ctc import statistics
-from fprdo_bridge.ctc.statistics import Curve, NotComparable, bd_rate, bootstrap, matched, monotone
+from fprdo_bridge.ctc.statistics import Curve, NotComparable, bd_rate, interval, matched, monotone, resampled
 from fprdo_bridge.errors import FprdoError
 
 # Two examples of JCTVC-E137 with the results of its spreadsheet (piecewise cubic), in per cent; the inputs are printed
@@ -179,29 +179,22 @@ def test_db():
 # ---- intervals -------------------------------------------------------------------------------------------------------
 
 
-def test_bootstrap_is_scipys_percentile_interval():
-    from scipy.stats import bootstrap as reference
+def test_an_interval_is_scipys_percentile_bootstrap():
+    from scipy.stats import bootstrap
 
     values = np.random.default_rng(3).normal(size=12)
-    found = bootstrap(lambda indices: float(values[indices].mean()), 12, resamples=500, seed=7)
-    expected = reference(
+    found = interval(values[resampled(12, 500, 7)].mean(1))
+    expected = bootstrap(
         (values,), np.mean, n_resamples=500, method="percentile", rng=np.random.default_rng(7)
     ).confidence_interval
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert (found.used, found.resamples, found.level) == (500, 500, 0.95)
 
 
-def test_bootstrap_leaves_out_what_has_no_value():
-    def statistic(indices):
-        if 0 in indices:
-            raise NotComparable("no")
-        return float(indices.mean())
-
-    found = bootstrap(statistic, 3, resamples=200)
-    assert found is None  # two of three resamples hold picture 0
-    found = bootstrap(lambda indices: math.nan if (indices == 0).all() else 1.0, 3, resamples=200)
-    assert (found.low, found.high) == (1, 1) and 180 < found.used < 200
-    assert bootstrap(lambda indices: 1.0, 1) is None
+def test_an_interval_leaves_out_what_has_no_value():
+    found = interval(np.array([math.nan, 1, 1, 1]))
+    assert (found.low, found.high, found.used, found.resamples) == (1, 1, 3, 4)
+    assert interval(np.array([math.nan, math.nan, 1])) is None and interval(np.array([])) is None
 
 
 # ---- matched cost ----------------------------------------------------------------------------------------------------
