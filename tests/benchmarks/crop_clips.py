@@ -15,7 +15,7 @@ from fprdo_bridge.video.formats import Frame, VideoFormat
 from fprdo_bridge.video.source import open_source
 from fprdo_bridge.video.y4m import write_y4m
 
-FRAMES = 33
+FRAMES = 97
 # File written, clip, first frame (bikes: behind a cut), left, top, width, height.
 WINDOWS = (
     ("carphone", "carphone_pristine", 0, 0, 0, 176, 144),

@@ -11,8 +11,12 @@ a 16x16 block of frame t is
 with the mean weight w_t of the block, (w + tau) / (1 + tau), and share = 1 - inter / intra, of the sums of absolute
 differences from the block that motion search finds and from the block's mean. The weights are multiplied by
 (I_t / w_t)^0.4. The mean of a frame goes into its QP, -3 log2(mean), rounded, with mean 0 over the clip (HM's option
-dQPFile), and its map keeps the rest at mean 1. "Plain" has weights of 1 in the place of the network's, "in maps alone"
-no QP of frames. Printed are BD-rates against the stock encoder, of features of lite0 and of luma PSNR, and their means.
+dQPFile), and its map keeps the rest at mean 1. Importance comes from 24 frames more than are coded, as else the last
+frames would count less because the clip ends there.
+
+"In maps alone" has no QP of frames. "Plain" has the QP of frames that weights of 1, propagated, give, with the preset's
+own maps or with the stock encoder. Printed are BD-rates against the stock encoder, of features of lite0 and of luma
+PSNR, and their means.
 """
 
 import sys
@@ -34,7 +38,7 @@ from fprdo_bridge.processes import cores
 from fprdo_bridge.video.colour import frame_to_rgb
 from fprdo_bridge.video.source import open_source
 
-_FRAMES, _FRAMES_PER_MAP, _QPS = 17, 8, (22, 27, 32, 37)
+_FRAMES, _BEHIND, _FRAMES_PER_MAP, _QPS = 65, 24, 8, (22, 27, 32, 37)
 _BLOCK, _RANGE, _STRENGTH = 16, 8, 0.4
 _VECTOR_COST = 4  # absolute differences that a step of a motion vector costs
 _PRESETS = {"neutral": 1.5, "balanced": 0.5, "machine": 0.15}  # tau of HM's presets for prediction
@@ -100,27 +104,30 @@ def propagated(
 def measure(path: str) -> dict[str, tuple[float, float]]:
     """BD-rates of each variant on a clip: features, luma PSNR."""
     torch.set_num_threads(1)
-    source = open_source(path, frames=_FRAMES)
-    fmt, frames = source.fmt, list(source.read())
+    source = open_source(path, frames=_FRAMES + _BEHIND)
+    fmt, seen = source.fmt, list(source.read())
+    frames = seen[:_FRAMES]
     extractor, judge, encoder = load_extractor(), load_extractor("lite0"), Encoder("hm", "lowdelay")
-    starts = [compute_map(frame, fmt, extractor, transform_sizes=()).planes for frame in frames[::_FRAMES_PER_MAP]]
-    maps = [starts[number // _FRAMES_PER_MAP] for number in range(_FRAMES)]
+    starts = [compute_map(frame, fmt, extractor, transform_sizes=()).planes for frame in seen[::_FRAMES_PER_MAP]]
+    maps = [starts[number // _FRAMES_PER_MAP] for number in range(len(seen))]
     ones = [[np.ones_like(plane) for plane in one] for one in maps]
-    luma = [frame[0].astype(float) for frame in frames]
+    luma = [frame[0].astype(float) for frame in seen]
     moves = [motion(after, before) for before, after in zip(luma, luma[1:])]
 
-    def encode(name: str, planes: Sequence[Sequence[np.ndarray]] | None, tau: float, offsets: Sequence[int]) -> Curve:
+    def encode(
+        name: str, planes: Sequence[Sequence[np.ndarray]] | None, tau: float, offsets: Sequence[int]
+    ) -> tuple[Curve, Curve]:
         idse = IdseOptions.preset("balanced", "hm", inter=True, tau=tau)
         rates, distances, errors = [], [], []
         with tempfile.TemporaryDirectory() as folder:
-            options = dict(HM.weighted_options(idse))
+            options = dict(HM.weighted_options(idse)) if planes else {}
             if offsets:
                 options["dQPFile"] = str(Path(folder) / "qp")
                 Path(folder, "qp").write_text("".join(f"{offset}\n" for offset in offsets))
             provide: Callable | None = planes and (lambda picture: tuple(planes[picture.frame]))
             for qp in _QPS:
-                given = {"provider": provide, "idse": idse, "options": options, "transform_sizes": ()} if planes else {}
-                coded = encoder.encode(frames, qp, fmt=fmt, **given)
+                given = {"provider": provide, "idse": idse, "transform_sizes": ()} if planes else {}
+                coded = encoder.encode(frames, qp, fmt=fmt, options=options, **given)
                 pairs = list(zip(frames, coded.reconstruction, strict=True))
                 rgb = [(frame_to_rgb(one, fmt), frame_to_rgb(other, fmt)) for one, other in pairs]
                 rates.append(float(len(coded.bitstream)))
@@ -135,12 +142,13 @@ def measure(path: str) -> dict[str, tuple[float, float]]:
     found = {"stock": encode("stock", None, 0, ())}
     for name, tau in _PRESETS.items():
         found[name] = encode(name, maps, tau, ())
-    for label, base, taus in (("", maps, _PRESETS), ("plain, ", ones, {"weights of 1": 0.0})):
-        for name, tau in taus.items():
-            planes, offsets = propagated(base, moves, tau)
-            found[f"{label}propagated, {name}"] = encode(f"{label}propagated, {name}", planes, 0, offsets)
-            if name == "machine":
-                found[f"propagated in maps alone, {name}"] = encode(f"in maps alone, {name}", planes, 0, ())
+    for name in ("balanced", "machine"):
+        planes, offsets = propagated(maps, moves, _PRESETS[name])
+        found[f"propagated, {name}"] = encode(f"propagated, {name}", planes, 0, offsets[:_FRAMES])
+    found["propagated in maps alone, machine"] = encode("in maps alone, machine", planes, 0, ())
+    _, offsets = propagated(ones, moves, 0)
+    found["plain, machine"] = encode("plain, machine", maps, _PRESETS["machine"], offsets[:_FRAMES])
+    found["plain, stock"] = encode("plain, stock", None, 0, offsets[:_FRAMES])
     anchors = found.pop("stock")
     return {
         name: tuple(bd_rate(anchor, one).percent for anchor, one in zip(anchors, curves))
