@@ -289,6 +289,14 @@ def test_a_frame_as_a_picture_and_back(tmp_path, chroma, bit_depth, suffix):
     )
 
 
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((4, 6), np.uint8), np.zeros((4, 6, 3), np.float32), np.zeros((4, 6, 4), np.uint8), "photo.png"]
+)
+def test_what_is_no_picture_becomes_no_frame(wrong):
+    with pytest.raises(FprdoError, match=r"give an array \(height, width, 3\) of uint8 or uint16"):
+        picture_to_frame(wrong, VideoFormat(6, 4))
+
+
 @pytest.mark.parametrize("bits", [10, 7, 0, 8.0, True, "16", None])
 def test_a_picture_has_8_or_16_bits(bits):
     fmt = VideoFormat(4, 2, "400", 10)

@@ -77,12 +77,15 @@ def picture_to_frame(rgb: Samples, fmt: VideoFormat) -> Frame:
     Raises
     ------
     FprdoError
-        The picture does not have the size of `fmt`.
+        The picture is no such array, or does not have the size of `fmt`.
     """
     import torch  # slow to load, and raw files do without
 
     from fprdo_bridge.video.colour import rgb_to_frame
 
+    if not isinstance(rgb, np.ndarray) or rgb.dtype not in (np.uint8, np.uint16) or rgb.shape[2:] != (3,):
+        got = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise FprdoError(f"picture of {got}: give an array (height, width, 3) of uint8 or uint16")
     if rgb.dtype == np.uint8:
         values = torch.from_numpy(rgb).float() / 255
     else:
