@@ -10,7 +10,7 @@ from pathlib import Path
 from fprdo_bridge import encoders
 from fprdo_bridge.cli import console, standard
 from fprdo_bridge.cli.regions import add_region_arguments, regions_of
-from fprdo_bridge.cli.values import assignment, frame_rate, number, size, whole
+from fprdo_bridge.cli.values import assignment, file_name, frame_rate, number, size, whole
 from fprdo_bridge.encoders import DEFAULT, ENCODERS
 from fprdo_bridge.encoders.job import RATE_KINDS
 from fprdo_bridge.errors import FprdoError
@@ -124,6 +124,7 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--predictor",
+        type=file_name,
         metavar="FILE",
         help="network of fprdo distill, which gives the map of its extractor from the picture in one pass",
     )

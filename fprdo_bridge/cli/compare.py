@@ -29,7 +29,7 @@ HELP = "SSE against IDSE: rate, PSNR, feature distance, BD-rate"
 USAGE = "fprdo compare source ... -o DIR [-q QP QP QP QP ...] [options]"
 DESCRIPTION = (
     "Encodes each source at each QP twice: with the unpatched encoder (SSE) and with weights (IDSE). Decodes every "
-    "bitstream with every stock decoder that knows its format, measures, and prints the rate at equal quality. "
+    "bitstream with the encoder's stock decoder and with libavcodec, measures, and prints the rate at equal quality. "
     "Results are printed as they come, and drawings are made last. A run that was stopped goes on where it was. "
     "In the folder nothing is written over that is not of an earlier comparison."
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from fractions import Fraction
-from pathlib import Path
 
 from fprdo_bridge.cli import console, standard
 from fprdo_bridge.cli.arguments import add_decoded_format_arguments, format_request_of, keep_inputs
+from fprdo_bridge.cli.values import file_path
 from fprdo_bridge.encoders import decoders
 from fprdo_bridge.files import regular_file, workspace
 from fprdo_bridge.text import printable
@@ -24,11 +24,11 @@ EXAMPLE = "fprdo decode photo.bin -o photo-decoded.png --decoder libavcodec"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("bitstream", type=Path, help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file")
+    parser.add_argument("bitstream", type=file_path, help="HEVC or AVC, as a byte stream or in an .mp4 or .mkv file")
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=file_path,
         required=True,
         metavar="FILE",
         help=".yuv, .y4m, or a picture by its suffix; - for Y4M on standard output",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (
@@ -16,7 +15,7 @@ from fprdo_bridge.cli.arguments import (
     open_named,
     weight_settings_of,
 )
-from fprdo_bridge.cli.values import whole
+from fprdo_bridge.cli.values import file_path, whole
 from fprdo_bridge.progress import percentage
 from fprdo_bridge.text import printable
 
@@ -32,7 +31,7 @@ EXAMPLE = "fprdo distill photos/*.png -o lite0.pt --probes 8"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("source", nargs="+", help=f"{SOURCE_HELP}; two dozen pictures or more")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the predictor")
+    parser.add_argument("-o", "--output", type=file_path, required=True, metavar="FILE", help="the predictor")
     parser.add_argument("--steps", type=whole, default=None, metavar="N", help="of the training (default 1200)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_preset_argument(parser)

@@ -6,7 +6,6 @@ import argparse
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 from fprdo_bridge import encoders
 from fprdo_bridge.cli import console, standard
@@ -21,7 +20,7 @@ from fprdo_bridge.cli.arguments import (
     weight_settings_of,
 )
 from fprdo_bridge.cli.regions import refuse_regions
-from fprdo_bridge.cli.values import rate_value
+from fprdo_bridge.cli.values import file_path, rate_value
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.job import EncodeJob, Rate
 from fprdo_bridge.encoders.running import encode
@@ -47,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=file_path,
         required=True,
         metavar="FILE",
         help="bitstream, or an .mp4 or .mkv file with it; its log goes beside it; - for standard output",
@@ -59,12 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="quantisation parameter of the slices, or what --rate-control makes of it",
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".idse file (default: computed)")
+    parser.add_argument("--weights", type=file_path, metavar="FILE", help=".idse file (default: computed)")
     add_force_argument(parser)
     parser.add_argument("--plain", action="store_true", help="no weights: the bitstream of the unpatched encoder")
     parser.add_argument(
         "--recon",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="the encoder's reconstruction: .yuv, .y4m or a picture; - for Y4M on standard output",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fprdo_bridge.cli.values import number, shown
+from fprdo_bridge.cli.values import file_name, number, shown
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.regions import DEFAULT_FACTOR, Box, RegionSettings, checked_factor
 
@@ -15,7 +15,10 @@ def add_region_arguments(parser: argparse.ArgumentParser) -> None:
         "regions (factors on the weights; --extractor none leaves the network out, so that they stand alone)"
     )
     group.add_argument(
-        "--mask", metavar="PICTURE", help="grey picture of the frames' size: white counts, black does not"
+        "--mask",
+        type=file_name,
+        metavar="PICTURE",
+        help="grey picture of the frames' size: white counts, black does not",
     )
     group.add_argument(
         "--mask-factor",
@@ -32,6 +35,7 @@ def add_region_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--boxes",
+        type=file_name,
         metavar="FILE.json",
         help="boxes of each frame: detections or annotations in COCO's format, see docs/regions.md",
     )
@@ -61,10 +65,10 @@ def regions_of(options: argparse.Namespace) -> RegionSettings:
 
 
 def refuse_regions(options: argparse.Namespace, why: str) -> None:
-    """FprdoError if there are regions where no weights are computed."""
-    for value, option in ((options.mask, "--mask"), (options.box, "--box"), (options.boxes, "--boxes")):
-        if value:
-            raise FprdoError(f"{option}: {why}; leave one out")
+    """FprdoError if there are regions, or a network is named, where no weights are computed."""
+    for option in ("mask", "box", "boxes", "predictor", "extractor", "layer"):
+        if getattr(options, option, None):
+            raise FprdoError(f"--{option}: {why}; leave one out")
 
 
 def factor(text: str) -> float:

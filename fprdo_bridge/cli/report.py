@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import keep_inputs
+from fprdo_bridge.cli.values import file_path
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.text import printable
 
@@ -25,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("store", type=Path, metavar="STORE", help="folder that fprdo ctc run has filled")
     parser.add_argument("conditions", nargs="?", help="name of the conditions, if the store has several")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="page to write (default: STORE/page.html)")
+    parser.add_argument(
+        "-o", "--output", type=file_path, metavar="FILE", help="page to write (default: STORE/page.html)"
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -50,7 +53,10 @@ def run(options: argparse.Namespace) -> None:
     if options.data is not None and not options.data.is_dir():
         raise FprdoError(f"--data {options.data}: no such folder")
     with Store(options.store, create=False) as store:
-        keep_inputs([path], [str(options.store / "store.json")])
+        keep_inputs([path], [options.store / "store.json"])
+        place, folder = path.resolve(), options.store.resolve()
+        if path.exists() and folder in place.parents and place.parent != folder:
+            raise FprdoError(f"{path}: is a file of the store {options.store}; give the page another name")
         write_page(store, options.conditions, path, Wishes(names, count, options.data), console.say)
     console.result(printable(str(path)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import glob
-from pathlib import Path
 
 from fprdo_bridge.cli import console
 from fprdo_bridge.cli.arguments import (
@@ -18,7 +17,7 @@ from fprdo_bridge.cli.arguments import (
     keep_inputs,
     sequence_of,
 )
-from fprdo_bridge.cli.values import whole
+from fprdo_bridge.cli.values import file_path, whole
 from fprdo_bridge.text import printable
 
 HELP = "draw a weight map over its picture, with the QP offsets of the blocks"
@@ -33,10 +32,10 @@ EXAMPLE = "fprdo show photo.idse photo.png -o map.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
-    parser.add_argument("weights", type=Path, help=".idse file")
+    parser.add_argument("weights", type=file_path, help=".idse file")
     parser.add_argument("source", nargs="?", help=f"the picture it was computed on: {SOURCE_HELP}")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="PNG to write (default: map-NAME.png beside NAME.idse)"
+        "-o", "--output", type=file_path, metavar="FILE", help="PNG to write (default: map-NAME.png beside NAME.idse)"
     )
     add_force_argument(parser)
     parser.add_argument(

@@ -6,6 +6,7 @@ import re
 import sys
 from argparse import ArgumentTypeError
 from fractions import Fraction
+from pathlib import Path
 
 _LONG = 40  # characters of a value that a message shows
 
@@ -22,6 +23,20 @@ def whole(text: str) -> int:
     if len(text) > _LONG or abs(int(text)) >= 1 << 63:
         raise ArgumentTypeError(f"{shown(text)} is too large; use a whole number below 2^63")
     return int(text)
+
+
+def file_path(text: str) -> Path:
+    """The name of a file; an empty one is what a shell makes of a variable that is not set."""
+    path = Path(text)
+    if not path.name:
+        raise ArgumentTypeError(f"{shown(text)} is no name of a file")
+    return path
+
+
+def file_name(text: str) -> str:
+    """The same, as it was written."""
+    file_path(text)
+    return text
 
 
 def count_or_all(text: str) -> int:

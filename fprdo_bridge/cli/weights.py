@@ -16,6 +16,7 @@ from fprdo_bridge.cli.arguments import (
     sequence_of,
     weight_settings_of,
 )
+from fprdo_bridge.cli.values import file_path
 from fprdo_bridge.importance.weighting import write_weights
 from fprdo_bridge.progress import percentage
 from fprdo_bridge.text import printable
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="weight file (default: NAME.idse in the current folder); - for standard output",
     )

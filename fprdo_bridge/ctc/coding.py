@@ -319,7 +319,7 @@ def decoders(encoder: str) -> list[str]:
 def verify(
     encoder: str, bitstream: Path, fmt: VideoFormat, expected: str, folder: Path, title: str
 ) -> dict[str, float]:
-    """Decode with every stock decoder; returns seconds by decoder.
+    """Decode with the encoder's stock decoder and libavcodec; returns seconds by decoder.
 
     Raises
     ------

@@ -8,14 +8,18 @@ from numbers import Integral, Real
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.values import shown, whole_number
 
+_LARGEST_JITTER = 255  # code values at 8 bits
+
 
 def check_sketch_numbers(probes: object, seed: object, jitter: object, signs_per_noise: object) -> None:
-    """Raise FprdoError unless the counts are 1 or more, the seed is 0 to 2^63 - 1, the jitter a standard deviation."""
+    """Raise FprdoError unless the counts are 1 or more, the seed is 0 to 2^63 - 1, the jitter 0 to 255."""
     check_count("probes", probes)
     check_count("signs per noise", signs_per_noise)
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 1 << 63:
         raise FprdoError(f"seed {shown(seed)}: use 0 to 2^63 - 1")
     check_deviation("jitter", jitter)
+    if jitter > _LARGEST_JITTER:  # type: ignore[operator]
+        raise FprdoError(f"jitter {shown(jitter)}: use a standard deviation of 0 to {_LARGEST_JITTER}")
 
 
 def check_count(what: str, value: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -60,15 +59,20 @@ def checked_format(file: IdseFile | GrowingFile, name: Path, sequence: Source | 
     Raises
     ------
     FprdoError
-        The sequence is of another size.
+        The sequence is of another size or chroma format.
     """
     fmt = VideoFormat(file.layout.width, file.layout.height, file.layout.chroma)
     if sequence:
-        coded = coded_format(replace(sequence.fmt, chroma=fmt.chroma))
+        coded = coded_format(sequence.fmt)
         if (coded.width, coded.height) != (fmt.width, fmt.height):
             raise FprdoError(
                 f"{name}: weights for {fmt.width}x{fmt.height}, {sequence.origin} is "
                 f"{sequence.fmt.width}x{sequence.fmt.height}; give the picture they were computed on"
+            )
+        if sequence.fmt.chroma != fmt.chroma:
+            raise FprdoError(
+                f"{name}: weights for {fmt.chroma}, {sequence.origin} is {sequence.fmt.chroma}; give the picture they "
+                "were computed on"
             )
     return fmt
 

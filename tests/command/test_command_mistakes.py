@@ -1,5 +1,7 @@
 """Bad input: one line that names the file, the value and the remedy, and nothing is changed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,8 @@ MISTAKES = [
         "weights even.png --seed 99999999999999999999 --probes 1",
         "'99999999999999999999' is too large; use a whole number below 2^63",
     ),
+    ("weights even.png --jitter 1e300", "jitter 1e+300: use a standard deviation of 0 to 255"),
+    ("weights even.png -o .", "'.' is no name of a file"),
     ("weights even.png --extractor unheard_of", "unknown extractor 'unheard_of': use efficientnet_lite0"),
     ("weights even.png --extractor no_module:network", "No module named 'no_module'"),
     ("weights even.png --layer nothing", "no layer 'nothing': near names are"),
@@ -138,6 +142,9 @@ MISTAKES = [
     (ENCODE + " -o folder", "folder: is a folder"),
     (ENCODE + " -o even.png", "even.png: is read by this command"),
     (ENCODE + " --recon even.png", "even.png: is read by this command"),
+    ("encode even.png -o . -q 32", "'.' is no name of a file"),
+    ("encode even.png -o out.bin -q 32 --weights even.idse --predictor gone.pt", "--predictor: weights are those of"),
+    ("encode even.png -o out.bin -q 32 --plain --extractor gone", "--extractor: weights are not used (--plain)"),
     (ENCODE + " -o even.idse", "even.idse: is read by this command"),
     ("encode shot-%04d.png -o o.bin -q 32 --recon shot-0000.png", "shot-0000.png: is read by this command"),
     ("encode even.png -o text.bin -q 32 --predictor text.bin", "text.bin: is read by this command"),
@@ -154,6 +161,7 @@ MISTAKES = [
     ("show flipped.idse", "flipped.idse: damaged .idse file, map 0 has checksum"),
     ("show gone.idse", "gone.idse: cannot be read"),
     ("show even.idse odd.png", "even.idse: weights for 80x64, odd.png is 97x65; give the picture"),
+    ("show .", "'.' is no name of a file"),
     ("show even.idse --frame 1", "even.idse: has frames 0 to 0, not 1"),
     ("show even.idse even.png -o even.png", "even.png: is read by this command"),
     ("show even.idse shot-%04d.png --animation -o shot.png", "is read by this command"),
@@ -267,3 +275,24 @@ def test_several_pictures_do_not_go_into_one(fprdo, tmp_path):
     said = fprdo("decode", "p.bin", "-o", "p.png")
     assert said.status == 2 and "p.png: is one picture, and there are several; use .yuv or .y4m" in said.err
     assert not Path("p.png").exists()
+
+
+@pytest.mark.parametrize("option", ["--mask", "--boxes", "--predictor", "-o"])
+def test_an_empty_name_is_no_file(fprdo, here, option):
+    """What a shell makes of a variable that is not set."""
+    said = fprdo("weights", "even.png", option, "")
+    assert said.status == 2 and "'' is no name of a file" in said.err
+
+
+def test_weights_of_another_chroma_format_are_not_drawn(fprdo, here):
+    Path("deep_80x64.yuv").write_bytes(bytes(80 * 64 * 3))
+    said = fprdo("show", "even.idse", "deep_80x64.yuv", "--chroma", "444", "--force-weights")
+    assert said.status == 2 and "even.idse: weights for 420, deep_80x64.yuv is 444; give the picture" in said.err
+
+
+def test_the_program_ends_as_documented():
+    """A result that cannot be written is status 2 in the installed program too."""
+    program = Path(sys.executable).with_name("fprdo")
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([program, "--version"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert ended.returncode == 2 and "standard output" in ended.stderr

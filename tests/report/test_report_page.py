@@ -181,6 +181,14 @@ def test_several_conditions_have_to_be_named(tmp_path):
         write_page(one, None, tmp_path / "page.html")
 
 
+@pytest.mark.parametrize("name", ["store.json", "runs/two/manifest.jsonl"])
+def test_the_page_takes_no_file_of_the_store(tmp_path, name, capsys):
+    store = make_store(tmp_path)
+    before = (store / name).read_bytes()
+    assert cli.main(["report", str(store), "-o", str(store / name)]) == 2
+    assert (store / name).read_bytes() == before and "give the" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("failed", [False, True])
 def test_quickstart_ends_with_the_page(tmp_path, monkeypatch, capsys, failed):
     """The last line of fprdo quickstart is the path of the page; here of a store that is there already.
