@@ -23,10 +23,21 @@ _LONGEST_LINE = 1024
 _BLOCK = 1 << 20
 
 _files = ExitStack()  # temporary folders of the command that runs
+_copies: list[Path] = []  # of standard input, in those folders
 
 
 def clear() -> None:
-    """Remove what the command has put into the temporary folder."""
+    """Remove what the command has put into the temporary folder.
+
+    A mistake that ends the command, if one does, then speaks of standard input instead of its copy, which is gone.
+    """
+    error = sys.exc_info()[1]
+    if isinstance(error, FprdoError) and error.args:
+        message = str(error.args[0])
+        for path in _copies:
+            message = message.replace(str(path), "standard input")
+        error.args = (message,)
+    _copies.clear()
     _files.close()
 
 
@@ -39,6 +50,7 @@ def source_file(frames: int | None, skip: int) -> Path:
         Standard input is closed, a terminal, no Y4M, or cannot be read.
     """
     path = _files.enter_context(workspace()) / "standard-input.y4m"
+    _copies.append(path)
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise FprdoError("-: standard input is closed; name a file")
@@ -63,7 +75,10 @@ def _copy(stream: BinaryIO, file: BinaryIO, path: Path, frames: int | None) -> N
     file.flush()
     size = y4m.read_header(path).fmt.frame_bytes
     for _ in range(frames):
-        file.write(stream.readline(_LONGEST_LINE))
+        line = stream.readline(_LONGEST_LINE)
+        file.write(line)
+        if not line.startswith(b"FRAME"):  # the end, or damage: who reads the file says which
+            return
         left = size
         while left and (data := stream.read(min(left, _BLOCK))):
             file.write(data)

@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import queue
+import re
 import shutil
 import sys
 import tempfile
@@ -30,6 +31,7 @@ _WAIT = 15.0  # seconds for the scheduler and its first worker
 _KEPT = 64  # files that are kept on the cluster
 _LARGE = 1 << 16  # bytes from which on a file travels by itself
 _BESIDE = 2  # jobs a worker has or has waiting
+_ADDRESS = re.compile(r"((tcp|tls|wss?|ucxx?)://)?(\[[^]/\s]+]|[^]:/\s[]+):[0-9]{1,5}")
 
 
 class DaskPool:
@@ -43,7 +45,8 @@ class DaskPool:
     Raises
     ------
     FprdoError
-        Dask is not installed, the scheduler cannot be reached, or it has no worker or one of another version.
+        Dask is not installed, the address is none, the scheduler cannot be reached, or it has no worker or one of
+        another version.
     """
 
     memory = sys.maxsize  # a scheduler's own business
@@ -53,6 +56,8 @@ class DaskPool:
             distributed: Any = importlib.import_module("distributed")
         except ModuleNotFoundError:
             raise FprdoError("a cluster needs the package distributed: pip install 'fprdo[dask]'") from None
+        if scheduler and not _ADDRESS.fullmatch(scheduler):  # Dask's client would wait for itself when it goes
+            raise FprdoError(f"scheduler {scheduler}: cannot be reached by that; give an address like tcp://HOST:8786")
         self._store = store
         self._cluster: Any = None
         self._client: Any = None

@@ -17,6 +17,7 @@ from typing import Any
 from fprdo_bridge.ctc import schema
 from fprdo_bridge.ctc.schema import Table
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.files import regular_file
 from fprdo_bridge.importance.device import DEFAULT_DEVICE, DEVICES
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, IdseOptions
@@ -207,7 +208,7 @@ def load(name: str) -> Conditions:
     Raises
     ------
     FprdoError
-        No such file or name, no TOML, or a value that is wrong; the message names the key.
+        No such file or name, no regular file, no TOML, or a value that is wrong; the message names the key.
     """
     path = Path(name)
     if path.suffix != ".toml":
@@ -215,7 +216,7 @@ def load(name: str) -> Conditions:
         if not path.is_file():
             raise FprdoError(f"{name}: no such conditions; use one of {', '.join(ready_made())}, or name a .toml file")
     try:
-        source = path.read_text(encoding="utf-8-sig")
+        source = regular_file(path).read_text(encoding="utf-8-sig")
         values = tomllib.loads(source)
     except (OSError, UnicodeDecodeError) as error:
         raise FprdoError(

@@ -60,6 +60,26 @@ def test_no_more_is_read_than_is_needed(y4m, tmp_path):
     piped(tmp_path / "broken.y4m", *words, "--frames", 2, "--skip", 1)
 
 
+@pytest.mark.parametrize("words", [("--frames", 10**9), ("--frames", 1, "--skip", 4 * 10**9)])
+def test_more_frames_than_there_are(y4m, words):
+    _, said = piped(y4m, "weights", "-", "-o", "w.idse", *words, *FAST, status=2)
+    assert "standard input: has 4 frames, " in said
+
+
+def test_mistakes_name_standard_input_and_not_its_copy(y4m, tmp_path):
+    words = ("weights", "-", "-o", "w.idse", *FAST)
+    _, said = piped(y4m, *words, "--size", "64x64", status=2)
+    assert "standard input: holds 48x32" in said
+    data = y4m.read_bytes()
+    (tmp_path / "short.y4m").write_bytes(data[: -FMT.frame_bytes])
+    _, said = piped(tmp_path / "short.y4m", *words, status=2)
+    assert "standard input: ends inside frame 3, or is damaged there; give the whole clip, or" in said
+    assert "standard-input" not in said
+    (tmp_path / "bits.y4m").write_bytes(b"YUV4MPEG2 W16 H16 C420p10\nFRAME\n" + b"\xff" * 768)
+    _, said = piped(tmp_path / "bits.y4m", *words, status=2)  # found when the frame is read
+    assert "standard input: frame 0 has samples of more than the 10 bits" in said
+
+
 def test_what_standard_input_is_not(fprdo, y4m, tmp_path, monkeypatch):
     before = files(tmp_path)
     (tmp_path / "text").write_text("no video\n")

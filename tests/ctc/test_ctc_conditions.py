@@ -1,5 +1,6 @@
 """Conditions as data: what a file says, what is wrong with it, and the tables of the ready-made ones."""
 
+import os
 from fractions import Fraction
 
 import pytest
@@ -146,6 +147,9 @@ def test_files_that_are_none(tmp_path):
         (tmp_path / "bad.toml").write_bytes(content)
         with pytest.raises(FprdoError, match="bad.toml"):
             conditions.load(str(tmp_path / "bad.toml"))
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(FprdoError, match="pipe.toml: is a pipe; give a regular file"):
+        conditions.load(str(tmp_path / "pipe.toml"))
     (tmp_path / "bom.toml").write_bytes(b"\xef\xbb\xbf" + BASE.encode())
     assert conditions.load(str(tmp_path / "bom.toml")).name == "bom"
 

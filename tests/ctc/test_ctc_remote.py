@@ -18,6 +18,7 @@ from fprdo_bridge.ctc.engine import Engine
 from fprdo_bridge.ctc.jobs import Job
 from fprdo_bridge.ctc.plan import Group, Unit
 from fprdo_bridge.ctc.store import Store
+from fprdo_bridge.errors import FprdoError
 
 
 class Future:
@@ -78,9 +79,22 @@ def store(tmp_path):
 @pytest.fixture
 def pool(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
-    one = cluster.DaskPool(store, scheduler="tcp://nowhere")
+    one = cluster.DaskPool(store, scheduler="tcp://nowhere:8786")
     yield one
     one.close()
+
+
+@pytest.mark.parametrize("address", ["foo", "tcp://foo", "tcp://", "foo://host:1", "::1:8786", "host:port"])
+def test_what_is_no_address_makes_no_client(store, monkeypatch, address):
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace())
+    with pytest.raises(FprdoError, match="cannot be reached by that; give an address like tcp://HOST:8786"):
+        cluster.DaskPool(store, scheduler=address)
+
+
+@pytest.mark.parametrize("address", ["host:8786", "tls://10.0.0.1:8786", "tcp://[::1]:8786"])
+def test_what_is_an_address(store, monkeypatch, address):
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
+    cluster.DaskPool(store, scheduler=address).close()
 
 
 def done(message: dict, **result: object) -> dict:
