@@ -35,7 +35,8 @@ def clear() -> None:
     if isinstance(error, FprdoError) and error.args:
         message = str(error.args[0])
         for path in _copies:
-            message = message.replace(str(path), "standard input")
+            if str(path) in message:
+                message = message.replace(str(path), "standard input").replace("copy it again", "send it again")
         error.args = (message,)
     _copies.clear()
     _files.close()

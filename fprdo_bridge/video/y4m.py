@@ -156,7 +156,7 @@ def _frame_offsets(path: str | os.PathLike[str], wanted: int | None) -> Iterator
         while number != wanted and (line := file.readline(_LONGEST_LINE)):
             offset = file.tell()
             if not re.match(rb"FRAME[ \n]", line) or not line.endswith(b"\n") or offset + frame_bytes > size:
-                remedy = "give the whole clip" + (f", or its first frames with --frames {number}" if number else "")
+                remedy = f"copy it again, or use its first frames with --frames {number}" if number else "copy it again"
                 raise FprdoError(f"{path}: ends inside frame {number}, or is damaged there; {remedy}")
             yield offset
             file.seek(offset + frame_bytes)

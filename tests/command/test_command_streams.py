@@ -73,7 +73,7 @@ def test_mistakes_name_standard_input_and_not_its_copy(y4m, tmp_path):
     data = y4m.read_bytes()
     (tmp_path / "short.y4m").write_bytes(data[: -FMT.frame_bytes])
     _, said = piped(tmp_path / "short.y4m", *words, status=2)
-    assert "standard input: ends inside frame 3, or is damaged there; give the whole clip, or" in said
+    assert "standard input: ends inside frame 3, or is damaged there; send it again, or" in said
     assert "standard-input" not in said
     (tmp_path / "bits.y4m").write_bytes(b"YUV4MPEG2 W16 H16 C420p10\nFRAME\n" + b"\xff" * 768)
     _, said = piped(tmp_path / "bits.y4m", *words, status=2)  # found when the frame is read
