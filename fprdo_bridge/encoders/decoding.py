@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -11,16 +11,20 @@ from pathlib import Path
 from fprdo_bridge import encoders
 from fprdo_bridge.bitstream import libav
 from fprdo_bridge.bitstream.hashes import hashes
-from fprdo_bridge.bitstream.nal_units import Standard, without_padding
+from fprdo_bridge.bitstream.nal_units import Standard, nal_units, without_padding
 from fprdo_bridge.bitstream.probe import read_bitstream, standard_of
 from fprdo_bridge.encoders.codec import Codec
 from fprdo_bridge.encoders.log import DecodedPicture, DecoderLog
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import folder_for, replacing, workspace
 from fprdo_bridge.processes import child
+from fprdo_bridge.text import printable
 from fprdo_bridge.toolchain import Toolchain
 from fprdo_bridge.video.formats import Frame, VideoFormat, coded_format, crop_frame, first_difference
 from fprdo_bridge.video.raw import read_yuv, write_yuv
+
+# Seconds that a decoder may take: far more than any needs, but one that reads damage for ever comes to an end.
+_LEAST_SECONDS, _SECONDS_PER_MEGABYTE = 60.0, 30.0  # of decoded samples
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class DecodeReport:
     verified : those whose hash is that of the bitstream
     second : title of a decoder that gave the same pictures, where there was no hash to verify; empty if there was none
     details : per picture, in decoding order, from decoders that tell
+    refused : what the encoder's own decoder said where this one took its place; empty if it did not
     """
 
     decoder: str
@@ -41,17 +46,22 @@ class DecodeReport:
     verified: int
     second: str = ""
     details: tuple[DecodedPicture, ...] = ()
+    refused: str = ""
 
     def __str__(self) -> str:
+        return f"{self._checked}. {self.refused}." if self.refused else f"{self._checked}."
+
+    @property
+    def _checked(self) -> str:
         if self.second:
-            return f"Decoded by {self.decoder} and {self.second}, which agree."
+            return f"Decoded by {self.decoder} and {self.second}, which agree"
         if self.verified == self.pictures:
-            return f"Decoded by {self.decoder}, which verified the hash of every picture."
+            return f"Decoded by {self.decoder}, which verified the hash of every picture"
         if self.verified:
             return (
-                f"Decoded by {self.decoder}, which verified the hashes of {self.verified} of {self.pictures} pictures."
+                f"Decoded by {self.decoder}, which verified the hashes of {self.verified} of {self.pictures} pictures"
             )
-        return f"Decoded by {self.decoder}; there was no hash to verify."
+        return f"Decoded by {self.decoder}; there was no hash to verify"
 
 
 class Decoding:
@@ -89,7 +99,8 @@ def decoding(bitstream: Path, fmt: VideoFormat, decoder: str | None = None) -> I
     fmt : of the frames
     decoder : name of an encoder that brings one, or "libavcodec", which gets a second one where it notices less;
         None: that of an encoder of the standard which is built, and libavcodec where there is none, or where that
-        cannot read a bitstream whose hashes libavcodec can verify
+        ends with an error status (not by a crash or a failed assertion, which mean damage) on a bitstream whose hashes
+        libavcodec can verify; the report says so
 
     Raises
     ------
@@ -106,16 +117,21 @@ def decoding(bitstream: Path, fmt: VideoFormat, decoder: str | None = None) -> I
         raise FprdoError(
             f"{bitstream}: its last picture has lost its hash, so the file was cut short; encode or copy it again"
         )
+    if codec and not found.total and libav.supports(fmt, standard):
+        for _ in libav.decode_libav(bitstream, fmt):  # it ends on damage that JM's decoder would read for ever
+            pass
+    refused = ""
     with workspace() as folder:
         if codec:
             try:
                 report = decode_own(codec, codec.tools(), bitstream, folder / "decoded.yuv", fmt)
-            except _Unreadable:
+            except _Unreadable as error:
                 if decoder or not found.md5 or not libav.supports(fmt, standard):
                     raise
-                codec = None
+                codec, refused = None, printable(error.reason)
         if codec is None:
-            yield Decoding(libav.decode_libav(bitstream, fmt), DecodeReport(libav.TITLE, 0, found.md5))
+            report = DecodeReport(libav.TITLE, 0, found.md5, refused=refused)
+            yield Decoding(libav.decode_libav(bitstream, fmt), report)
         elif report.verified or not libav.supports(fmt, standard):
             yield Decoding(read_yuv(folder / "decoded.yuv", fmt), report)
         else:
@@ -151,6 +167,10 @@ def decode_own(codec: Codec, tools: Toolchain, bitstream: Path, out_yuv: Path, f
     data = read_bitstream(bitstream)
     assert codec.decoder and tools.stock_decoder
     coded = coded_format(fmt)
+    slices = sum(codec.standard.is_slice(codec.standard.unit_type(data[start:end])) for start, end in nal_units(data))
+    if not slices:  # JM's decoder would crash or never end
+        raise FprdoError(f"{bitstream}: holds no picture, so it is damaged or cut short; encode or copy it again")
+    limit = _LEAST_SECONDS + _SECONDS_PER_MEGABYTE * slices * coded.frame_bytes / 1e6
     with replacing(out_yuv) as temporary, workspace(folder_for(out_yuv)) as work:
         clean = without_padding(data)
         if clean is data:
@@ -158,7 +178,12 @@ def decode_own(codec: Codec, tools: Toolchain, bitstream: Path, out_yuv: Path, f
         else:
             (work / codec.decoder.BITSTREAM).write_bytes(clean)
         command = codec.decoder.command(tools.stock_decoder)
-        status, output, errors = _run(command, work, codec.name)
+        status, output, errors = _run(command, work, codec.name, limit)
+        if status is None:
+            raise FprdoError(
+                f"{bitstream}: {codec.title}'s decoder did not end within {limit:.0f} s; it is damaged or cut short, "
+                "encode or copy it again"
+            )
         log = codec.decoder.parse_log(output, errors)
         if log.complaint:
             raise FprdoError(
@@ -173,7 +198,11 @@ def decode_own(codec: Codec, tools: Toolchain, bitstream: Path, out_yuv: Path, f
 
 
 class _Unreadable(FprdoError):
-    """A decoder ended without its pictures; another one may read the bitstream."""
+    """A decoder ended by itself without its pictures; another one may read the bitstream."""
+
+    def __init__(self, bitstream: Path, reason: str) -> None:
+        super().__init__(f"{bitstream}: {reason}; it is damaged or cut short, encode or copy it again")
+        self.reason = reason
 
 
 def _own(standard: Standard, bitstream: Path, decoder: str | None) -> Codec | None:
@@ -190,11 +219,14 @@ def _own(standard: Standard, bitstream: Path, decoder: str | None) -> Codec | No
     return codec
 
 
-def _run(command: list[str], folder: Path, name: str) -> tuple[int, str, str]:
+def _run(command: list[str], folder: Path, name: str, limit: float) -> tuple[int | None, str, str]:
+    """Exit status, None after `limit` seconds without an end, standard output and standard error."""
+    status = None
     with open(folder / "output.txt", "w+b") as output, open(folder / "errors.txt", "w+b") as errors:
         try:
             with child(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors) as process:
-                status = process.wait()
+                with suppress(subprocess.TimeoutExpired):
+                    status = process.wait(limit)
         except OSError as error:
             raise FprdoError(f"{command[0]}: cannot be run ({error.strerror}); run python3 build.py {name}") from error
         texts = []
@@ -218,10 +250,9 @@ def _check_decoded(
     if status or not size:
         last = next((line.strip() for line in reversed((errors + output).split("\n")) if line.strip()), "no message")
         last = last[max(0, last.find("Assertion ")) :]  # without the place in its source
-        raise _Unreadable(
-            f"{bitstream}: {title}'s decoder cannot read it (exit status {status}: {last}); it is damaged or "
-            "cut short, encode or copy it again"
-        )
+        unreadable = _Unreadable(bitstream, f"{title}'s decoder cannot read it (exit status {status}: {last})")
+        # A signal ends a decoder that runs into damage, or whose assertions find it: no other one is to gloss it over.
+        raise FprdoError(str(unreadable)) if status < 0 else unreadable
     if size != log.pictures * coded.frame_bytes:
         raise FprdoError(
             f"{bitstream}: decodes to {size} bytes for {log.pictures} pictures, not {coded}; "

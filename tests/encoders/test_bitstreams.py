@@ -19,7 +19,7 @@ from fprdo_bridge.bitstream.nal_units import Standard, nal_units, without_paddin
 from fprdo_bridge.bitstream.parameter_sets import parse_sps
 from fprdo_bridge.bitstream.probe import Probe, probe, standard_of
 from fprdo_bridge.encoders.codec import Codec
-from fprdo_bridge.encoders.decoding import decoding
+from fprdo_bridge.encoders.decoding import decode_own, decoding
 from fprdo_bridge.encoders.hm import HM
 from fprdo_bridge.encoders.jm import JM
 from fprdo_bridge.encoders.running import encode
@@ -237,20 +237,34 @@ def test_without_hashes_a_cut_is_noticed_by_the_second_decoder(tmp_path, tools, 
                 list(decoded.frames)
 
 
-def test_a_decoder_that_fails_is_replaced_by_one_that_verifies(tmp_path, monkeypatch, tools, encoded):
+@pytest.fixture
+def decoder_of_hm(tmp_path, monkeypatch, tools):
+    """Puts a shell script in the place of HM's decoder."""
+
+    def put(script: str) -> None:
+        program = tmp_path / "decoder"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        entry = {name: str(value) for name, value in vars(tools).items() if value} | {"stock_decoder": str(program)}
+        (tmp_path / "tools.json").write_text(json.dumps({"hm": entry}))
+        monkeypatch.setenv("FPRDO_TOOLS", str(tmp_path / "tools.json"))
+
+    return put
+
+
+def test_a_decoder_that_fails_is_replaced_by_one_that_verifies(tmp_path, decoder_of_hm, encoded):
     """And by no other: without hashes its error is the answer."""
-    broken = tmp_path / "decoder"
-    broken.write_text("#!/bin/sh\necho 'cannot read this'\nexit 1\n")
-    broken.chmod(0o755)
-    entry = {name: str(value) for name, value in vars(tools).items() if value} | {"stock_decoder": str(broken)}
-    (tmp_path / "tools.json").write_text(json.dumps({"hm": entry}))
-    monkeypatch.setenv("FPRDO_TOOLS", str(tmp_path / "tools.json"))
+    decoder_of_hm("echo 'cannot read this'\nexit 1")
     fmt, (data, recon) = VideoFormat(64, 64), encoded["hm"]
     (tmp_path / "p.bin").write_bytes(data)
     (tmp_path / "r.yuv").write_bytes(recon)
     with decoding(tmp_path / "p.bin", fmt) as decoded:
         assert first_difference(decoded.frames, read_yuv(tmp_path / "r.yuv", fmt)) is None
     assert (decoded.report.decoder, decoded.report.pictures, decoded.report.verified) == ("libavcodec", 3, 3)
+    assert str(decoded.report) == (
+        "Decoded by libavcodec, which verified the hash of every picture. HM's decoder cannot read it (exit status 1: "
+        "cannot read this)."
+    )
     with pytest.raises(FprdoError, match=r"p\.bin: HM's decoder cannot read it \(exit status 1: cannot read this\)"):
         with decoding(tmp_path / "p.bin", fmt, "hm"):
             pass
@@ -261,6 +275,55 @@ def test_a_decoder_that_fails_is_replaced_by_one_that_verifies(tmp_path, monkeyp
     with pytest.raises(FprdoError, match="HM's decoder cannot read it"):
         with decoding(tmp_path / "p.bin", fmt):
             pass
+
+
+def test_a_decoder_that_damage_stops_is_not_replaced(tmp_path, decoder_of_hm, encoded):
+    decoder_of_hm("echo \"Assertion 'good' failed.\" >&2\nkill -ABRT $$")
+    (tmp_path / "p.bin").write_bytes(encoded["hm"][0])
+    with pytest.raises(FprdoError, match=r"p\.bin: HM's decoder cannot read it \(exit status -6: Assertion"):
+        with decoding(tmp_path / "p.bin", VideoFormat(64, 64)):
+            pass
+
+
+def test_a_first_slice_that_runs_into_the_parameter_set_before_it(tmp_path, tools, encoded):
+    """The other pictures are right, hashes and all, so libavcodec would give them without a word."""
+    data = encoded["hm"][0]
+    start = next(start for start, end in nal_units(data) if Standard.HEVC.is_slice(data[start] >> 1))
+    (tmp_path / "p.bin").write_bytes(data[: start - 1] + b"\3" + data[start:])
+    with pytest.raises(FprdoError, match=r"p\.bin: HM's decoder "):
+        with decoding(tmp_path / "p.bin", VideoFormat(64, 64)):
+            pass
+
+
+def test_a_decoder_that_does_not_end(tmp_path, decoder_of_hm, encoded, monkeypatch):
+    decoder_of_hm("exec sleep 600")
+    monkeypatch.setattr("fprdo_bridge.encoders.decoding._LEAST_SECONDS", 0.5)
+    (tmp_path / "p.bin").write_bytes(encoded["hm"][0])
+    with pytest.raises(FprdoError, match=r"p\.bin: HM's decoder did not end within 1 s; it is damaged or cut short"):
+        with decoding(tmp_path / "p.bin", VideoFormat(64, 64)):
+            pass
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 20], ids=lambda after: f"after-{after}-bytes")
+@pytest.mark.parametrize("pictures", [False, True], ids=["before-slices", "after-slices"])
+def test_sei_that_is_cut(tmp_path, jm_tools, encoded, pictures, after):
+    """JM's decoder reads the message on and on."""
+    fmt, (data, _) = VideoFormat(64, 64), encoded["jm"]
+    first = next(start for start, end in nal_units(data) if Standard.AVC.is_slice(data[start] & 31))
+    whole = data if pictures else data[:first].removesuffix(b"\0\0\1")
+    (tmp_path / "cut.bin").write_bytes(whole + b"\0\0\1" + (b"\6\5\xff\xff\2" + bytes(range(1, 99)))[: 1 + after])
+    with pytest.raises(FprdoError, match=r"cut\.bin: .* damaged or cut short"):
+        with decoding(tmp_path / "cut.bin", fmt) as decoded:
+            list(decoded.frames)
+
+
+def test_own_decoders_are_not_asked_without_a_slice(tmp_path, jm_tools, encoded):
+    data = encoded["jm"][0]
+    first = next(start for start, end in nal_units(data) if Standard.AVC.is_slice(data[start] & 31))
+    (tmp_path / "cut.bin").write_bytes(data[: first - 3])
+    with pytest.raises(FprdoError, match=r"cut\.bin: holds no picture, so it is damaged or cut short"):
+        decode_own(JM, jm_tools, tmp_path / "cut.bin", tmp_path / "d.yuv", VideoFormat(64, 64))
+    assert not (tmp_path / "d.yuv").exists()
 
 
 def test_decoders_that_differ_are_an_error(tmp_path, jm_tools, encoded, monkeypatch):
