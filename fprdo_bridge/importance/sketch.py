@@ -80,7 +80,8 @@ def sketch_gradients(
     planes : float32 code values, shapes fmt.plane_shapes
     probes : number of sketches K, at least 1
     seed : of the signs and the noise, which are the same whatever the tile size; 0 to 2^63 - 1
-    jitter : standard deviation of the Gaussian noise on the planes, in code values at 8 bits (scaled to fmt.bit_depth)
+    jitter : standard deviation of the Gaussian noise on the planes, 0 to 255, in code values at 8 bits (scaled to
+        fmt.bit_depth)
     signs_per_noise : probes that share a noise and with it a forward pass, at least 1; each has signs of its own. They
         cost half as much, and average over less noise.
     tile_samples : bound of a tile, in samples of the resized picture with margin, for extractors that may be tiled;
