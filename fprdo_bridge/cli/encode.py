@@ -19,7 +19,7 @@ from fprdo_bridge.cli.arguments import (
     sequence_of,
     weight_settings_of,
 )
-from fprdo_bridge.cli.regions import refuse_regions
+from fprdo_bridge.cli.regions import refuse_making_maps
 from fprdo_bridge.cli.values import file_path, rate_value
 from fprdo_bridge.encoders.checking import check
 from fprdo_bridge.encoders.job import EncodeJob, Rate
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
     if options.plain and options.weights:
         raise FprdoError(f"--plain encodes without weights, --weights {options.weights} with; leave one out")
     if options.plain or options.weights:
-        refuse_regions(options, f"weights are {'not used (--plain)' if options.plain else 'those of --weights'}")
+        refuse_making_maps(options, f"weights are {'not used (--plain)' if options.plain else 'those of --weights'}")
     codec = encoders.get(options.encoder)
     tools = codec.tools()
     sequence, idse = sequence_of(options), coding_options_of(options)

@@ -64,7 +64,7 @@ def regions_of(options: argparse.Namespace) -> RegionSettings:
     )
 
 
-def refuse_regions(options: argparse.Namespace, why: str) -> None:
+def refuse_making_maps(options: argparse.Namespace, why: str) -> None:
     """FprdoError if there are regions, or a network is named, where no weights are computed."""
     for option in ("mask", "box", "boxes", "predictor", "extractor", "layer"):
         if getattr(options, option, None):

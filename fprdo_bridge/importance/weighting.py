@@ -94,7 +94,7 @@ class WeightSettings:
     layers : feature maps, where `extractor` names none; None for the extractor's own choice
     probes : sketches per map and scale
     seed : of the sketches' signs and noise, 0 to 2^63 - 1
-    jitter : standard deviation of the noise at which probes are taken, in code values at 8 bits
+    jitter : standard deviation of the noise at which probes are taken, 0 to 255, in code values at 8 bits
     frames_per_map : frames that share the map of their first one, at most: a map ends at a cut, and a scene that stands
         still keeps its own (importance.scenes)
     signs_per_noise : probes that share a noise and a forward pass; more cost less and average over less noise
