@@ -10,7 +10,7 @@ from torch.nn import functional
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance import draws, sketch
 from fprdo_bridge.importance.device import exact_arithmetic, find_device, wide
-from fprdo_bridge.importance.efficientnet import _Rectifier
+from fprdo_bridge.importance.efficientnet import _Native, _Pointwise, _Rectifier
 from fprdo_bridge.importance.extractors import Extractor, _resizing, load_extractor
 from fprdo_bridge.importance.memory import reused_memory
 from fprdo_bridge.importance.weight_map import WeightMap
@@ -22,8 +22,10 @@ from fprdo_bridge.video.formats import VideoFormat
 FMT = VideoFormat(96, 64)
 FRAME = tuple(np.random.default_rng(4).integers(16, 235, shape, dtype=np.uint8) for shape in FMT.plane_shapes)
 
-# What devices may differ by, in weights of mean 1: rounding decides at a rectifier's edge now and then, for one probe.
-AGREEMENT, AGREEMENT_RMS = 0.5, 2e-3
+# What devices may differ by, in weights of mean 1. Most maps are the same but for rounding. In some, rounding decides
+# at a rectifier's edge for one probe, as between processors with other kernels too (one map of three at this size).
+ROUNDING_RMS = 1e-5
+EDGE, EDGE_RMS = 0.5, 2e-2
 
 
 def strided(layers: int = 2) -> Extractor:
@@ -87,12 +89,15 @@ def test_batches_give_the_same_sketches_in_the_same_order(monkeypatch, signs, ro
 
 def test_batches_are_for_networks_that_may_be_cut_and_not_for_processors():
     tiles = sketch.plan_tiles(64, 96, strided())
-    assert draws.batch_size(strided(), tiles, 16) == 1
+    assert draws.batch_size(strided(), tiles, 16, 1) == 1
     there = strided()
     there._network.device = torch.device("meta")
-    assert draws.batch_size(there, tiles, 16) == 16
+    assert draws.batch_size(there, tiles, 16, 1) == draws.batch_size(there, tiles, 16, 4) == 16
+    large = sketch.plan_tiles(1024, 1024, there)
+    assert draws.batch_size(there, large, 16, 1) == 8
+    assert draws.batch_size(there, large, 16, 4) == 1  # which share their forward pass instead
     there.strides = None
-    assert draws.batch_size(there, tiles, 16) == 1
+    assert draws.batch_size(there, tiles, 16, 1) == 1
 
 
 def test_draws_are_kept_and_stay_the_same():
@@ -125,6 +130,23 @@ def test_rectifiers_in_place_have_the_values_and_derivatives_of_others():
     assert torch.equal(torch.autograd.grad(found, values, cotangent)[0], gradient)
 
 
+@pytest.mark.parametrize("kernel, stride, groups", [(1, 1, 1), (3, 1, 6), (5, 1, 6), (5, 2, 6), (3, 2, 1)])
+def test_convolutions_of_gpus_have_the_values_and_derivatives_of_others(kernel, stride, groups):
+    generator = torch.Generator().manual_seed(kernel)
+    made = 4 if groups == 1 else 6
+    values = torch.randn(2, 6, 11, 14, generator=generator, requires_grad=True)
+    weight = torch.randn(made, 6 // groups, kernel, kernel, generator=generator)
+    bias, padding = torch.randn(made, generator=generator), (kernel // 2, kernel // 2)
+    expected = functional.conv2d(values, weight, bias, stride, padding, groups=groups)
+    cotangent = torch.randn(expected.shape, generator=generator)
+    (gradient,) = torch.autograd.grad(expected, values, cotangent)
+    ways = [_Native.apply(values, weight, bias, (stride, stride), padding, groups)]
+    ways += [_Pointwise.apply(values, weight, bias)] if kernel == 1 else []
+    for found in ways:
+        assert torch.allclose(found, expected, atol=1e-5)
+        assert torch.allclose(torch.autograd.grad(found, values, cotangent)[0], gradient, atol=1e-5)
+
+
 def test_reused_memory_changes_nothing_and_nests():
     outside = compute_map(FRAME, FMT, strided(), probes=2)
     with reused_memory(), reused_memory():
@@ -146,8 +168,15 @@ def test_devices_agree(extractor):
     def made(device: str) -> Extractor:
         return load_extractor(extractor, device=device) if extractor else strided().to(device)
 
-    here, there, again = (compute_map(FRAME, FMT, made(device), probes=4) for device in ("cpu", "auto", "auto"))
-    assert all(np.array_equal(a, b) for a, b in zip(arrays(there), arrays(again)))
-    for a, b in zip(arrays(here), arrays(there)):
-        assert np.abs(a - b).max() < AGREEMENT
-        assert np.sqrt(np.square(a - b).mean()) < AGREEMENT_RMS
+    processor, gpu = made("cpu"), made("auto")
+    apart = []
+    for seed in range(9):
+        rng = np.random.default_rng(seed)
+        frame = tuple(rng.integers(16, 235, shape, dtype=np.uint8) for shape in FMT.plane_shapes)
+        here, there, again = (arrays(compute_map(frame, FMT, one, probes=4)) for one in (processor, gpu, gpu))
+        assert all(np.array_equal(a, b) for a, b in zip(there, again))
+        differences = [np.abs(a - b) for a, b in zip(here, there)]
+        assert max(map(np.max, differences)) < EDGE
+        apart.append(max(float(np.sqrt(np.square(one).mean())) for one in differences))
+    assert max(apart) < EDGE_RMS
+    assert np.median(apart) < ROUNDING_RMS

@@ -358,8 +358,8 @@ def test_shrinking_is_estimated_from_the_noise():
         truth = torch.ones(64, 4, 64, 4)
         truth[:, :, ::2, :2] += contrast
         draws = torch.randn((16, *truth.shape), generator=generator).square() * truth
-        first, second = (half.sum(0).reshape(256, 256) for half in (draws[:8], draws[8:]))
-        own, mean, estimate = (_block_shapes(first, second, 4, shrink) for shrink in (0, 1, None))
+        halves = draws.reshape(2, 8, 1, 256, 256).sum(1)
+        own, mean, estimate = (_block_shapes(halves, 4, shrink)[0] for shrink in (0, 1, None))
         used = 1 - (((estimate - mean) * (own - mean)).sum() / (own - mean).square().sum()).item()
         assert low <= used <= high
         exact = (truth / truth.mean((1, 3), keepdim=True)).reshape(256, 256)

@@ -18,6 +18,7 @@ Group = tuple[list[Tensor], list[list[Tensor]]]  # noise of each plane; of each 
 _KEPT_BYTES, _KEPT_BYTES_OF_GPU = 1 << 24, 1 << 30  # of draws that stay for the next picture
 _KEPT_SETS = 2  # of draws: one for each of the default extractor's scales
 _BATCH_SAMPLES = 1 << 23  # in a pass on a GPU, 1.2 kB each: 10 GB
+_SMALL_SAMPLES = 1 << 19  # of a picture whose pass takes a GPU less time than its launches
 _BYTES_OF_SAMPLE = 1500
 
 _kept: dict[tuple[Draws, str], list[Group]] = {}
@@ -81,14 +82,17 @@ class Draws:
             _kept[key] = groups
 
 
-def batch_size(extractor: Extractor, tiles: Sequence[Tile], probes: int) -> int:
+def batch_size(extractor: Extractor, tiles: Sequence[Tile], probes: int, signs_per_noise: int) -> int:
     """How many sketches share a pass as a batch.
 
-    Processors gain nothing from batches, and a plug-in's code may take one picture at a time only.
+    Processors gain nothing from batches, and a plug-in's code may take one picture at a time only. A batch repeats the
+    forward passes that sketches of one noise could share, which pays for small pictures alone.
     """
     if extractor.device.type == "cpu" or extractor.strides is None:
         return 1
     largest = max((tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in tiles)
+    if signs_per_noise > 1 and largest > _SMALL_SAMPLES:
+        return 1
     room = _BATCH_SAMPLES
     if extractor.device.type == "cuda":
         room = min(room, torch.cuda.mem_get_info(extractor.device)[0] // 2 // _BYTES_OF_SAMPLE)

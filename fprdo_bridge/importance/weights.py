@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
 from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.importance.device import exact_arithmetic, wide
+from fprdo_bridge.importance.device import exact_arithmetic, to_host, wide
 from fprdo_bridge.importance.extractors import Extractor
 from fprdo_bridge.importance.memory import reused_memory
 from fprdo_bridge.importance.ranges import check_count, check_deviation, check_sketch_numbers
@@ -124,7 +126,7 @@ class _Tensors(NamedTuple):
         """Planes and blocks keep their mean of 1."""
 
         def arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
-            return tuple(tensor.div_(count).cpu().numpy() for tensor in tensors)
+            return tuple(to_host([tensor.div_(count) for tensor in tensors]))
 
         return WeightMap(
             arrays(self.planes),
@@ -154,91 +156,98 @@ def _one_scale(
     shrink: float | None,
     done: Callable[[int], None],
 ) -> _Tensors:
-    squares = [torch.zeros_like(plane) for plane in planes]
+    groups = _of_one_shape(planes)  # a GPU takes as long for two small planes as for one
+    squares = [torch.stack([torch.zeros_like(planes[c]) for c in group]) for group in groups]
     # Two accumulators, for the first and the second half of the probes: what differs between them is estimation noise.
     spectra = {
-        n: [[plane.new_zeros(_whole_blocks(plane.shape, n)) for plane in planes] for _ in range(2)]
+        n: [square.new_zeros(2, len(square), *_whole_blocks(square.shape[-2:], n)) for square in squares]
         for n in sorted(set(transform_sizes))
     }
     for k, gradients in enumerate(sketches):
-        for c, gradient in enumerate(gradients):
-            squares[c].addcmul_(gradient, gradient)
+        for g, group in enumerate(groups):
+            gradient = torch.stack([gradients[c] for c in group])
+            squares[g].addcmul_(gradient, gradient)
             for n, halves in spectra.items():
                 coefficients = block_dct(gradient, n)
-                halves[2 * k // probes][c].addcmul_(coefficients, coefficients)
+                halves[g][2 * k // probes].addcmul_(coefficients, coefficients)
         done(k + 1)
-    means = [wide(square).mean().item() / probes for square in squares]
+    means = [wide(plane).mean().item() / probes for square in squares for plane in square]
     if not all(mean < math.inf for mean in means):
         raise FprdoError(f"extractor {extractor.name} has NaN or infinite derivatives here: check its layers")
     for c, mean in enumerate(means):
         if mean <= _UNSEEN * max(means):
             means[c] = 0.0
-            for accumulator in (squares, *(half for halves in spectra.values() for half in halves)):
-                accumulator[c].fill_(1)
-    pixel = [_smoothed(square, smooth) for square in squares]
-    shapes = {
-        n: [_block_shapes(first, second, n, shrink) for first, second in zip(*halves)] for n, halves in spectra.items()
-    }
+            ((g, member),) = ((g, group.index(c)) for g, group in enumerate(groups) if c in group)
+            for accumulator in (squares[g], *(half for halves in spectra.values() for half in halves[g])):
+                accumulator[member].fill_(1)
     return _Tensors(
-        [(plane / wide(plane).mean()).float() for plane in pixel],
-        shapes,
+        [(plane / wide(plane).mean()).float() for square in squares for plane in _smoothed(square, smooth)],
+        {n: [plane for both in halves for plane in _block_shapes(both, n, shrink)] for n, halves in spectra.items()},
         [mean / (means[0] or max(means) or 1.0) for mean in means],
     )
 
 
-def block_dct(plane: Tensor, n: int) -> Tensor:
-    """Orthonormal DCT-II of the n x n blocks of a plane (h, w), in place of the blocks.
+def _of_one_shape(planes: Sequence[Tensor]) -> list[list[int]]:
+    """Indices of planes, neighbours of one shape together."""
+    return [list(group) for _, group in groupby(range(len(planes)), key=lambda c: planes[c].shape)]
 
-    The grid starts at the plane's origin; partial blocks at the right and the bottom are completed by reflection.
-    Returns (ceil(h/n) n, ceil(w/n) n): vertical frequency v, horizontal frequency u of block (by, bx) at
+
+def block_dct(planes: Tensor, n: int) -> Tensor:
+    """Orthonormal DCT-II of the n x n blocks of planes (..., h, w), in place of the blocks.
+
+    The grid starts at the planes' origin; partial blocks at the right and the bottom are completed by reflection.
+    Returns (..., ceil(h/n) n, ceil(w/n) n): vertical frequency v, horizontal frequency u of block (by, bx) at
     [by n + v, bx n + u].
     """
-    rows, columns = _whole_blocks(plane.shape, n)
-    if (rows, columns) != plane.shape:
-        down, across = (_reflected(0, *sides).to(plane.device) for sides in zip((rows, columns), plane.shape))
-        plane = plane[down][:, across]
-    basis = _dct_basis(n).to(plane.device)
-    vertical = torch.matmul(basis, plane.reshape(rows // n, n, columns))
-    return torch.matmul(vertical.reshape(rows, columns // n, n), basis.T).reshape(rows, columns)
+    *many, height, width = planes.shape
+    rows, columns = _whole_blocks((height, width), n)
+    if (rows, columns) != (height, width):
+        down, across = (_reflected(0, *sides, planes.device) for sides in ((rows, height), (columns, width)))
+        planes = planes[..., down, :][..., across]
+    basis = _dct_basis(n, planes.device)
+    vertical = torch.matmul(basis, planes.reshape(*many, rows // n, n, columns))
+    return torch.matmul(vertical.reshape(*many, rows, columns // n, n), basis.T).reshape(*many, rows, columns)
 
 
-def _dct_basis(n: int) -> Tensor:
+@lru_cache(maxsize=16)
+def _dct_basis(n: int, device: torch.device) -> Tensor:
     """Row u: sqrt((2 - [u = 0]) / n) cos(pi (2 x + 1) u / (2 n))."""
     u, x = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)[None, :]
     basis = torch.cos(math.pi * (2 * x + 1) * u / (2 * n)) * math.sqrt(2 / n)
     basis[0] /= math.sqrt(2)
-    return basis.float()
+    return basis.float().to(device)
 
 
 def _whole_blocks(shape: Sequence[int], n: int) -> tuple[int, int]:
     return -(-shape[0] // n) * n, -(-shape[1] // n) * n
 
 
-def _reflected(start: int, stop: int, size: int) -> Tensor:
+@lru_cache(maxsize=32)
+def _reflected(start: int, stop: int, size: int, device: torch.device) -> Tensor:
     """Indices start..stop-1 folded into 0..size-1, border samples repeated: 1 0 | 0 1 .. size-1 | size-1 .."""
     index = torch.arange(start, stop) % (2 * size)
-    return torch.minimum(index, 2 * size - 1 - index)
+    return torch.minimum(index, 2 * size - 1 - index).to(device)
 
 
-def _smoothed(plane: Tensor, deviation: float) -> Tensor:
-    """Convolve a plane (h, w) with a Gaussian, cut off at 3 deviations; reflected borders keep the mean."""
+def _smoothed(planes: Tensor, deviation: float) -> Tensor:
+    """Convolve planes (..., h, w) with a Gaussian, cut off at 3 deviations; reflected borders keep the mean."""
     reach = math.ceil(3 * deviation)
     if reach == 0:
-        return plane
+        return planes
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviation) ** 2)
     first, *others = (weights / weights.sum()).tolist()
     for _ in range(2):  # rows, then, transposed, columns
-        size = plane.shape[1]
-        padded = plane[:, _reflected(-reach, size + reach, size).to(plane.device)]
-        total = first * padded[:, :size]
+        size = planes.shape[-1]
+        padded = planes[..., _reflected(-reach, size + reach, size, planes.device)]
+        total = first * padded[..., :size]
         for t, tap in enumerate(others, 1):
-            total.add_(padded[:, t : t + size], alpha=tap)
-        plane = total.T
-    return plane.contiguous()
+            total.add_(padded[..., t : t + size], alpha=tap)
+        planes = total.transpose(-1, -2)
+    return planes.contiguous()
 
 
-def _block_shapes(first: Tensor, second: Tensor, n: int, shrink: float | None) -> Tensor:
-    """Block shapes of mean 1 from the sums of squared coefficients of two independent sets of probes.
+def _block_shapes(halves: Tensor, n: int, shrink: float | None) -> Tensor:
+    """Block shapes (c, h, w) of mean 1 from the sums (2, c, h, w) of squared coefficients of two sets of probes.
 
     A block's own estimate r is so noisy at 16 probes that it predicts the shape worse than the plane's mean shape m
     does. The best linear combination is m + (1 - shrink) (r - m), where 1 - shrink is the share of the true differences
@@ -246,26 +255,31 @@ def _block_shapes(first: Tensor, second: Tensor, n: int, shrink: float | None) -
     variance of the true differences, nearly: each set is divided by its own block means. Against the shapes of 48
     further probes this estimate of shrink, 0.74 to 0.92 over planes and sizes, came within 0.03 of the best value.
     """
-    own = _normalised_blocks(first + second, n)
-    mean = own.mean(dim=(0, 2), keepdim=True)
+    own = _normalised_blocks(halves[0] + halves[1], n)
+    mean = own.mean(dim=(1, 3), keepdim=True)
     if shrink is None:
-        one, other = (_normalised_blocks(half, n) for half in (first, second))
-        variance, true = _covariance(own, own), _covariance(one, other)
-        shrink = 1 - min(max(true / variance, 0.0), 1.0) if variance > 0 else 1.0
-    return own.lerp_(mean, shrink).reshape(first.shape)
+        variance, true = _covariance(own, own), _covariance(*_normalised_blocks(halves, n))
+        share = torch.where(
+            variance > 0, true / variance, torch.zeros_like(true)
+        )  # on its device: no number is awaited
+        weight = (1 - share.clamp(0, 1)).float().reshape(-1, 1, 1, 1, 1)
+    else:
+        weight = own.new_tensor(shrink)
+    return own.lerp_(mean, weight).reshape(halves.shape[1:])
 
 
-def _covariance(one: Tensor, other: Tensor) -> float:
-    """Of blocks (h/n, n, w/n, n), the mean over their frequencies."""
-    product = torch.dot(one.flatten(), other.flatten()).item() / one.numel()
-    return product - (one.mean(dim=(0, 2)) * other.mean(dim=(0, 2))).mean().item()
+def _covariance(one: Tensor, other: Tensor) -> Tensor:
+    """Of each plane's blocks (c, h/n, n, w/n, n) the mean over their frequencies: (c,)."""
+    products = torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in zip(one, other)])
+    means = torch.stack([a.mean() for a in one.mean(dim=(1, 3)) * other.mean(dim=(1, 3))])
+    return wide(products) / one[0].numel() - wide(means)
 
 
-def _normalised_blocks(spectrum: Tensor, n: int) -> Tensor:
-    """(h, w) -> (h/n, n, w/n, n), each block divided by its mean; ones for a block of zeros."""
-    rows, columns = spectrum.shape
-    blocks = spectrum.reshape(rows // n, n, columns // n, n)
-    level = blocks.mean(dim=1, keepdim=True).mean(dim=3, keepdim=True)
-    seen = level > 0
+def _normalised_blocks(spectra: Tensor, n: int) -> Tensor:
+    """(..., h, w) -> (..., h/n, n, w/n, n), each block divided by its mean; ones for a block of zeros."""
+    *many, rows, columns = spectra.shape
+    blocks = spectra.reshape(*many, rows // n, n, columns // n, n)
+    level = blocks.mean(dim=-3, keepdim=True).mean(dim=-1, keepdim=True)
+    empty = level == 0
     shaped = blocks / level
-    return shaped if seen.all() else shaped.masked_fill_(~seen, 1.0)
+    return shaped.masked_fill_(empty, 1.0) if level.is_cuda or empty.any() else shaped
