@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fprdo_bridge.ctc import metrics
+from fprdo_bridge.ctc.statistics import Curve, NotComparable, bd_rate
 from fprdo_bridge.encoders import DEFAULT
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
@@ -174,15 +175,11 @@ def _bd_rate(points: list[Point], quality: Callable[[Point], float], judge: str 
     for point in points:
         if judge in point.unmeasured:
             return BdRate(None, point.unmeasured[judge])
-    anchor, test = ([p for p in points if p.mode == mode] for mode in MODES)
     try:
-        return BdRate(
-            metrics.bd_rate(
-                [p.bits for p in anchor],
-                [quality(p) for p in anchor],
-                [p.bits for p in test],
-                [quality(p) for p in test],
-            )
+        anchor, test = (
+            Curve(tuple(p.bits for p in of_mode), tuple(map(quality, of_mode)))
+            for of_mode in ([p for p in points if p.mode == mode] for mode in MODES)
         )
-    except FprdoError as error:
-        return BdRate(None, str(error))
+        return BdRate(bd_rate(anchor, test).percent)
+    except NotComparable as error:
+        return BdRate(None, f"BD-rate: {error}; choose other QPs")

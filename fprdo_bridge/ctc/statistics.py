@@ -176,7 +176,7 @@ def bd_rate(anchor: Curve, test: Curve, *, method: str = "pchip", fit: bool = Fa
     Raises
     ------
     NotComparable
-        See `fitted`, or the curves have no score in common.
+        See `fitted`, or the curves have no score in common, or a rate difference beyond all numbers.
     """
     fits = []
     for name, curve in (("anchor", anchor), ("test", test)):
@@ -188,21 +188,24 @@ def bd_rate(anchor: Curve, test: Curve, *, method: str = "pchip", fit: bool = Fa
 
 
 def bd_rate_of_fits(anchor: Fit, test: Fit, method: str = "pchip") -> BdRate:
-    """The same of two curves that are fitted already. Raises NotComparable if they have no score in common."""
+    """The same of two curves that are fitted already. Raises NotComparable as `bd_rate` does for two curves."""
     if method not in METHODS:
         raise FprdoError(f"interpolation {method!r}: use {' or '.join(METHODS)}")
     low, high, whole = _common(anchor, test)
     import bjontegaard  # here because it loads matplotlib
 
-    percent = bjontegaard.bd_rate(
-        anchor.curve.rates,
-        anchor.curve.scores,
-        test.curve.rates,
-        test.curve.scores,
-        method=method,
-        require_matching_points=False,
-        min_overlap=0,
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        percent = bjontegaard.bd_rate(
+            anchor.curve.rates,
+            anchor.curve.scores,
+            test.curve.rates,
+            test.curve.scores,
+            method=method,
+            require_matching_points=False,
+            min_overlap=0,
+        )
+    if not math.isfinite(percent):
+        raise NotComparable("the scores of a curve lie too close together")
     return BdRate(float(percent), (high - low) / whole, (anchor.refitted, test.refitted))
 
 

@@ -102,7 +102,7 @@ def renamed(points: list[Point], name: str, **change) -> list[Point]:
 @pytest.mark.parametrize(
     "spoil, reason",
     [
-        (lambda p: replace(p, psnr=(40.0, 40, 40), distance={JUDGE: 0.01}), "does not rise with rate"),
+        (lambda p: replace(p, psnr=(40.0, 40, 40), distance={JUDGE: 0.01}), "does not rise with the rate"),
         (lambda p: replace(p, psnr=(float("inf"),) * 3, distance={JUDGE: 0.0}), "not a finite number"),
         (
             lambda p: replace(p, unmeasured={JUDGE: "all zero"}, distance={JUDGE: float("nan")}, psnr=(40.0, 40, 40)),
@@ -112,7 +112,7 @@ def renamed(points: list[Point], name: str, **change) -> list[Point]:
             lambda p: replace(
                 p, distance={JUDGE: p.distance[JUDGE] * (1e6 if p.mode == "idse" else 1)}, psnr=(40.0,) * 3
             ),
-            "share no quality",
+            "share no score",
         ),
     ],
 )

@@ -45,10 +45,32 @@ def test_published_examples(anchor, test, percent):
     assert found.refitted == (0, 0) and 0.9 < found.overlap <= 1
 
 
-@pytest.mark.parametrize("method", statistics.METHODS)
-def test_constant_saving(method):
-    found = bd_rate(line(), line(0.9), method=method)
-    assert found.percent == pytest.approx(-10) and found.overlap == 1
+@settings(deadline=None)  # the first call imports the library
+@given(factor=st.floats(0.1, 10), method=st.sampled_from(statistics.METHODS))
+def test_the_rate_of_a_scaled_curve_is_the_scale(factor, method):
+    found = bd_rate(line(), line(factor), method=method)
+    assert found.percent == pytest.approx((factor - 1) * 100, abs=1e-9) and found.overlap == 1
+
+
+def test_exponential_curves():
+    """Rates 2^(q/3) and 2^(q/3 - 1 + (q - 30)/9): log2 rates differ by a line, whose mean over 30 to 39 is -1/2."""
+    scores = np.array([30.0, 33, 36, 39])
+    anchor, test = (Curve(tuple(2**logs), tuple(scores)) for logs in (scores / 3, scores / 3 - 1 + (scores - 30) / 9))
+    assert bd_rate(anchor, test).percent == pytest.approx((2**-0.5 - 1) * 100)
+
+
+def test_the_common_scores_alone_count():
+    """The same exponential curve from points elsewhere, five on one side: no difference."""
+    anchor, test = (
+        Curve(tuple(10 * 2 ** (score / 6) for score in scores), scores)
+        for scores in ((30, 33, 36, 39), (31.5, 34, 35, 37, 42))
+    )
+    assert bd_rate(anchor, test).percent == pytest.approx(0, abs=1e-9)
+
+
+def test_points_may_stand_in_any_order():
+    backward = Curve(line().rates[::-1], line().scores[::-1])
+    assert bd_rate(backward, line(0.9)).percent == pytest.approx(-10)
 
 
 def test_akima_differs_where_a_curve_bends():
@@ -66,6 +88,8 @@ def test_overlap_is_a_share_of_all_scores():
     [
         (line(scores=(50, 51, 52, 53)), "share no score"),
         (line(scores=(30, 33, 32, 39)), "test: the score does not rise"),
+        (line(scores=(30, 33, 33, 39)), "test: the score does not rise"),
+        (Curve((100, 100, 390, 820), (30, 33, 36, 39)), "test: the score does not rise"),
         (Curve((1, 2, 3), (1, 2, 3)), "3 points"),
     ],
 )
