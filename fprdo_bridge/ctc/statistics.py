@@ -18,6 +18,7 @@ from fprdo_bridge.errors import FprdoError
 
 METHODS = ("pchip", "akima")
 _FEWEST = 4  # points of a curve
+_CLOSEST = 1e-12  # scores, as a share of their span
 
 
 class NotComparable(FprdoError):
@@ -176,7 +177,7 @@ def bd_rate(anchor: Curve, test: Curve, *, method: str = "pchip", fit: bool = Fa
     Raises
     ------
     NotComparable
-        See `fitted`, or the curves have no score in common, or a rate difference beyond all numbers.
+        See `fitted`, or the curves have no score in common, or scores of a curve lie too close together.
     """
     fits = []
     for name, curve in (("anchor", anchor), ("test", test)):
@@ -194,18 +195,15 @@ def bd_rate_of_fits(anchor: Fit, test: Fit, method: str = "pchip") -> BdRate:
     low, high, whole = _common(anchor, test)
     import bjontegaard  # here because it loads matplotlib
 
-    with np.errstate(over="ignore", invalid="ignore"):
-        percent = bjontegaard.bd_rate(
-            anchor.curve.rates,
-            anchor.curve.scores,
-            test.curve.rates,
-            test.curve.scores,
-            method=method,
-            require_matching_points=False,
-            min_overlap=0,
-        )
-    if not math.isfinite(percent):
-        raise NotComparable("the scores of a curve lie too close together")
+    percent = bjontegaard.bd_rate(
+        anchor.curve.rates,
+        anchor.curve.scores,
+        test.curve.rates,
+        test.curve.scores,
+        method=method,
+        require_matching_points=False,
+        min_overlap=0,
+    )
     return BdRate(float(percent), (high - low) / whole, (anchor.refitted, test.refitted))
 
 
@@ -220,6 +218,9 @@ def quick_bd_rate(anchor: Fit, test: Fit, method: str = "pchip") -> float:
 
 def _common(anchor: Fit, test: Fit) -> tuple[float, float, float]:
     """Ends of the scores that both curves reach, and the width of all that either reaches. Raises NotComparable."""
+    for scores in (anchor.curve.scores, test.curve.scores):
+        if min(b - a for a, b in zip(scores, scores[1:])) <= _CLOSEST * (scores[-1] - scores[0]):
+            raise NotComparable("scores of a curve lie too close together")
     spans = [(one.curve.scores[0], one.curve.scores[-1]) for one in (anchor, test)]
     low, high = max(span[0] for span in spans), min(span[1] for span in spans)
     if not low < high:

@@ -90,6 +90,7 @@ def test_overlap_is_a_share_of_all_scores():
         (line(scores=(30, 33, 32, 39)), "test: the score does not rise"),
         (line(scores=(30, 33, 33, 39)), "test: the score does not rise"),
         (Curve((100, 100, 390, 820), (30, 33, 36, 39)), "test: the score does not rise"),
+        (line(scores=(30, 30.000000000000004, 36, 39)), "too close together"),
         (Curve((1, 2, 3), (1, 2, 3)), "3 points"),
     ],
 )
