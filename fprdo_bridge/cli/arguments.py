@@ -15,6 +15,7 @@ from fprdo_bridge.encoders import DEFAULT, ENCODERS
 from fprdo_bridge.encoders.job import RATE_KINDS
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance.device import DEVICES
+from fprdo_bridge.importance.regions import NO_REGIONS
 from fprdo_bridge.importance.weighting import WeightSettings
 from fprdo_bridge.settings import DEFAULT_PRESET, PRESETS, SETTINGS, IdseOptions, preset_weights
 from fprdo_bridge.video.formats import SITINGS, coded_format
@@ -88,6 +89,31 @@ def add_preset_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
     """How weights are computed."""
+    group = add_sketch_arguments(parser)
+    group.add_argument(
+        "--predictor",
+        type=file_name,
+        metavar="FILE",
+        help="network of fprdo distill, which gives the map of its extractor from the picture in one pass",
+    )
+    group.add_argument(
+        "--frames-per-map",
+        "--weights-every",
+        type=whole,
+        metavar="N",
+        help="frames that share a map, which is that of their first one "
+        f"(default {WeightSettings.frames_per_map}); a still scene keeps its own",
+    )
+    group.add_argument(
+        "--cuts",
+        action=argparse.BooleanOptionalAction,
+        help="whether a cut begins a new map (default on)",
+    )
+    add_region_arguments(parser)
+
+
+def add_sketch_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """How the map of a picture is computed by sketches of a network."""
     default = WeightSettings()
     group = parser.add_argument_group("weights (how they are computed)")
     group.add_argument(
@@ -122,27 +148,8 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIGMA",
         help=f"noise at which sketches are taken, in 8-bit code values (default {default.jitter:g})",
     )
-    group.add_argument(
-        "--predictor",
-        type=file_name,
-        metavar="FILE",
-        help="network of fprdo distill, which gives the map of its extractor from the picture in one pass",
-    )
     add_device_argument(group)
-    group.add_argument(
-        "--frames-per-map",
-        "--weights-every",
-        type=whole,
-        metavar="N",
-        help=f"frames that share a map, which is that of their first one (default {default.frames_per_map}); a still "
-        "scene keeps its own",
-    )
-    group.add_argument(
-        "--cuts",
-        action=argparse.BooleanOptionalAction,
-        help="whether a cut begins a new map (default on)",
-    )
-    add_region_arguments(parser)
+    return group
 
 
 def add_device_argument(group: argparse._ActionsContainer) -> None:
@@ -233,16 +240,17 @@ def format_request_of(options: argparse.Namespace) -> FormatRequest:
 
 
 def weight_settings_of(options: argparse.Namespace) -> WeightSettings:
-    """The settings of add_weight_arguments(), and of the preset where they are not given."""
+    """The settings of add_weight_arguments() or add_sketch_arguments(), and of the preset where they are not given."""
     own = ("layers", "regions")
-    given = {one.name: getattr(options, one.name) for one in fields(WeightSettings) if one.name not in own}
+    given = {one.name: getattr(options, one.name, None) for one in fields(WeightSettings) if one.name not in own}
     layers = tuple(options.layer) if options.layer else None
-    if options.predictor and (options.extractor or layers):
+    if given["predictor"] and (options.extractor or layers):
         raise FprdoError(
             f"--predictor {options.predictor}: gives the maps of the extractor it was made from; leave --extractor and "
             "--layer out"
         )
-    return WeightSettings(**preset_weights(options.preset, given), layers=layers, regions=regions_of(options))
+    regions = regions_of(options) if "mask" in options else NO_REGIONS
+    return WeightSettings(**preset_weights(options.preset, given), layers=layers, regions=regions)
 
 
 def idse_options_of(options: argparse.Namespace, encoder: str | None = None, inter: bool = False) -> IdseOptions:
@@ -252,7 +260,15 @@ def idse_options_of(options: argparse.Namespace, encoder: str | None = None, int
 
 
 def coding_options_of(options: argparse.Namespace) -> IdseOptions:
-    """`idse_options_of` for the encoder and the configuration of add_coding_arguments()."""
+    """`idse_options_of` for the encoder and the configuration of add_coding_arguments().
+
+    Says which of the settings that are given have no effect there.
+    """
+    for setting in SETTINGS:
+        idle = options.encoder in setting.without or setting.name == "aq_strength" and options.rate_control == "qp"
+        if idle and getattr(options, setting.name) is not None:
+            where = encoders.get(options.encoder).title + " at constant QP" * (options.encoder not in setting.without)
+            console.say(f"{setting.flag} has no effect in {where}")
     inter = encoders.get(options.encoder).predicts(options.config, dict(options.option))
     return idse_options_of(options, options.encoder, inter)
 

@@ -10,7 +10,7 @@ from fprdo_bridge.cli.arguments import (
     SOURCE_HELP,
     add_format_arguments,
     add_preset_argument,
-    add_weight_arguments,
+    add_sketch_arguments,
     keep_inputs,
     open_named,
     weight_settings_of,
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=whole, default=None, metavar="N", help="of the training (default 1200)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_preset_argument(parser)
-    add_weight_arguments(parser)
+    add_sketch_arguments(parser)
     add_format_arguments(parser)
 
 

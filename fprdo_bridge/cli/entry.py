@@ -63,6 +63,7 @@ def main(words: list[str] | None = None) -> int:
             # Before torch is loaded: OpenMP threads that spin while they wait starve the encoders beside them, and one
             # another. Four sketches beside two HM encodes took 2 to 15 s with spinning and 1 s without.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+            os.environ.pop("MPLBACKEND", None)  # no window is opened; matplotlib fails at a name that it does not know
             from fprdo_bridge.cli.parser import run
 
             console.prepare()

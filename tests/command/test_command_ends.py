@@ -44,6 +44,18 @@ def test_nobody_reads_standard_error(here):
         os.close(writer)
 
 
+def test_a_backend_of_matplotlib_does_not_matter(here):
+    run = subprocess.run(
+        [*PROGRAM, "show", "even.idse", "-o", "backend.png"],
+        env=os.environ | {"MPLBACKEND": "nonsense"},
+        capture_output=True,
+        text=True,
+        cwd=here,
+    )
+    assert run.returncode == 0 and not run.stderr, run.stderr
+    assert (here / "backend.png").read_bytes()[:4] == b"\x89PNG"
+
+
 @pytest.mark.parametrize(
     "words, limit",
     [

@@ -27,6 +27,11 @@ from fprdo_bridge.video.source import open_source
 pytestmark = pytest.mark.encoder
 
 
+def test_settings_without_effect_are_said(fprdo, here):
+    words = ("encode", "even.png", "-o", "p.bin", "-q", 32, "--weights", "even.idse")
+    assert fprdo(*words, "--aq-strength", 1, "--sao").err.splitlines() == ["--aq-strength has no effect in HM"]
+
+
 @pytest.mark.parametrize("name, width, height", [("odd", 97, 65), ("even", 80, 64)])
 def test_weights_encode_decode(fprdo, here, name, width, height):
     said = fprdo(
