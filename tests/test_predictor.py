@@ -19,9 +19,10 @@ from fprdo_bridge.importance.predictor import (
     save_predictor,
     shapes_of,
 )
-from fprdo_bridge.importance.training import Example, Training
+from fprdo_bridge.importance.training import Example, Training, _blocks, _turned
 from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES
 from fprdo_bridge.importance.weighting import WeightSettings, write_weights
+from fprdo_bridge.importance.weights import block_dct
 from fprdo_bridge.video.formats import VideoFormat
 from fprdo_bridge.video.raw import write_yuv
 from fprdo_bridge.video.source import open_source
@@ -135,6 +136,14 @@ def test_files_that_are_refused(predictor, tmp_path, monkeypatch):
             load_predictor(f"{name}.pt")
         assert "\n" not in str(caught.value)
     assert not Path("touched").exists()
+
+
+def test_the_map_of_a_mirrored_picture_is_mirrored():
+    """What training takes for granted: blocks change places, and their squared coefficients stay."""
+    plane = torch.randn(16, 32, generator=torch.Generator().manual_seed(3))
+    found, mirrored = (_blocks(block_dct(one, 8).square(), 8) for one in (plane, plane.flip(-1)))
+    assert torch.allclose(_turned(found, True, 1), mirrored, atol=1e-5)
+    assert not torch.allclose(found, mirrored, atol=1e-1) and torch.equal(_turned(found, False, 1), found)
 
 
 def test_training_learns_where_weights_are():

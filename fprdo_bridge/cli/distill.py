@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this command."""
     parser.add_argument("source", nargs="+", help=f"{SOURCE_HELP}; two dozen pictures or more")
     parser.add_argument("-o", "--output", type=file_path, required=True, metavar="FILE", help="the predictor")
-    parser.add_argument("--steps", type=whole, default=None, metavar="N", help="of the training (default 1200)")
+    parser.add_argument("--steps", type=whole, default=None, metavar="N", help="of the training (default 2400)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_preset_argument(parser)
     add_sketch_arguments(parser)

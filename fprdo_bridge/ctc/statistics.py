@@ -102,8 +102,9 @@ def monotone(curve: Curve) -> Fit:
         else:
             blocks.append(_Block(1, score, rate))
     merged: list[_Block] = []
+    close = _CLOSEST * (max(curve.scores) - min(curve.scores))  # equal but for rounding
     for block in blocks:  # pool adjacent violators
-        while merged and merged[-1].score >= block.score:
+        while merged and merged[-1].score >= block.score - close:
             before = merged.pop()
             logs = before.count * math.log(before.rate) + block.count * math.log(block.rate)
             block = before.joined(block, math.exp(logs / (before.count + block.count)))

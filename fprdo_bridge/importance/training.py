@@ -21,7 +21,7 @@ from fprdo_bridge.importance.predictor import (
 )
 from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES
 
-STEPS = 1200
+STEPS = 2400
 _CROP = 256  # luma samples a side
 _BATCH = 4
 _RATE = 4e-3
@@ -110,7 +110,10 @@ def mean_logs(examples: Sequence[Example]) -> dict[int, Tensor]:
 def train_step(
     network: PredictorNetwork, examples: Sequence[Example], means: Mapping[int, Tensor], generator: torch.Generator
 ) -> Tensor:
-    """The loss of a batch of random crops: deviance w / w' + log w' of weights, which fits multiplicative noise."""
+    """The loss of a batch of random crops, each as it is or mirrored.
+
+    It is the deviance w / w' + log w' of weights, which fits multiplicative noise.
+    """
     total = torch.zeros(())
     for _ in range(_BATCH):
         one = examples[int(torch.randint(len(examples), (1,), generator=generator))]
@@ -120,23 +123,30 @@ def train_step(
             64 * int(torch.randint((side - crop) // 64 + 1, (1,), generator=generator))
             for side, crop in zip((height, width), size)
         )
-        found = network(one.rgb[..., y : y + size[0], x : x + size[1]])[0]
+        mirrored = bool(torch.randint(2, (1,), generator=generator))
+        found = network(_turned(one.rgb[..., y : y + size[0], x : x + size[1]], mirrored, -1))[0]
         for component in range(COMPONENTS):
             step = 1 if component == 0 else 2
             cell = CELL // step
             window = (slice(y // step, (y + size[0]) // step), slice(x // step, (x + size[1]) // step))
-            target = functional.avg_pool2d(one.planes[component][window][None, None], cell)[0, 0].clamp_min(_FLOOR)
+            plane = _turned(one.planes[component][window], mirrored, -1)
+            target = functional.avg_pool2d(plane[None, None], cell)[0, 0].clamp_min(_FLOOR)
             log_weight, coefficients = component_of(found, component)
             log_weight = log_weight - log_weight.logsumexp((0, 1)) + torch.tensor(log_weight.numel()).log()
             target = target / target.mean()
             total = total + (target * (-log_weight).exp() + log_weight - 1 - target.log()).mean()
             for n in _TAUGHT:
-                blocks = _blocks(one.shapes[n][component][window], n).clamp_min(_FLOOR)
+                blocks = _turned(_blocks(one.shapes[n][component][window], n), mirrored, 1).clamp_min(_FLOOR)
                 side, count = n * step / CELL, (blocks.shape[0], blocks.shape[1])
                 of_block = block_coefficients(coefficients, (side, side), count)
                 made = shapes_of(means[n][component], of_block, n)
                 total = total + (blocks / made + made.log() - 1 - blocks.log()).mean()
     return total / _BATCH
+
+
+def _turned(values: Tensor, mirrored: bool, across: int) -> Tensor:
+    """Mirrored along the axis `across`, or as it is; squared coefficients of a block do not change with its picture."""
+    return values.flip(across) if mirrored else values
 
 
 def _blocks(spectrum: Tensor, n: int) -> Tensor:

@@ -107,6 +107,13 @@ def test_values_that_are_no_numbers():
         bd_rate(line(), line(), method="cubic")
 
 
+def test_scores_that_rounding_tells_apart_are_equal():
+    third = sum([0.1, 0.2, 0.3]) / 3, 0.6 / 3  # which differ in the last bit
+    assert third[0] != third[1]
+    found = monotone(Curve((100, 200, 400, 800), (0.1, min(third), max(third), 0.3)))
+    assert len(found.curve.rates) == 3 and found.refitted == 2
+
+
 def test_a_flat_curve_has_no_rate():
     with pytest.raises(NotComparable, match="at all"):
         bd_rate(line(), line(scores=(5, 4, 3, 2)), fit=True)
