@@ -62,6 +62,7 @@ class Setting:
     above : `low` itself is out of the range
     no_limit : 0 is in the range too
     without : encoders that do not have it as an option
+    idle : encoders that have the option and nothing that it could change
     of_encoder : the encoder has it without us, under names that its codec knows; the bridge has no such field
     """
 
@@ -73,6 +74,7 @@ class Setting:
     above: bool = False
     no_limit: bool = False
     without: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     of_encoder: bool = False
     name: str = ""
     default: Any = None
@@ -198,7 +200,9 @@ class IdseOptions:
         True, bool, 0, 1, "QP offset round(-3 log2(mean weight)) for every quantisation group or macroblock"
     )
     qp_map_clip: int = _setting(6, int, 0, 12, "largest absolute QP offset, 0 to 12", metavar="N")  # MAX_QP_CLIP in C
-    sao: bool = _setting(True, bool, 0, 1, "SAO divides lambda by the mean weight of the CTU (HEVC)", without=("x264",))
+    sao: bool = _setting(
+        True, bool, 0, 1, "SAO divides lambda by the mean weight of the CTU (HEVC)", without=("x264",), idle=("jm",)
+    )
     decisions: int = _setting(
         31, int, 0, 31, "decisions that use the weights, a sum of 1: intra, 2: skip, 4: inter residual, 8: inter CU, "
         "16: Cb and Cr in these", metavar="MASK"

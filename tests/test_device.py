@@ -87,15 +87,21 @@ def test_batches_give_the_same_sketches_in_the_same_order(monkeypatch, signs, ro
     assert not torch.allclose(alone[0][0], alone[1][0], rtol=0, atol=1e-2 * alone[0][0].abs().max().item())
 
 
-def test_batches_are_for_networks_that_may_be_cut_and_not_for_processors():
+def test_batches_are_for_networks_that_may_be_cut_and_not_for_processors(monkeypatch):
     tiles = sketch.plan_tiles(64, 96, strided())
     assert draws.batch_size(strided(), tiles, 16, 1) == 1
     there = strided()
     there._network.device = torch.device("meta")
-    assert draws.batch_size(there, tiles, 16, 1) == draws.batch_size(there, tiles, 16, 4) == 16
     large = sketch.plan_tiles(1024, 1024, there)
+    assert draws.batch_size(there, tiles, 16, 1) == draws.batch_size(there, tiles, 16, 4) == 16
+    assert draws.batch_size(there, large, 16, 1) == draws.batch_size(there, large, 16, 4) == 8
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 << 30, 80 << 30))
+    there._network.device = torch.device("cuda")
+    assert draws.batch_size(there, tiles, 16, 1) == draws.batch_size(there, tiles, 16, 4) == 16
     assert draws.batch_size(there, large, 16, 1) == 8
     assert draws.batch_size(there, large, 16, 4) == 1  # which share their forward pass instead
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 30, 80 << 30))
+    assert draws.batch_size(there, tiles, 200, 1) == (1 << 29) // 1500 // (64 * 96)
     there.strides = None
     assert draws.batch_size(there, tiles, 16, 1) == 1
 
@@ -130,7 +136,7 @@ def test_rectifiers_in_place_have_the_values_and_derivatives_of_others():
     assert torch.equal(torch.autograd.grad(found, values, cotangent)[0], gradient)
 
 
-@pytest.mark.parametrize("kernel, stride, groups", [(1, 1, 1), (3, 1, 6), (5, 1, 6), (5, 2, 6), (3, 2, 1)])
+@pytest.mark.parametrize("kernel, stride, groups", [(1, 1, 1), (3, 1, 6), (5, 1, 6), (5, 2, 6), (3, 2, 1), (3, 1, 1)])
 def test_convolutions_of_gpus_have_the_values_and_derivatives_of_others(kernel, stride, groups):
     generator = torch.Generator().manual_seed(kernel)
     made = 4 if groups == 1 else 6

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from limits import file_size_limit
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.importance import distill as distilling
@@ -159,6 +160,20 @@ def test_training_learns_where_weights_are():
     training = Training(PredictorNetwork, examples, 40, 0)
     losses = [training.advance() for _ in range(40)]
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_the_bytes_do_not_depend_on_the_name(tmp_path):
+    network, means = PredictorNetwork(), {n: torch.zeros(COMPONENTS, n, n) for n in TRANSFORM_SIZES}
+    for name in ("a.pt", "another.pt"):
+        save_predictor(tmp_path / name, network, means, [1, 1, 1], {})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another.pt").read_bytes()
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    network, means = PredictorNetwork(), {n: torch.zeros(COMPONENTS, n, n) for n in TRANSFORM_SIZES}
+    with file_size_limit(100_000), pytest.raises(FprdoError, match="a.pt: cannot be written"):
+        save_predictor(tmp_path / "a.pt", network, means, [1, 1, 1], {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_stopped_run_goes_on_and_leaves_nothing(tmp_path, pictures, monkeypatch):

@@ -152,18 +152,6 @@ def test_figures_of_unknown_types(tmp_path):
     assert Path(tmp_path / "a").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("time", ["abc", "1e9", "9" * 20])
-def test_figures_of_no_time(tmp_path, monkeypatch, time):
-    """SVG and PDF hold the time that reproducible builds give."""
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", time)
-    with pytest.raises(FprdoError, match="SOURCE_DATE_EPOCH .*give whole seconds since 1970"):
-        heatmap.draw_map(tmp_path / "a.svg", planes(), FMT, IdseOptions(), None, "m")
-    assert not list(tmp_path.iterdir())
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    heatmap.draw_map(tmp_path / "a.svg", planes(), FMT, IdseOptions(), None, "m")
-    assert "1970-01-02" in (tmp_path / "a.svg").read_text()
-
-
 def test_names_in_a_workbook(tmp_path):
     """A name is no formula, and control characters do not end the run."""
     openpyxl = pytest.importorskip("openpyxl")

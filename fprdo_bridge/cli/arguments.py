@@ -260,17 +260,19 @@ def idse_options_of(options: argparse.Namespace, encoder: str | None = None, int
 
 
 def coding_options_of(options: argparse.Namespace) -> IdseOptions:
-    """`idse_options_of` for the encoder and the configuration of add_coding_arguments().
-
-    Says which of the settings that are given have no effect there.
-    """
-    for setting in SETTINGS:
-        idle = options.encoder in setting.without or setting.name == "aq_strength" and options.rate_control == "qp"
-        if idle and getattr(options, setting.name) is not None:
-            where = encoders.get(options.encoder).title + " at constant QP" * (options.encoder not in setting.without)
-            console.say(f"{setting.flag} has no effect in {where}")
+    """`idse_options_of` for the encoder and the configuration of add_coding_arguments()."""
     inter = encoders.get(options.encoder).predicts(options.config, dict(options.option))
     return idse_options_of(options, options.encoder, inter)
+
+
+def say_idle_settings(options: argparse.Namespace) -> None:
+    """Say which of the settings of add_coding_arguments() that are given and switched on have no effect."""
+    for setting in SETTINGS:
+        never = options.encoder in (*setting.without, *setting.idle)
+        idle = never or setting.name == "aq_strength" and options.rate_control == "qp"
+        if idle and getattr(options, setting.name):
+            where = encoders.get(options.encoder).title + " at constant QP" * (not never)
+            console.say(f"{setting.flag} has no effect in {where}")
 
 
 def check_weights(weights: Path, source: Source, force: bool) -> None:

@@ -15,6 +15,7 @@ from fprdo_bridge.cli.arguments import (
     coding_options_of,
     keep_inputs,
     open_named,
+    say_idle_settings,
     weight_settings_of,
 )
 from fprdo_bridge.cli.values import assignment, count_or_all, rate_value
@@ -116,6 +117,7 @@ def run(options: argparse.Namespace) -> None:
         if not options.json:
             console.result(f"{tables.format_points(points, judge)}\n")
 
+    say_idle_settings(options)
     with ResultsFolder(options.output) as folder:
         found = compare(sources, settings, folder, reports=reports, say=console.say, complete=complete)
         tables.write_csv(folder.path / "results.csv", found.points)

@@ -16,6 +16,7 @@ from fprdo_bridge.cli.arguments import (
     weight_settings_of,
 )
 from fprdo_bridge.cli.values import file_path, whole
+from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.progress import percentage
 from fprdo_bridge.text import printable
 
@@ -43,7 +44,10 @@ def run(options: argparse.Namespace) -> None:
     """Train a predictor."""
     from fprdo_bridge.importance.distill import distill
     from fprdo_bridge.importance.training import STEPS
+    from fprdo_bridge.importance.weighting import NO_NETWORK
 
+    if options.extractor in NO_NETWORK:
+        raise FprdoError(f"--extractor {options.extractor}: is no network; name one whose maps are to be learned")
     settings = weight_settings_of(options)
     sources = [open_named(name, options) for name in options.source]
     keep_inputs([options.output], options.source)

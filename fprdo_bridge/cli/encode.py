@@ -16,6 +16,7 @@ from fprdo_bridge.cli.arguments import (
     check_weights,
     coding_options_of,
     keep_inputs,
+    say_idle_settings,
     sequence_of,
     weight_settings_of,
 )
@@ -116,6 +117,8 @@ def run(options: argparse.Namespace) -> None:
                 progress=percentage(f"weights of {sequence.name}", console.say),
                 transform_sizes=codec.shapes_wanted(idse),
             )
+        if not options.plain:
+            say_idle_settings(options)
         for line in codec.remarks(job):
             console.say(line)
         progress = (lambda p: console.say(f"POC {p.poc}: {p.bits} bits")) if sequence.frames > 1 else None

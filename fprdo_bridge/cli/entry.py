@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import contextmanager
 
 from fprdo_bridge.cli import console
 from fprdo_bridge.errors import FprdoError
 
 TYPE_CHECKING = False  # as in typing, which takes long to import
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
     from typing import NoReturn
 
@@ -63,11 +65,11 @@ def main(words: list[str] | None = None) -> int:
             # Before torch is loaded: OpenMP threads that spin while they wait starve the encoders beside them, and one
             # another. Four sketches beside two HM encodes took 2 to 15 s with spinning and 1 s without.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            os.environ.pop("MPLBACKEND", None)  # no window is opened; matplotlib fails at a name that it does not know
             from fprdo_bridge.cli.parser import run
 
             console.prepare()
-            run(words)
+            with _plain_environment():
+                run(words)
             return console.finish()
         except (Exception, SystemExit):
             if interrupts.seen:
@@ -86,6 +88,32 @@ def main(words: list[str] | None = None) -> int:
         for number, handler in before.items():
             if handler is not None:  # it was not set by Python
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _plain_environment() -> Iterator[None]:
+    """Within the block no variable makes matplotlib or numpy fail.
+
+    Raises FprdoError if SOURCE_DATE_EPOCH, the time that reproducible files hold, is no time.
+    """
+    given = {name: os.environ[name] for name in ("MPLBACKEND", "SOURCE_DATE_EPOCH") if name in os.environ}
+    time = given.get("SOURCE_DATE_EPOCH")
+    if time:
+        from datetime import UTC, datetime
+
+        try:
+            datetime.fromtimestamp(int(time), UTC)
+        except (ValueError, OverflowError, OSError):
+            raise FprdoError(
+                f"SOURCE_DATE_EPOCH {time[:80]!r}: is no time; give whole seconds since 1970, or unset it"
+            ) from None
+    else:
+        os.environ.pop("SOURCE_DATE_EPOCH", None)
+    os.environ.pop("MPLBACKEND", None)  # no window is opened
+    try:
+        yield
+    finally:
+        os.environ.update(given)
 
 
 def program() -> NoReturn:

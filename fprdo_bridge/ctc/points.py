@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fprdo_bridge.ctc import metrics
-from fprdo_bridge.ctc.statistics import Curve, NotComparable, bd_rate
+from fprdo_bridge.ctc.statistics import Curve, bd_rate
 from fprdo_bridge.encoders import DEFAULT
 from fprdo_bridge.encoders.job import IdseOptions
 from fprdo_bridge.errors import FprdoError
@@ -175,11 +175,12 @@ def _bd_rate(points: list[Point], quality: Callable[[Point], float], judge: str 
     for point in points:
         if judge in point.unmeasured:
             return BdRate(None, point.unmeasured[judge])
+    curves = []
     try:
-        anchor, test = (
-            Curve(tuple(p.bits for p in of_mode), tuple(map(quality, of_mode)))
-            for of_mode in ([p for p in points if p.mode == mode] for mode in MODES)
-        )
-        return BdRate(bd_rate(anchor, test).percent)
-    except NotComparable as error:
-        return BdRate(None, f"BD-rate: {error}; choose other QPs")
+        for mode in MODES:
+            of_mode = [p for p in points if p.mode == mode]
+            curves.append(Curve(tuple(p.bits for p in of_mode), tuple(map(quality, of_mode))))
+        return BdRate(bd_rate(*curves).percent)
+    except FprdoError as error:
+        of = "" if len(curves) == len(MODES) else f"{MODES[len(curves)]}: "
+        return BdRate(None, f"BD-rate: {of}{error}; choose other QPs")

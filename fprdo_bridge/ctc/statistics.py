@@ -8,6 +8,7 @@ resampled pictures.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from fprdo_bridge.errors import FprdoError
 
 METHODS = ("pchip", "akima")
 _FEWEST = 4  # points of a curve
-_CLOSEST = 1e-12  # scores, as a share of their span
+_CLOSEST = 1e-12  # scores, as a share of the largest: nearer ones are equal but for rounding
 
 
 class NotComparable(FprdoError):
@@ -91,7 +92,7 @@ def monotone(curve: Curve) -> Fit:
     """Fit a curve that rises with the rate, by least squares (isotonic regression over the points sorted by rate).
 
     Neighbours to which the fit gives one score become one point at the mean of their log rates, since a rate as a
-    function of the score needs scores that differ. A curve that rises already comes back as it is.
+    function of the score needs scores that differ by more than rounding. A curve that rises so comes back as it is.
     """
     points = sorted(zip(curve.rates, curve.scores))
     raw = Curve(tuple(rate for rate, _ in points), tuple(score for _, score in points))
@@ -102,9 +103,9 @@ def monotone(curve: Curve) -> Fit:
         else:
             blocks.append(_Block(1, score, rate))
     merged: list[_Block] = []
-    close = _CLOSEST * (max(curve.scores) - min(curve.scores))  # equal but for rounding
+    close = _closest(curve)
     for block in blocks:  # pool adjacent violators
-        while merged and merged[-1].score >= block.score - close:
+        while merged and merged[-1].score + close >= block.score:
             before = merged.pop()
             logs = before.count * math.log(before.rate) + block.count * math.log(block.rate)
             block = before.joined(block, math.exp(logs / (before.count + block.count)))
@@ -217,10 +218,14 @@ def quick_bd_rate(anchor: Fit, test: Fit, method: str = "pchip") -> float:
     return 100 * math.expm1(means[1] - means[0])
 
 
+def _closest(curve: Curve) -> float:
+    return max(_CLOSEST * max(map(abs, curve.scores)), sys.float_info.min / _CLOSEST)
+
+
 def _common(anchor: Fit, test: Fit) -> tuple[float, float, float]:
     """Ends of the scores that both curves reach, and the width of all that either reaches. Raises NotComparable."""
-    for scores in (anchor.curve.scores, test.curve.scores):
-        if min(b - a for a, b in zip(scores, scores[1:])) <= _CLOSEST * (scores[-1] - scores[0]):
+    for curve in (anchor.curve, test.curve):
+        if min(b - a for a, b in zip(curve.scores, curve.scores[1:])) <= _closest(curve):
             raise NotComparable("scores of a curve lie too close together")
     spans = [(one.curve.scores[0], one.curve.scores[-1]) for one in (anchor, test)]
     low, high = max(span[0] for span in spans), min(span[1] for span in spans)

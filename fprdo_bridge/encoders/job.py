@@ -143,7 +143,9 @@ class EncodeJob:
             or not isinstance(self.frame_rate, (Rational, float))
             or not _MIN_FRAME_RATE <= self.frame_rate <= _MAX_FRAME_RATE
         ):
-            said = str(self.frame_rate) if isinstance(self.frame_rate, Fraction) else shown(self.frame_rate)
+            rate = self.frame_rate
+            short = isinstance(rate, Fraction) and max(abs(rate.numerator), rate.denominator) < 1 << 32
+            said = str(rate) if short else shown(rate)
             raise FprdoError(f"frame rate {said}: must be a number above 0, up to {_MAX_FRAME_RATE}")
         # Both numbers of a rate have 32 bits in a bitstream, where AVC doubles one of them.
         object.__setattr__(self, "frame_rate", Fraction(self.frame_rate).limit_denominator(_LARGEST_DENOMINATOR))

@@ -61,14 +61,17 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
 def to_host(tensors: Sequence[Tensor]) -> list[np.ndarray]:
     """Tensors of any device as arrays.
 
-    A GPU writes them into memory that it reaches at its full speed, a tenth of the time. torch keeps such memory for
-    the next arrays when these are gone.
+    A GPU writes them into memory that it reaches at its full speed, a tenth of the time. The system cannot swap that
+    out while the arrays live, and torch keeps it for the next arrays when these are gone.
     """
     import torch
 
     if not tensors or tensors[0].device.type != "cuda":
         return [tensor.cpu().numpy() for tensor in tensors]
-    arrays = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+    try:
+        arrays = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+    except RuntimeError:  # as much as the system allows is taken
+        return [tensor.cpu().numpy() for tensor in tensors]
     for array, tensor in zip(arrays, tensors):
         array.copy_(tensor, non_blocking=True)
     torch.cuda.synchronize(tensors[0].device)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fprdo_bridge.errors import FprdoError
-from fprdo_bridge.files import is_stream, replacing
+from fprdo_bridge.files import is_stream
 from fprdo_bridge.importance.idse_file import IdseFile
 from fprdo_bridge.importance.predictor import VERSION, PredictorNetwork, save_predictor
-from fprdo_bridge.importance.training import STEPS, Example, Training
+from fprdo_bridge.importance.training import SCHEME, STEPS, Example, Training
 from fprdo_bridge.importance.weighting import MapMaker, WeightSettings, write_weights
 from fprdo_bridge.video.colour import float_planes, planes_to_rgb
 from fprdo_bridge.video.formats import coded_format, pad_frame
@@ -71,7 +71,9 @@ def distill(
             progress("maps", (len(examples) + share) / len(sources))
 
         examples.append(_example(source, settings, extractor, folder, mapped))
-    key = _digest([VERSION, steps, asdict(settings), extractor.description(), [one.sha256() for one in sources]])
+    key = _digest(
+        [VERSION, SCHEME, steps, asdict(settings), extractor.description(), [one.sha256() for one in sources]]
+    )
     training = Training(PredictorNetwork, [one for one, _ in examples], steps, settings.seed)
     state = folder / "training.pt"
     training.resume(state, key)
@@ -90,15 +92,14 @@ def distill(
         "pictures": len(sources),
         "steps": steps,
     }
-    with replacing(path) as temporary:
-        save_predictor(temporary, training.network, training.means, gains, made_from)
+    save_predictor(path, training.network, training.means, gains, made_from)
     shutil.rmtree(folder, ignore_errors=True)
     return sum(parameter.numel() for parameter in training.network.parameters())
 
 
 def _check(sources: Sequence[Source], settings: WeightSettings, path: Path, steps: int) -> None:
     if settings.regions or settings.predictor:
-        raise FprdoError("distill: a predictor learns an extractor's maps alone; leave regions and --predictor out")
+        raise FprdoError("a predictor learns an extractor's maps alone; leave regions and another predictor out")
     if not 1 <= steps <= 10**6:
         raise FprdoError(f"{steps} steps: use 1 to 1000000")
     if path.is_dir() or is_stream(path):

@@ -86,14 +86,15 @@ def batch_size(extractor: Extractor, tiles: Sequence[Tile], probes: int, signs_p
     """How many sketches share a pass as a batch.
 
     Processors gain nothing from batches, and a plug-in's code may take one picture at a time only. A batch repeats the
-    forward passes that sketches of one noise could share, which pays for small pictures alone.
+    forward passes that sketches of one noise could share, which pays for small pictures alone, as far as NVIDIA's GPUs
+    go.
     """
     if extractor.device.type == "cpu" or extractor.strides is None:
         return 1
     largest = max((tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in tiles)
-    if signs_per_noise > 1 and largest > _SMALL_SAMPLES:
-        return 1
     room = _BATCH_SAMPLES
     if extractor.device.type == "cuda":
+        if signs_per_noise > 1 and largest > _SMALL_SAMPLES:
+            return 1
         room = min(room, torch.cuda.mem_get_info(extractor.device)[0] // 2 // _BYTES_OF_SAMPLE)
     return max(1, min(probes, room // largest))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +22,8 @@ from fprdo_bridge.importance.foreign import guarded
 from fprdo_bridge.importance.specification import FULL, Scale
 
 Pair = tuple[int, int]  # down, across
+
+_switching = threading.Lock()  # of cuDNN, which torch has for the whole process
 
 _ARCHITECTURE = "efficientnet_lite_pytorch"  # the package of the layers, beside those of the weights
 
@@ -221,6 +225,14 @@ class _Pointwise(torch.autograd.Function):
         return result, None, None
 
 
+@contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """Within the block, which one thread enters at a time, torch uses its own kernels; the setting is the process's."""
+    flags = torch.backends.cudnn.flags(enabled=False, benchmark=False, deterministic=True, allow_tf32=False)
+    with _switching, flags:
+        yield
+
+
 class _Native(torch.autograd.Function):
     """A convolution by torch's own kernels; of single channels at stride 1, its derivative is one more convolution."""
 
@@ -230,14 +242,14 @@ class _Native(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.shape, ctx.stride, ctx.padding, ctx.groups = values.shape, stride, padding, groups
-        with torch.backends.cudnn.flags(enabled=False):
+        with _without_cudnn():
             return functional.conv2d(values, weight, bias, stride, padding, groups=groups)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (weight,) = ctx.saved_tensors
-        with torch.backends.cudnn.flags(enabled=False):
-            if ctx.groups == len(weight) and max(ctx.stride) == 1:
+        with _without_cudnn():
+            if ctx.groups == len(weight) and weight.shape[1] == 1 and max(ctx.stride) == 1:
                 padding = [taps - 1 - before for taps, before in zip(weight.shape[2:], ctx.padding)]
                 result = functional.conv2d(gradient, weight.flip(2, 3), padding=padding, groups=ctx.groups)
             else:
@@ -247,7 +259,10 @@ class _Native(torch.autograd.Function):
 
 
 class _Convolution(nn.Module):
-    """A convolution with bias that NVIDIA's GPUs compute as above; what is exact and repeatable in cuDNN is slower."""
+    """A convolution with bias that NVIDIA's GPUs compute as above; what is exact and repeatable in cuDNN is slower.
+
+    It is not dilated, and of stride 1 without padding if it is one of 1x1 samples.
+    """
 
     def __init__(self, convolution: Any):
         super().__init__()
@@ -268,7 +283,7 @@ class _Convolution(nn.Module):
 
 
 def _separate(network: nn.Module) -> None:
-    """Let all convolutions that are fused with their norms be `_Convolution`."""
+    """Let all convolutions that have a bias, which norms that are fused with them gave them, be `_Convolution`."""
     for part in list(network.modules()):
         for name, child in part.named_children():
             if isinstance(child, nn.Conv2d) and child.bias is not None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fprdo_bridge.errors import FprdoError
+from fprdo_bridge.files import regular_file, replacing
 from fprdo_bridge.importance.device import DEFAULT_DEVICE, find_device
 from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES, WeightMap
 from fprdo_bridge.importance.weighting import MapMaker
@@ -179,17 +180,28 @@ def save_predictor(
     made_from: Mapping[str, Any],
 ) -> None:
     """Write a predictor: tensors and plain values, which are read without running code."""
-    torch.save(
-        {
-            "kind": KIND,
-            "version": VERSION,
-            "made_from": dict(made_from),
-            "plane_gain": list(plane_gain),
-            "mean_logs": {n: one.clone() for n, one in mean_logs.items()},
-            "state": network.state_dict(),
-        },
-        path,
-    )
+    content = {
+        "kind": KIND,
+        "version": VERSION,
+        "made_from": dict(made_from),
+        "plane_gain": list(plane_gain),
+        "mean_logs": {n: one.clone() for n, one in mean_logs.items()},
+        "state": network.state_dict(),
+    }
+    write_tensors(path, content)
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what torch saves; the bytes do not depend on the name of the file.
+
+    Raises FprdoError if the file cannot be written.
+    """
+    buffer = (
+        io.BytesIO()
+    )  # torch itself would put its name into a file, and fails at a full disk with an error of its own
+    torch.save(dict(content), buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_predictor(name: str, device: str = DEFAULT_DEVICE) -> Predictor:
@@ -200,8 +212,6 @@ def load_predictor(name: str, device: str = DEFAULT_DEVICE) -> Predictor:
     FprdoError
         No such file, it is not one of `fprdo distill`, or one of another version; no such device.
     """
-    from fprdo_bridge.files import regular_file
-
     place = find_device(device)
     data = regular_file(name).read_bytes()
     wrong = f"{name}: is no predictor; give a file that fprdo distill has written"

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fprdo_bridge.files import replacing
 from fprdo_bridge.importance.predictor import (
     CELL,
     COMPONENTS,
@@ -18,10 +17,12 @@ from fprdo_bridge.importance.predictor import (
     block_coefficients,
     component_of,
     shapes_of,
+    write_tensors,
 )
 from fprdo_bridge.importance.weight_map import TRANSFORM_SIZES
 
 STEPS = 2400
+SCHEME = 2  # of the training; a state of another one is not taken up
 _CROP = 256  # luma samples a side
 _BATCH = 4
 _RATE = 4e-3
@@ -78,8 +79,7 @@ class Training:
     def save(self, path: Path, key: str) -> None:
         """Write the state, for a later run of the same key."""
         parts = {name: getattr(self, name).state_dict() for name in _PARTS}
-        with replacing(path) as temporary:
-            torch.save({"key": key, "step": self.step, "random": self._generator.get_state(), **parts}, temporary)
+        write_tensors(path, {"key": key, "step": self.step, "random": self._generator.get_state(), **parts})
 
     def resume(self, path: Path, key: str) -> None:
         """Take up the state that a run of the same key has left, if there is one."""

@@ -259,9 +259,8 @@ def _block_shapes(halves: Tensor, n: int, shrink: float | None) -> Tensor:
     mean = own.mean(dim=(1, 3), keepdim=True)
     if shrink is None:
         variance, true = _covariance(own, own), _covariance(*_normalised_blocks(halves, n))
-        share = torch.where(
-            variance > 0, true / variance, torch.zeros_like(true)
-        )  # on its device: no number is awaited
+        # On its device: no number is awaited.
+        share = torch.where(variance > 0, true / variance, torch.zeros_like(true))
         weight = (1 - share.clamp(0, 1)).float().reshape(-1, 1, 1, 1, 1)
     else:
         weight = own.new_tensor(shrink)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fprdo_bridge.errors import FprdoError
 from fprdo_bridge.files import replacing
 from fprdo_bridge.text import printable
-from fprdo_bridge.values import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +28,7 @@ def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
     Raises
     ------
     FprdoError
-        matplotlib does not know the type of file, or the file cannot be written; SOURCE_DATE_EPOCH is no time.
+        matplotlib does not know the type of file, or the file cannot be written.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -40,7 +37,6 @@ def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
     suffix = path.suffix.lower().lstrip(".") or "png"
     if suffix not in _TYPES:
         raise FprdoError(f"{path}: unknown picture type .{suffix}; use .png, .webp, .svg or .pdf")
-    _check_epoch()
     with matplotlib.rc_context(dict(matplotlib.rcParamsDefault) | {"backend": "agg"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         new = Figure(figsize=(width, height), dpi=110, layout="constrained")
@@ -54,14 +50,3 @@ def literal(text: str, longest: int = 80) -> str:
     """A name as a figure shows it: in one line, and cut if it is long."""
     text = printable(text)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
-
-
-def _check_epoch() -> None:
-    """matplotlib writes the time that this variable gives into files that hold one."""
-    given = os.environ.get("SOURCE_DATE_EPOCH") or "0"
-    try:
-        datetime.fromtimestamp(int(given), UTC)
-    except (ValueError, OverflowError, OSError):
-        raise FprdoError(
-            f"SOURCE_DATE_EPOCH {shown(given)}: is no time; give whole seconds since 1970, or unset it"
-        ) from None

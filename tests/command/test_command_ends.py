@@ -44,16 +44,21 @@ def test_nobody_reads_standard_error(here):
         os.close(writer)
 
 
-def test_a_backend_of_matplotlib_does_not_matter(here):
+def test_variables_of_matplotlib(fprdo, here, monkeypatch):
+    """A backend does not matter, as no window is opened; a time has to be one."""
+    given = {"MPLBACKEND": "nonsense", "SOURCE_DATE_EPOCH": ""}
     run = subprocess.run(
-        [*PROGRAM, "show", "even.idse", "-o", "backend.png"],
-        env=os.environ | {"MPLBACKEND": "nonsense"},
-        capture_output=True,
-        text=True,
-        cwd=here,
+        [*PROGRAM, "show", "even.idse", "-o", "w.svg"], env=os.environ | given, capture_output=True, text=True, cwd=here
     )
     assert run.returncode == 0 and not run.stderr, run.stderr
-    assert (here / "backend.png").read_bytes()[:4] == b"\x89PNG"
+    assert (here / "w.svg").exists()
+    for value in ("abc", "1e9", "9" * 20):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", value)
+        said = fprdo("show", "even.idse", "-o", "x.svg")
+        assert said.status == 2 and "SOURCE_DATE_EPOCH" in said.err and "give whole seconds since 1970" in said.err
+        assert not Path("x.svg").exists() and os.environ["SOURCE_DATE_EPOCH"] == value
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert fprdo("show", "even.idse", "-o", "x.svg").status == 0 and "1970-01-02" in Path("x.svg").read_text()
 
 
 @pytest.mark.parametrize(

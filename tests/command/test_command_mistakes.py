@@ -81,6 +81,7 @@ MISTAKES = [
     ),
     ("distill even.png -o o.pt --steps 0", "0 steps: use 1 to 1000000"),
     ("distill even.png -o o.pt --box 0,0,8,8,2", "unrecognized arguments: --box 0,0,8,8,2"),
+    ("distill even.png -o o.pt --extractor none", "--extractor none: is no network; name one whose maps are"),
     ("distill even.png -o o.pt --predictor o.pt", "unrecognized arguments: --predictor o.pt"),
     ("encode even.png -o o.bin -q 30 --frame-rate 20000", "frame rate 20000: must be a number above 0, up to 10000"),
     ("distill even.png -o folder", "folder: is no regular file"),

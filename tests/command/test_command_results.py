@@ -30,6 +30,9 @@ pytestmark = pytest.mark.encoder
 def test_settings_without_effect_are_said(fprdo, here):
     words = ("encode", "even.png", "-o", "p.bin", "-q", 32, "--weights", "even.idse")
     assert fprdo(*words, "--aq-strength", 1, "--sao").err.splitlines() == ["--aq-strength has no effect in HM"]
+    assert fprdo(*words, "--aq-strength", 0, "--no-sao").err == ""
+    assert fprdo(*words[:-2], "--plain", "--aq-strength", 1).err == ""
+    assert fprdo(*words, "--aq-strength", 9).err.startswith("fprdo: error: IDSEAqStrength 9.0: use 0 to 3")
 
 
 @pytest.mark.parametrize("name, width, height", [("odd", 97, 65), ("even", 80, 64)])

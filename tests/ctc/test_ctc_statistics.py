@@ -99,6 +99,15 @@ def test_what_cannot_be_compared(test, message):
         bd_rate(line(), test)
 
 
+@pytest.mark.parametrize("scores", [[33.333333333333336 + k * 7.2e-15 for k in range(4)], [0, 1e-310, 2e-310, 3e-310]])
+def test_curves_of_rounding_alone(scores):
+    flat = line(scores=tuple(scores))
+    with pytest.raises(NotComparable, match="too close together"):
+        bd_rate(flat, flat)
+    with pytest.raises(NotComparable, match="too close together"):
+        statistics.quick_bd_rate(statistics.rising(flat), statistics.rising(flat))
+
+
 def test_values_that_are_no_numbers():
     for rates, scores in (((1, 2), (1,)), ((0, 1), (1, 2)), ((1, 2), (1, math.inf)), ((1, math.nan), (1, 2))):
         with pytest.raises(NotComparable):
@@ -115,8 +124,9 @@ def test_scores_that_rounding_tells_apart_are_equal():
 
 
 def test_a_flat_curve_has_no_rate():
-    with pytest.raises(NotComparable, match="at all"):
-        bd_rate(line(), line(scores=(5, 4, 3, 2)), fit=True)
+    for scores in ((5, 4, 3, 2), tuple(33.333333333333336 + k * 7.2e-15 for k in range(4))):
+        with pytest.raises(NotComparable, match="at all"):
+            bd_rate(line(), line(scores=scores), fit=True)
 
 
 @settings(deadline=None, max_examples=100)
