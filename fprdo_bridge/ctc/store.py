@@ -64,18 +64,28 @@ class Store:
             )
 
     def _make(self, create: bool, stamp: Path) -> None:
+        if not create:
+            raise FprdoError(f"{self.folder}: holds no results; run fprdo ctc run first, or check the name")
         try:
-            if not create:
-                raise FprdoError(f"{self.folder}: holds no results; run fprdo ctc run first, or check the name")
-            sweep(self.folder)
-            if any(path.is_symlink() or not path.is_dir() for path in self.folder.rglob("*")):
-                raise FprdoError(f"{self.folder}: holds something else; name an empty or new folder for the results")
-            for name in ("jobs", "failed", "locks", "tmp"):
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
-            with replacing(stamp) as temporary:
-                temporary.write_text(json.dumps({"fprdo-store": FORMAT}) + "\n", encoding="utf-8")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            place = os.open(self.folder, os.O_RDONLY)
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX)  # of runs that begin at once, one makes the store
+                if not stamp.exists():
+                    self._fill(stamp)
+            finally:
+                os.close(place)
         except OSError as error:
             raise FprdoError(f"{self.folder}: cannot be written ({error.strerror}); choose another folder") from None
+
+    def _fill(self, stamp: Path) -> None:
+        sweep(self.folder)
+        if any(path.is_symlink() or not path.is_dir() for path in self.folder.rglob("*")):
+            raise FprdoError(f"{self.folder}: holds something else; name an empty or new folder for the results")
+        for name in ("jobs", "failed", "locks", "tmp"):
+            (self.folder / name).mkdir(exist_ok=True)
+        with replacing(stamp) as temporary:
+            temporary.write_text(json.dumps({"fprdo-store": FORMAT}) + "\n", encoding="utf-8")
 
     # ---- results -----------------------------------------------------------------------------------------------------
 

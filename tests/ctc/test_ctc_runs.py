@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from ctc_material import TWO, write_conditions, write_pictures
@@ -268,6 +270,18 @@ def test_ctrl_c_keeps_what_is_done(place, tmp_path):
     assert not list((folder / "tmp").iterdir())
     outcome, _ = go(place / "two.toml", place, folder)
     assert outcome.before >= 8 and outcome.failed == []
+
+
+def test_runs_that_begin_at_once_make_one_store(tmp_path):
+    for number in range(40):
+        folder, together = tmp_path / str(number), Barrier(4)
+
+        def make(folder: Path = folder, together: Barrier = together) -> Store:
+            together.wait()
+            return Store(folder)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len([made.result() for made in [pool.submit(make) for _ in range(4)]]) == 4
 
 
 def test_two_runs_share_a_store(place, finished, tmp_path):
