@@ -54,7 +54,7 @@ def load_efficientnet_lite(name: str, layers: Sequence[str] | None = None, scale
         _fuse(network, keep=layers)
     extractor = Extractor(name, network, layers, fingerprint=fingerprint)
     _rectify_in_place(network)
-    _separate(network)
+    _wrap_convolutions(network)
     strides = _strides(extractor)
     if strides:
         extractor.strides, extractor.margin = strides, _MARGIN
@@ -234,7 +234,10 @@ def _without_cudnn() -> Iterator[None]:
 
 
 class _Native(torch.autograd.Function):
-    """A convolution by torch's own kernels; of single channels at stride 1, its derivative is one more convolution."""
+    """A convolution by torch's own kernels: (n, c, h, w), (d, c / groups, k, k), bias (d) -> (n, d, h', w').
+
+    Of single channels at stride 1, its derivative is one more convolution.
+    """
 
     @staticmethod
     def forward(
@@ -282,7 +285,7 @@ class _Convolution(nn.Module):
         return result
 
 
-def _separate(network: nn.Module) -> None:
+def _wrap_convolutions(network: nn.Module) -> None:
     """Let all convolutions that have a bias, which norms that are fused with them gave them, be `_Convolution`."""
     for part in list(network.modules()):
         for name, child in part.named_children():

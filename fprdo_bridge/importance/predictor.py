@@ -196,9 +196,8 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
 
     Raises FprdoError if the file cannot be written.
     """
-    buffer = (
-        io.BytesIO()
-    )  # torch itself would put its name into a file, and fails at a full disk with an error of its own
+    # torch itself would put the file's name into it, and fails at a full disk with an error of its own.
+    buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())

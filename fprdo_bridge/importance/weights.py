@@ -174,12 +174,12 @@ def _one_scale(
     means = [wide(plane).mean().item() / probes for square in squares for plane in square]
     if not all(mean < math.inf for mean in means):
         raise FprdoError(f"extractor {extractor.name} has NaN or infinite derivatives here: check its layers")
-    for c, mean in enumerate(means):
-        if mean <= _UNSEEN * max(means):
-            means[c] = 0.0
-            ((g, member),) = ((g, group.index(c)) for g, group in enumerate(groups) if c in group)
-            for accumulator in (squares[g], *(half for halves in spectra.values() for half in halves[g])):
-                accumulator[member].fill_(1)
+    for g, group in enumerate(groups):
+        for member, c in enumerate(group):
+            if means[c] <= _UNSEEN * max(means):
+                means[c] = 0.0
+                for accumulator in (squares[g], *(half for halves in spectra.values() for half in halves[g])):
+                    accumulator[member].fill_(1)
     return _Tensors(
         [(plane / wide(plane).mean()).float() for square in squares for plane in _smoothed(square, smooth)],
         {n: [plane for both in halves for plane in _block_shapes(both, n, shrink)] for n, halves in spectra.items()},
